@@ -1,0 +1,261 @@
+"""The commands: parse the line, call one verb, print."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import tempfile
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+import msgspec
+
+import nightrate
+from nightrate.errors import Fault, SettingsFault
+from nightrate.settings import Loaded, load
+
+if TYPE_CHECKING:
+    from nightrate.domain.batch import Batch, Plan
+    from nightrate.engines.base import Finding
+
+T = TypeVar("T")
+
+DEFAULT_MODEL = "gemini-flash-latest"
+"""What ``nightrate run`` asks for; the default rules map it to the embedded model."""
+
+_config = click.option(
+    "--config", type=click.Path(path_type=Path), help="Settings file (TOML)."
+)
+_engine = click.option("--engine", metavar="NAME", help="Run every model on this one engine.")
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for a script.")
+
+
+def main() -> None:
+    """Run the command line; what goes wrong in a foreseen way is one message and status 1."""
+    try:
+        commands(standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except SettingsFault as fault:
+        for problem in fault.problems:
+            _complain(problem)
+        sys.exit(2)
+    except Fault as fault:
+        _complain(fault.message)
+        sys.exit(1)
+
+
+def _complain(message: str) -> None:
+    click.secho("error: ", fg="red", bold=True, nl=False, err=True)
+    click.echo(message, err=True)
+
+
+def _run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    import uvloop
+
+    return uvloop.run(work())
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(nightrate.__version__)
+def commands() -> None:
+    """Batch inference on models you own, through the Gemini Batch API."""
+
+
+@commands.command()
+@click.option("--host", help="Address to listen on; loopback only.  [default: 127.0.0.1]")
+@click.option("--port", type=int, help="Port to listen on; 0 takes a free one.  [default: 8080]")
+@click.option("--data", metavar="DIR", help="Where everything is kept.  [default: nightrate-data]")
+@_config
+@_engine
+def serve(config: Path | None, **flags: Any) -> None:
+    """Serve the API until SIGTERM or Ctrl-C."""
+    from nightrate import runtime, telemetry
+    from nightrate.progress import Steps
+
+    settings = load(config, flags).settings
+    telemetry.set_up()
+    steps = Steps()
+
+    def listening(address: str, trouble: str | None) -> None:
+        steps.done()
+        if trouble:
+            _complain(f"{trouble}\nThe server at {address} keeps what it is given and tries again.")
+        else:
+            click.echo(f"nightrate ready on {address}")
+
+    _run(lambda: runtime.serve(settings, steps.tell, listening))
+
+
+@commands.command()
+@click.argument("source", metavar="INPUT.jsonl", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Where the answers go.")
+@click.option("--model", default=DEFAULT_MODEL, show_default=True, help="The model to ask.")
+@_config
+@_engine
+@_json
+def run(  # noqa: PLR0913 - one parameter an option
+    source: Path,
+    output: Path | None,
+    model: str,
+    config: Path | None,
+    engine: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Run a file of requests without a server. Run again to resume."""
+    from nightrate import clock, local_run, telemetry
+    from nightrate.progress import Bar
+
+    settings = load(config, {"engine": engine}).settings
+    telemetry.set_up(level=logging.ERROR)
+    output = output or source.with_name(source.stem + ".out.jsonl")
+    started = clock.monotonic()
+    with Bar(source.name) as bar:
+        batch = _run(
+            lambda: local_run.run_file(
+                settings, source, output, model, progress=bar.tell, watch=bar.watch
+            )
+        )
+    _tell_end(batch, output, clock.monotonic() - started, as_json=as_json)
+    if batch.failure is not None:
+        sys.exit(1)
+
+
+def _tell_end(batch: Batch, output: Path, seconds: float, *, as_json: bool) -> None:
+    tally = batch.tally
+    if as_json:
+        summary = {
+            "state": str(batch.state),
+            "output": str(output) if batch.failure is None else None,
+            "requests": batch.request_count,
+            "succeeded": tally.succeeded,
+            "failed": tally.failed,
+            "promptTokens": tally.prompt_tokens,
+            "outputTokens": tally.output_tokens,
+            "seconds": round(seconds, 3),
+            "error": batch.failure.message if batch.failure else None,
+        }
+        click.echo(msgspec.json.encode(summary))
+    elif batch.failure is not None:
+        _complain(f"the run {batch.state}: {batch.failure.message}")
+    else:
+        rate = tally.output_tokens / seconds
+        click.echo(
+            f"{output}: {tally.succeeded} answered, {tally.failed} failed in {seconds:.1f} s;"
+            f" {tally.prompt_tokens} tokens in, {tally.output_tokens} out ({rate:.0f} tokens/s)"
+        )
+
+
+@commands.command()
+@click.argument("source", metavar="INPUT.jsonl", type=click.Path(exists=True, path_type=Path))
+@click.option("--model", default=DEFAULT_MODEL, show_default=True, help="The model to ask.")
+@_json
+def validate(source: Path, model: str, *, as_json: bool) -> None:
+    """Check a file of requests; nothing runs.
+
+    Ends with status 0 when every line is a valid request, 1 when some are not, 2 when none is.
+    """
+    from nightrate.domain.batch import BatchForm
+    from nightrate.work.plan import plan_input
+
+    with source.open("rb", buffering=0) as file, tempfile.TemporaryFile() as nowhere:
+        plan = plan_input(file, nowhere, model, BatchForm.FILE)
+    valid = plan.request_count - plan.invalid_count
+    if as_json:
+        click.echo(msgspec.json.encode(_plan_summary(plan)))
+    else:
+        for fault in plan.faults:
+            click.echo(fault)
+        if (more := plan.invalid_count - len(plan.faults)) > 0:
+            click.echo(f"... and {more} more")
+        click.echo(
+            f"{source}: {plan.request_count} requests, {valid} valid, {plan.invalid_count} not;"
+            f" {plan.shard_count} shards"
+        )
+    sys.exit(0 if not plan.invalid_count and valid else 1 if valid else 2)
+
+
+def _plan_summary(plan: Plan) -> dict[str, Any]:
+    return {
+        "requests": plan.request_count,
+        "valid": plan.request_count - plan.invalid_count,
+        "invalid": plan.invalid_count,
+        "shards": plan.shard_count,
+        "faults": list(plan.faults),
+    }
+
+
+@commands.command()
+@click.option("--data", metavar="DIR", help="The data directory to look at.")
+@_config
+@_engine
+@_json
+def doctor(config: Path | None, *, as_json: bool, **flags: Any) -> None:
+    """Check disk, database and engines; says what to do about what it finds."""
+    from nightrate import telemetry
+    from nightrate.doctor import examine
+    from nightrate.progress import Steps
+
+    settings = load(config, flags).settings
+    telemetry.set_up(level=logging.ERROR)
+    steps = Steps()
+
+    async def check() -> list[Finding]:
+        findings = []
+        async for finding in examine(settings, steps.tell):
+            steps.done()
+            findings.append(finding)
+            if not as_json:
+                _print_finding(finding)
+        return findings
+
+    findings = _run(check)
+    if as_json:
+        click.echo(msgspec.json.encode(findings))
+    sys.exit(0 if all(finding.ok for finding in findings) else 1)
+
+
+def _print_finding(finding: Finding) -> None:
+    mark, colour = ("ok  ", "green") if finding.ok else ("FAIL", "red")
+    click.secho(mark, fg=colour, nl=False)
+    remedy = f"\n      -> {finding.remedy}" if finding.remedy else ""
+    click.echo(f"  {finding.check}: {finding.found}{remedy}")
+
+
+@commands.command("settings")
+@_config
+@_json
+def show_settings(config: Path | None, *, as_json: bool) -> None:
+    """Print each setting, its value and where it came from."""
+    loaded: Loaded = load(config, {})
+    values = msgspec.to_builtins(loaded.settings)
+    if as_json:
+        shown = {key: {"value": values[key], "from": loaded.origins[key]} for key in values}
+        click.echo(msgspec.json.encode(shown))
+        return
+    for key, value in values.items():
+        click.echo(f"{key} = {msgspec.json.encode(value).decode()}  ({loaded.origins[key]})")
+
+
+@commands.command("models")
+@_config
+@_engine
+@_json
+def show_models(config: Path | None, engine: str | None, *, as_json: bool) -> None:
+    """Print which engine answers for which model names."""
+    rules = load(config, {"engine": engine}).settings.model_rules()
+    if as_json:
+        click.echo(msgspec.json.encode(rules))
+        return
+    for pattern, name in rules.items():
+        click.echo(f"{pattern} -> {name}")
+
+
+if __name__ == "__main__":
+    main()

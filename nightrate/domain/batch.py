@@ -1,0 +1,82 @@
+"""A client's order."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+from nightrate.clock import Instant
+from nightrate.domain.generation import Failure
+from nightrate.domain.shard import Tally
+from nightrate.domain.states import BatchState
+
+
+class BatchForm(StrEnum):
+    """How the requests came, and so how the results are handed out."""
+
+    FILE = "file"
+    INLINE = "inline"
+
+
+class Batch(Struct, frozen=True, kw_only=True):
+    """Many requests, one model, one deadline.
+
+    ``request_count`` is None until the input has been planned. ``tally`` sums the counted outcomes
+    of all shards, so pending = request_count - succeeded - failed.
+    """
+
+    tenant: str
+    batch_id: str
+    model: str
+    """The name the client asked for, without ``models/``."""
+    display_name: str
+    form: BatchForm
+    state: BatchState
+    input_blob: str
+    input_file_id: str | None
+    """The uploaded file the client named; None for inline requests."""
+    input_bytes: int
+    priority: int
+    request_count: int | None
+    tally: Tally
+    created_at: Instant
+    updated_at: Instant
+    ended_at: Instant | None
+    expires_at: Instant
+    failure: Failure | None
+    """Why the whole batch failed."""
+
+
+class Order(Struct, frozen=True, kw_only=True):
+    """What a client asks for: a batch before it exists.
+
+    Exactly one of ``file_name`` and ``inline`` is set. ``inline`` holds one raw JSON object a
+    request, as the client spelled it.
+    """
+
+    display_name: str | None
+    priority: int
+    file_name: str | None
+    inline: tuple[bytes, ...] | None
+
+
+class Claimable(Struct, frozen=True, gc=False, kw_only=True):
+    """A batch with shards that nobody holds, for the scheduler."""
+
+    tenant: str
+    batch_id: str
+    model: str
+    priority: int
+    created_at: Instant
+    running_shards: int
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """What one pass over an input found. The shards follow it in the plan file."""
+
+    request_count: int
+    invalid_count: int
+    shard_count: int
+    faults: tuple[str, ...]
+    """The first faults, each with its line number."""

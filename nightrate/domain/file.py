@@ -1,0 +1,62 @@
+"""Files and upload sessions."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+from nightrate.clock import Instant
+
+
+class FileSource(StrEnum):
+    """Where a file's bytes came from."""
+
+    UPLOADED = "uploaded"
+    GENERATED = "generated"
+
+
+class File(Struct, frozen=True, kw_only=True):
+    """Bytes with a name. ``blob`` is None for a result file, whose bytes are a batch's segments."""
+
+    tenant: str
+    file_id: str
+    blob: str | None
+    display_name: str | None
+    mime_type: str
+    size_bytes: int
+    sha256: str | None
+    """Lowercase hexadecimal; None for a result file, which is a list of segments."""
+    source: FileSource
+    created_at: Instant
+    updated_at: Instant
+    expires_at: Instant
+
+
+class UploadState(StrEnum):
+    """Where a resumable upload stands."""
+
+    ACTIVE = "active"
+    FINAL = "final"
+    CANCELLED = "cancelled"
+
+
+class Upload(Struct, frozen=True, kw_only=True):
+    """A resumable upload session. ``received_bytes`` are synced; the blob may hold a torn tail."""
+
+    tenant: str
+    upload_id: str
+    file_id: str
+    blob: str
+    display_name: str | None
+    mime_type: str
+    received_bytes: int
+    state: UploadState
+    created_at: Instant
+
+
+class Page(Struct, frozen=True, kw_only=True):
+    """Where a list continues: strictly after (created_at, id), newest first."""
+
+    size: int
+    after: tuple[Instant, str] | None = None

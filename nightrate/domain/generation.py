@@ -1,0 +1,92 @@
+"""What an engine is asked and what it answers, in no dialect."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal
+
+from msgspec import Struct
+
+from nightrate.errors import Code
+
+
+class Capability(StrEnum):
+    """What an engine can do."""
+
+    TEXT = "text"
+
+
+class FinishReason(StrEnum):
+    """Why a candidate ended."""
+
+    STOP = "stop"
+    LENGTH = "length"
+
+
+class Message(Struct, frozen=True, gc=False):
+    """One turn of a conversation; the text of all its parts, joined."""
+
+    role: Literal["user", "model"]
+    text: str
+
+
+class Sampling(Struct, frozen=True, gc=False, kw_only=True):
+    """How tokens are drawn. None means the engine's or model's default."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    seed: int | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    max_output_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+
+    @property
+    def reproducible(self) -> bool:
+        """Whether the client asked for an answer that does not depend on its neighbours."""
+        return self.seed is not None or self.temperature == 0
+
+
+DEFAULT_SAMPLING = Sampling()
+
+
+class Prompt(Struct, frozen=True, gc=False, kw_only=True):
+    """What an engine is asked."""
+
+    messages: tuple[Message, ...]
+    system: str | None = None
+    sampling: Sampling = DEFAULT_SAMPLING
+
+
+class Usage(Struct, frozen=True, gc=False):
+    """Tokens that a reply used; ``cached_tokens`` is the share of the prompt that was reused."""
+
+    prompt_tokens: int
+    output_tokens: int
+    cached_tokens: int = 0
+
+
+class Candidate(Struct, frozen=True, gc=False):
+    """One answer."""
+
+    text: str
+    finish_reason: FinishReason = FinishReason.STOP
+
+
+class Reply(Struct, frozen=True, gc=False):
+    """What an engine answered; ``model_version`` names what really ran."""
+
+    candidates: tuple[Candidate, ...]
+    usage: Usage
+    model_version: str
+
+
+class Failure(Struct, frozen=True, gc=False):
+    """How a request ended without a reply. Never carries the prompt or an upstream body."""
+
+    code: Code
+    message: str
+
+
+Outcome = Reply | Failure

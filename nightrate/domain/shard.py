@@ -1,0 +1,111 @@
+"""Shards, claims and which journal bytes count."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from nightrate.clock import Instant
+
+
+class ShardPlan(Struct, frozen=True, gc=False):
+    """A run of consecutive requests and where their lines lie in the input.
+
+    ``first_line`` is the number (from 1) of the line at ``byte_offset``. Blank lines lie inside the
+    byte range but are no requests.
+    """
+
+    index: int
+    first_request: int
+    request_count: int
+    first_line: int
+    byte_offset: int
+    byte_length: int
+
+
+class JournalPart(Struct, frozen=True, gc=False):
+    """How many bytes of one epoch's journal count."""
+
+    epoch: int
+    byte_length: int
+
+
+class Tally(Struct, frozen=True, gc=False):
+    """What the answers of a shard add up to."""
+
+    succeeded: int = 0
+    failed: int = 0
+    prompt_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+
+    def plus(self, other: Tally) -> Tally:
+        """Add two tallies."""
+        return Tally(
+            self.succeeded + other.succeeded,
+            self.failed + other.failed,
+            self.prompt_tokens + other.prompt_tokens,
+            self.output_tokens + other.output_tokens,
+            self.cached_tokens + other.cached_tokens,
+        )
+
+
+class Answer(Struct, frozen=True, gc=False):
+    """One output line, without its newline, and what it adds to the counters."""
+
+    line: bytes
+    tally: Tally
+
+
+class Segment(Struct, frozen=True, gc=False):
+    """A shard's sealed outcomes: the name of the blob, its length and the CRC-32 of its bytes."""
+
+    blob: str
+    byte_length: int
+    crc32: int
+
+
+class Claim(Struct, frozen=True, kw_only=True):
+    """A shard held by a runner until its lease ends."""
+
+    tenant: str
+    batch_id: str
+    plan: ShardPlan
+    epoch: int
+    owner: str
+    lease_until: Instant
+    parts: tuple[JournalPart, ...]
+    """What counted when the claim was made; see `taken_over`."""
+
+
+class Beat(Struct, frozen=True, kw_only=True):
+    """Progress of a claim: the journal bytes of its own epoch that are synced, and their sums."""
+
+    claim: Claim
+    byte_length: int
+    tally: Tally
+
+
+def taken_over(
+    parts: tuple[JournalPart, ...], epoch: int, last_part_bytes: int
+) -> tuple[JournalPart, ...]:
+    """Freeze what counts of earlier owners when a new owner begins.
+
+    Only the part of the last owner that ever recorded anything may be extended, to the readable
+    (and synced) length found in its file; older parts stay as they are. Otherwise a former owner
+    that wakes up and appends to its old part could change an answer that a client has already seen.
+
+    Args:
+        parts: the list in the shard's row, oldest first.
+        epoch: the new owner's epoch.
+        last_part_bytes: readable bytes of the last part's journal; ignored without parts.
+
+    Returns:
+        the list to record, ending with the new owner's own part of 0 bytes.
+    """
+    assert all(part.epoch < epoch for part in parts), "an epoch is claimed once"
+    own = JournalPart(epoch, 0)
+    if not parts:
+        return (own,)
+    *older, last = parts
+    kept = JournalPart(last.epoch, max(last.byte_length, last_part_bytes))
+    return (*older, kept, own)

@@ -1,0 +1,176 @@
+"""Every bound of the system: its value, its unit in the name, why, and whose rule it is.
+
+What is over a bound is refused at the door with the bound in the message; nothing is trimmed in
+silence. ``Google`` marks a rule of the original service, ``ours`` a decision of this project.
+"""
+
+from __future__ import annotations
+
+KIB = 1024
+MIB = 1024 * KIB
+GIB = 1024 * MIB
+
+# Input ---------------------------------------------------------------------------------------
+
+FILE_BYTES_MAX = 2 * GIB
+"""Google: one uploaded file."""
+
+INLINE_BODY_BYTES_MAX = 20 * MIB
+"""Google: the whole body of a create call with inline requests."""
+
+BODY_BYTES_MAX = 20 * MIB
+"""Ours: the body of any other JSON call; a live request may carry media."""
+
+LINE_BYTES_MAX = 32 * MIB
+"""Ours: one line of a batch file. A longer line is an error line, found without being held."""
+
+LENIENT_BODY_BYTES_MAX = MIB
+"""Ours: single quotes and comments are what people type; rewriting 1 MiB takes up to 0.4 s."""
+
+JSON_DEPTH_MAX = 100
+"""Ours: nesting of a client's JSON; parsers stop near 1,000 levels."""
+
+QUOTED_CHARACTERS_MAX = 100
+"""Ours: how much of a client's text an error message repeats."""
+
+FILE_ID_CHARACTERS_MAX = 40
+"""Google: the id of a file."""
+
+MIME_TYPE_CHARACTERS_MAX = 255
+"""RFC 6838: 127 characters on each side of the slash."""
+
+DISPLAY_NAME_CHARACTERS_MAX = 512
+"""Google: the display name of a file; ours for batches too."""
+
+FAULTS_LISTED_MAX = 20
+"""Google's habit: the first twenty faults of a refused file are listed, the rest counted."""
+
+STOP_SEQUENCES_MAX = 5
+"""Google: stop sequences of a request."""
+
+# Shards --------------------------------------------------------------------------------------
+
+SHARD_REQUESTS_MAX = 1_000
+"""Ours, measured: 10,000 shard rows for 10 million requests are created in 22 ms."""
+
+SHARD_BYTES_MAX = 16 * MIB
+"""Ours: the input of one shard, or one line if that is longer."""
+
+FIRST_SHARD_REQUESTS = 16
+"""Ours: a small first shard gives early answers, an error rate and an ETA."""
+
+PLAN_IN_PLACE_BYTES_MAX = MIB
+"""Ours: inputs below this are planned in the server (about 5 ms), larger ones in a process."""
+
+PLAN_ATTEMPTS_MAX = 3
+"""Ours: a planning process that dies this often fails its batch."""
+
+LEASE_SECONDS = 60.0
+"""Ours: a claim that is not renewed for this long may be taken over."""
+
+BEAT_SECONDS = 1.0
+"""Ours: how often a claim renews its lease and shows its progress."""
+
+JOURNAL_SYNC_SECONDS = 0.25
+"""Ours: finished answers reach the disk within this time; at most these run again."""
+
+JOURNAL_SYNC_BYTES = MIB
+"""Ours: or when this much has gathered."""
+
+OPEN_SHARDS_MAX = 32
+"""Ours: shards that one runner holds at once, so that many small batches fill an engine too."""
+
+CLAIMABLE_BATCHES_MAX = 200
+"""Ours: batches that the scheduler looks at for one choice."""
+
+IDLE_POLL_SECONDS = 1.0
+"""Ours: how often an idle loop looks for work that nobody announced, such as an ended lease."""
+
+WATCH_SECONDS = 0.2
+"""Ours: how often a run at the terminal looks at its counters."""
+
+UPKEEP_SECONDS = 5.0
+"""Ours: how often deadlines and expired files are looked for."""
+
+SWEEP_ROWS_MAX = 500
+"""Ours: rows that one sweep drops, so that it never holds the database for long."""
+
+DISK_PAUSE_SECONDS = 5.0
+"""Ours: the wait after a disk refused a write, before the work is tried again elsewhere."""
+
+ENGINE_REOPEN_SECONDS = 30.0
+"""Ours: the wait before an engine that gave up is opened again."""
+
+DRAIN_SECONDS = 25.0
+"""Ours: how long a stopping server lets running requests finish before it hands them back."""
+
+RUNNER_SLICE_SECONDS = 0.003
+"""Ours: the runner yields to the API this often when its engine never waits."""
+
+# Requests ------------------------------------------------------------------------------------
+
+ATTEMPTS_MAX = 6
+"""Ours: tries of a request whose failures are marked retriable."""
+
+ENGINE_DEATHS_MAX = 3
+"""Ours: an engine that dies this often under one request has been killed by it."""
+
+RETRY_FIRST_SECONDS = 0.5
+RETRY_LONGEST_SECONDS = 60.0
+"""Ours: backoff doubles from the first delay to the longest, with jitter."""
+
+OUTPUT_TOKENS_DEFAULT = 1024
+"""Ours: output limit of a request that sets none, on engines that need a number."""
+
+# Time ----------------------------------------------------------------------------------------
+
+BATCH_LIFETIME_SECONDS = 48 * 3600
+"""Google: an unfinished batch expires this long after its creation."""
+
+FILE_LIFETIME_SECONDS = 48 * 3600
+"""Google: uploaded files."""
+
+RESULT_LIFETIME_SECONDS = 42 * 86400
+"""Google: results are kept six weeks."""
+
+UPLOAD_LIFETIME_SECONDS = 7 * 86400
+"""Google: resumable upload sessions are kept about a week."""
+
+# Reading and writing -------------------------------------------------------------------------
+
+READ_BYTES = 512 * KIB
+"""Ours: one read of a file that is streamed to a client or scanned."""
+
+WRITE_BYTES = MIB
+"""Ours: upload bytes gathered before one write."""
+
+UPLOAD_SYNC_BYTES = 64 * MIB
+"""Ours: a long piece is synced and counted this often, so that a crash costs no more of it."""
+
+UPLOADS_OPEN_MAX = 128
+"""Ours: uploads whose blob stays open between pieces; the others are opened again."""
+
+SEGMENTS_VERIFIED_MAX = 65_536
+"""Ours: segments remembered as sound, about 10 MB; one that is forgotten is read twice."""
+
+UPLOAD_GRANULARITY_BYTES = 256 * KIB
+"""Google: the announced chunk granularity of resumable uploads."""
+
+PAGE_SIZE_DEFAULT = 50
+PAGE_SIZE_MAX = 1_000
+"""Google: batches and models; ours for batches, whose default is undocumented."""
+
+FILES_PAGE_SIZE_DEFAULT = 10
+FILES_PAGE_SIZE_MAX = 100
+"""Google: files."""
+
+RECEIVE_TIMEOUT_SECONDS = 30.0
+"""Ours: a client that sends nothing for this long in the middle of a body is dropped."""
+
+HEADERS_MAX = 100
+HEADER_BYTES_MAX = 32 * KIB
+"""Ours: headers of one HTTP request."""
+
+DISK_RESERVE_BYTES = 2 * GIB
+DISK_RESERVE_SHARE = 0.05
+"""Ours: the smaller of the two stays free for finishing what was accepted; new work is refused."""

@@ -1,0 +1,117 @@
+"""What a person at a terminal sees while something takes longer than two seconds."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from nightrate import clock
+from nightrate.domain.batch import Batch
+
+PLAIN_LINE_SECONDS = 10.0
+"""Without a terminal: how often a line is written."""
+
+
+class Steps:
+    """Tells the steps of an opening engine, each once, with its share in tenths."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True)
+        self._status = self._console.status("")
+        self._last = ""
+
+    def tell(self, doing: str, share: float | None) -> None:
+        """Show a step; on a terminal it is a line that moves."""
+        done = "" if share is None else f" {share:.0%}"
+        if self._console.is_terminal:
+            self._status.update(f"{doing}{done}")
+            self._status.start()
+        elif doing != self._last:
+            self._last = doing
+            self._console.print(doing, highlight=False)
+
+    def done(self) -> None:
+        """Take the moving line away."""
+        self._status.stop()
+
+
+class Bar:
+    """The progress of a run: done, failed, rate and the time that is left."""
+
+    def __init__(self, title: str) -> None:
+        self._console = Console(stderr=True)
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[failed]} failed, {task.fields[rate]}"),
+            TimeRemainingColumn(),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        self._task = self._progress.add_task(title, total=None, failed=0, rate="")
+        self._title = title
+        self._first: tuple[float, int] | None = None
+        self._spoke_at = clock.monotonic()
+
+    def __enter__(self) -> Bar:
+        """Show it."""
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Leave its last state on the screen."""
+        self._progress.stop()
+
+    def tell(self, doing: str, share: float | None) -> None:
+        """Show what an opening engine is doing."""
+        done = "" if share is None else f" {share:.0%}"
+        self._progress.update(self._task, description=f"{doing}{done}")
+        if not self._console.is_terminal and share in {None, 0.0}:
+            print(doing, file=sys.stderr, flush=True)  # noqa: T201 - this file speaks to a person
+
+    def watch(self, batch: Batch) -> None:
+        """Show a batch's counters. The rate counts from when this process began to watch."""
+        done = batch.tally.succeeded + batch.tally.failed
+        now = clock.monotonic()
+        if self._first is None and batch.request_count is not None:
+            self._first = (now, done)
+        rate = 0.0
+        if self._first is not None and now > self._first[0]:
+            rate = (done - self._first[1]) / (now - self._first[0])
+        self._progress.update(
+            self._task,
+            description=self._title,
+            total=batch.request_count,
+            completed=done,
+            failed=batch.tally.failed,
+            rate=f"{rate:.1f} requests/s",
+        )
+        if not self._console.is_terminal and now - self._spoke_at >= PLAIN_LINE_SECONDS:
+            self._spoke_at = now
+            self._speak(batch, done, rate)
+
+    def _speak(self, batch: Batch, done: int, rate: float) -> None:
+        whole = batch.request_count
+        left = f", {(whole - done) / rate:.0f} s left" if whole is not None and rate > 0 else ""
+        line = (
+            f"{self._title}: {done} of {'?' if whole is None else whole} done,"
+            f" {batch.tally.failed} failed, {rate:.1f} requests/s{left}"
+        )
+        print(line, file=sys.stderr, flush=True)  # noqa: T201 - this file speaks to a person

@@ -1,0 +1,273 @@
+"""The composition root: settings become wired rooms, and rooms become a running house.
+
+The only module that knows every room. One process holds the API, the planner, the runners and the
+upkeep as tasks; planning large inputs and in-process engines happen in supervised children.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import uvicorn
+from starlette.applications import Starlette
+
+from nightrate import clock, limits, telemetry
+from nightrate.api.app import create_app
+from nightrate.engines.base import Progress, create_engine, ignore_progress
+from nightrate.errors import SettingsFault, StoreFault
+from nightrate.service.batches import Batches
+from nightrate.service.execute import Executor
+from nightrate.service.files import Files
+from nightrate.service.lane import Lane
+from nightrate.service.models import Models
+from nightrate.service.results import Results
+from nightrate.settings import Settings
+from nightrate.store.blobs import Blobs, Run
+from nightrate.store.directory import DataDirectory, open_directory
+from nightrate.store.sqlite import SQLiteStore
+from nightrate.work.planner import Planner
+from nightrate.work.runner import Runner
+from nightrate.work.upkeep import Upkeep
+
+T = TypeVar("T")
+
+BLOB_THREADS = 8
+"""Threads that wait for the disk; reading and syncing release the interpreter."""
+
+
+class House:
+    """Every room, wired. Made by `open_house`."""
+
+    def __init__(self, settings: Settings, directory: DataDirectory, runs: _Runs) -> None:
+        rules = settings.model_rules()
+        self.directory = directory.path
+        self._lock = directory
+        self._runs = runs
+        self.models = Models(rules)
+        self.lanes = {name: _lane(name, settings) for name in dict.fromkeys(rules.values())}
+        self.store = SQLiteStore(directory.database, runs.database)
+        self.blobs = Blobs(directory.blobs, runs.disk)
+        self.executor = Executor(self.lanes)
+        self.files = Files(self.store, self.blobs)
+        self.results = Results(self.store, self.blobs)
+        self.planner = Planner(self.store, self.blobs, runs.disk, self._wake_runners)
+        self.batches = Batches(self.store, self.blobs, self.models, self.planner.wake)
+        self.upkeep = Upkeep(self.store, self.blobs)
+        owner = f"server-{clock.new_id(12)}"  # no two starts share a name
+        self.runners = [self._runner(lane, owner) for lane in self.lanes.values()]
+
+    def _runner(self, lane: Lane, owner: str) -> Runner:
+        def serves(model: str) -> bool:
+            return self.models.engine_of(model) == lane.name
+
+        return Runner(
+            lane, self.executor, self.store, self.blobs, serves=serves, owner=owner
+        )
+
+    def _wake_runners(self) -> None:
+        for runner in self.runners:
+            runner.wake()
+
+    async def not_ready(self) -> str | None:
+        """Say why the house cannot work; None when it can."""
+        try:
+            await self.store.check()
+        except StoreFault as fault:
+            return fault.message
+        if await self.blobs.room() < 0:
+            return "The disk is full up to its reserve; free some space."
+        reasons = []
+        for lane in self.lanes.values():
+            if lane.opened.is_set():
+                return None
+            reason = lane.fault.message if lane.fault else "it is being loaded"
+            reasons.append(f"engine {lane.name} is not ready: {reason}")
+        return "; ".join(reasons)
+
+    @contextlib.asynccontextmanager
+    async def working(self, progress: Progress = ignore_progress) -> AsyncIterator[None]:
+        """Run every loop while the block runs; then hand all claims back and stop.
+
+        If a loop dies, which only a mistake of ours can cause, the block is cancelled: a server
+        that does half its work must not look alive.
+        """
+        freed = await self.store.release_all()
+        if freed:
+            telemetry.event("claims of an earlier process were freed", shards=freed)
+        async with asyncio.TaskGroup() as group:
+            loops = [lane.keep_open(progress) for lane in self.lanes.values()]
+            loops += [runner.run() for runner in self.runners]
+            loops += [self.planner.run(), self.upkeep.run()]
+            tasks = [group.create_task(loop) for loop in loops]
+            try:
+                yield
+                for runner in self.runners:
+                    await runner.stop(limits.DRAIN_SECONDS)
+            finally:
+                for task in tasks:
+                    task.cancel()
+
+    async def engines_settled(self) -> None:
+        """Return when every engine has been opened, or has failed to."""
+        for lane in self.lanes.values():
+            await lane.settled.wait()
+
+    async def close(self) -> None:
+        """Close the files and let another process in."""
+        await self.files.close()
+        await self.store.close()
+        self._runs.close()
+        self._lock.unlock()
+
+
+class _Runs:
+    """Where blocking calls go: one thread for the database, some for the disk."""
+
+    def __init__(self) -> None:
+        self._pools = [
+            ThreadPoolExecutor(1, thread_name_prefix="database"),
+            ThreadPoolExecutor(BLOB_THREADS, thread_name_prefix="disk"),
+        ]
+        self.database, self.disk = (_run_in(pool) for pool in self._pools)
+
+    def close(self) -> None:
+        for pool in self._pools:
+            pool.shutdown()
+
+
+def _run_in(pool: ThreadPoolExecutor) -> Run:
+    def run(call: Callable[[], T], /) -> Awaitable[T]:
+        return asyncio.get_running_loop().run_in_executor(pool, call)
+
+    return run
+
+
+def _lane(name: str, settings: Settings) -> Lane:
+    kind, options = settings.engine_options(name)
+    return Lane(name, create_engine(kind, options))
+
+
+def open_house(settings: Settings) -> House:
+    """Lock the data directory and wire the rooms.
+
+    Raises:
+        StoreFault: the directory is in use, damaged, or of an unknown version.
+        SettingsFault: an engine is unknown or its options are wrong.
+    """
+    directory = open_directory(Path(settings.data))
+    runs = _Runs()
+    try:
+        return House(settings, directory, runs)
+    except (SettingsFault, StoreFault):
+        runs.close()
+        directory.unlock()
+        raise
+
+
+# serving --------------------------------------------------------------------------------------
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves signals to us."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        listening = socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET
+        )
+    except OSError as error:
+        message = f"{host}:{port} cannot be listened on ({error.strerror}); choose another --port"
+        raise SettingsFault([message]) from error
+    listening.setblocking(False)
+    return listening
+
+
+def _app(house: House, settings: Settings) -> Starlette:
+    return create_app(
+        files=house.files,
+        results=house.results,
+        batches=house.batches,
+        models=house.models,
+        executor=house.executor,
+        readiness=house.not_ready,
+        public_url=settings.public_url or None,
+    )
+
+
+async def serve(
+    settings: Settings, progress: Progress, listening: Callable[[str, str | None], None]
+) -> None:
+    """Serve until SIGTERM or SIGINT; a second signal ends at once.
+
+    Args:
+        settings: what to serve and where.
+        progress: told what opening engines are doing.
+        listening: told the address when the server takes requests and its engines are settled,
+            and why it is not ready, if it is not.
+
+    Raises:
+        SettingsFault: the settings cannot work.
+        StoreFault: the data directory cannot be used.
+    """
+    sock = _listen(settings.host, settings.port)
+    house = open_house(settings)
+    server = _Server(
+        uvicorn.Config(
+            _app(house, settings),
+            http="httptools",  # the strictest parser of those measured
+            ws="none",
+            lifespan="off",
+            access_log=False,  # its lines would hold the query string, and so keys
+            log_config=None,
+            server_header=False,
+            timeout_graceful_shutdown=int(limits.DRAIN_SECONDS),
+        )
+    )
+    stop = _stop_signals()
+    try:
+        async with house.working(progress):
+            serving = asyncio.create_task(server.serve([sock]))
+            telling = asyncio.create_task(_tell(house, sock, listening))
+            await asyncio.wait([serving, stop], return_when=asyncio.FIRST_COMPLETED)
+            telling.cancel()
+            server.should_exit = True
+            await serving
+    finally:
+        await house.close()
+
+
+async def _tell(
+    house: House, sock: socket.socket, listening: Callable[[str, str | None], None]
+) -> None:
+    await house.engines_settled()
+    host, port = sock.getsockname()[:2]
+    name = f"[{host}]" if ":" in host else host
+    listening(f"http://{name}:{port}", await house.not_ready())
+
+
+def _stop_signals() -> asyncio.Future[None]:
+    """Give a future that the first SIGTERM or SIGINT ends; the second ends the process."""
+    loop = asyncio.get_running_loop()
+    asked: asyncio.Future[None] = loop.create_future()
+
+    def ask() -> None:
+        if not asked.done():
+            asked.set_result(None)
+            for name in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(name)  # back to the default: the next one is final
+
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, ask)
+    return asked

@@ -1,0 +1,152 @@
+"""Settings: one TOML file, ``NIGHTRATE_*`` environment, flags; later ones win.
+
+Unknown keys are refused, and all problems are told at once. Every value remembers where it came
+from, which ``nightrate settings`` prints.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from nightrate.errors import SettingsFault
+
+ENVIRONMENT_PREFIX = "NIGHTRATE_"
+
+DEFAULT_ENGINE = "openvino"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What can be set. The docstring of each field is its entry in the documentation."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on. This version has no keys, so only loopback addresses are accepted."""
+    port: int = 8080
+    """Port to listen on; 0 takes any free one."""
+    data: str = "nightrate-data"
+    """Directory of everything that is kept."""
+    cache: str = ""
+    """Directory of fetched and converted weights; empty: ``~/.cache/nightrate``."""
+    public_url: str = ""
+    """How clients reach the server, when a proxy hides it; empty: taken from each request."""
+    engine: str = ""
+    """Runs every model on this one engine, whatever ``models`` says; empty: no such override."""
+    models: dict[str, str] = {}
+    """Which engine answers for a model name, or for a pattern such as ``gemini-*``."""
+    engines: dict[str, dict[str, Any]] = {}
+    """Options of each engine by name. ``kind`` names the kind of engine when it is not the name."""
+
+    def model_rules(self) -> dict[str, str]:
+        """Give the table of models with the override and the default applied."""
+        if not self.models:
+            return {"gemini-*": self.engine or DEFAULT_ENGINE}
+        if self.engine:
+            return dict.fromkeys(self.models, self.engine)
+        return dict(self.models)
+
+    def engine_options(self, name: str) -> tuple[str, dict[str, Any]]:
+        """Give the kind of a named engine and its own options."""
+        options = dict(self.engines.get(name, {}))
+        kind = str(options.pop("kind", name))
+        if kind == DEFAULT_ENGINE and self.cache:
+            options.setdefault("cache_directory", self.cache)
+        return kind, options
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """Settings, and where each value came from."""
+
+    settings: Settings
+    origins: dict[str, str]
+
+
+def load(
+    config: Path | None,
+    flags: Mapping[str, Any],
+    environment: Mapping[str, str] | None = None,
+) -> Loaded:
+    """Put the settings together.
+
+    Args:
+        config: a TOML file; None reads the one that ``NIGHTRATE_CONFIG`` names, if it does.
+        flags: values given on the command line; None values are not given.
+        environment: the process environment unless a test says otherwise.
+
+    Raises:
+        SettingsFault: every problem at once.
+    """
+    environment = os.environ if environment is None else environment
+    problems: list[str] = []
+    values: dict[str, Any] = {}
+    origins = dict.fromkeys(Settings.__struct_fields__, "default")
+    named = environment.get(ENVIRONMENT_PREFIX + "CONFIG")
+    config = config or (Path(named) if named else None)
+    if config is not None:
+        for key, value in _read(config, problems).items():
+            values[key] = value
+            origins[key] = str(config)
+    for name, text in environment.items():
+        key = name.removeprefix(ENVIRONMENT_PREFIX).lower()
+        if not name.startswith(ENVIRONMENT_PREFIX) or key == "config":
+            continue
+        if key in {"models", "engines"}:
+            problems.append(f"{name}: tables are set in the settings file, not by environment")
+        else:
+            values[key] = text
+            origins[key] = f"environment variable {name}"
+    for key, value in flags.items():
+        if value is not None:
+            values[key] = value
+            origins[key] = f"--{key.replace('_', '-')}"
+    settings = _convert(values, origins, problems)
+    if settings is not None:
+        problems += _contradictions(settings)
+    if problems or settings is None:
+        raise SettingsFault(problems)
+    return Loaded(settings, origins)
+
+
+def _read(path: Path, problems: list[str]) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        problems.append(f"settings file {path} does not exist")
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        problems.append(f"settings file {path} is not TOML: {error}")
+    return {}
+
+
+def _convert(
+    values: dict[str, Any], origins: dict[str, str], problems: list[str]
+) -> Settings | None:
+    """Check each value on its own, so that every problem is found."""
+    known = Settings.__struct_fields__
+    hints = {field.name: field.type for field in msgspec.structs.fields(Settings)}
+    good: dict[str, Any] = {}
+    for key, value in values.items():
+        if key not in known:
+            names = ", ".join(known)
+            problems.append(f"{key} ({origins[key]}): unknown setting; there are: {names}")
+            continue
+        try:
+            good[key] = msgspec.convert(value, hints[key], strict=False)
+        except msgspec.ValidationError as error:
+            problems.append(f"{key} ({origins[key]}): {error}")
+    return None if problems else Settings(**good)
+
+
+def _contradictions(settings: Settings) -> list[str]:
+    problems = []
+    if settings.host not in {"127.0.0.1", "::1", "localhost"}:
+        problems.append(
+            f"host {settings.host!r}: without keys the server listens on loopback only;"
+            " put a proxy that checks its clients in front of 127.0.0.1"
+        )
+    if not 0 <= settings.port <= 65535:  # noqa: PLR2004 - the range of TCP ports
+        problems.append(f"port {settings.port}: not between 0 and 65535")
+    return problems
