@@ -1,0 +1,189 @@
+"""The store contract: durable truth about files, uploads, batches and shards.
+
+Each verb is one transaction and is durable when it returns. Times come in as arguments; lists are
+paged by key, newest first. Every verb names its tenant or works on a value that carries it. Two
+implementations share one text of SQL; there is no in-memory store: SQLite in a temporary directory
+is the fake.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+
+from msgspec import Struct
+
+from nightrate.clock import Instant
+from nightrate.domain.batch import Batch, Claimable, Plan
+from nightrate.domain.file import File, Page, Upload
+from nightrate.domain.generation import Failure
+from nightrate.domain.shard import Beat, Claim, JournalPart, Segment, ShardPlan, Tally
+
+
+class SealedSegment(Struct, frozen=True, gc=False):
+    """A sealed shard, as the reader of a result file needs it."""
+
+    shard: int
+    first_request: int
+    request_count: int
+    segment: Segment
+
+
+class Store(ABC):
+    """Durable truth."""
+
+    # files and uploads ------------------------------------------------------------------------
+
+    @abstractmethod
+    async def add_upload(self, upload: Upload) -> None:
+        """Record a new upload session.
+
+        Raises:
+            Conflict: the file id is taken by a file or by another session.
+        """
+
+    @abstractmethod
+    async def get_upload(self, upload_id: str) -> Upload | None:
+        """Find a session by its unguessable id, which alone authorises its pieces."""
+
+    @abstractmethod
+    async def grow_upload(self, upload: Upload, received_bytes: int, now: Instant) -> None:
+        """Record that so many bytes are synced; only for an active session."""
+
+    @abstractmethod
+    async def finish_upload(self, upload: Upload, file: File) -> None:
+        """Make the file exist and the session final, together."""
+
+    @abstractmethod
+    async def cancel_upload(self, upload: Upload, now: Instant) -> None:
+        """Make an active session cancelled."""
+
+    @abstractmethod
+    async def get_file(self, tenant: str, file_id: str, now: Instant) -> File | None:
+        """Find a file that has not expired. ``batch-ID`` is the result file of a batch."""
+
+    @abstractmethod
+    async def list_files(self, tenant: str, page: Page, now: Instant) -> list[File]:
+        """List files, uploaded and generated, at most ``page.size + 1`` of them."""
+
+    @abstractmethod
+    async def delete_file(self, tenant: str, file_id: str, now: Instant) -> bool:
+        """Remove a file from sight; False when there is none. A live batch keeps its bytes."""
+
+    # batches ----------------------------------------------------------------------------------
+
+    @abstractmethod
+    async def add_batch(self, batch: Batch) -> None:
+        """Record a submitted batch; its input blob is pinned from now on.
+
+        Raises:
+            NotFound: its input file has gone in the meantime.
+        """
+
+    @abstractmethod
+    async def get_batch(self, tenant: str, batch_id: str) -> Batch | None:
+        """Find a batch, with its counters as the shard rows sum up."""
+
+    @abstractmethod
+    async def list_batches(self, tenant: str, page: Page) -> list[Batch]:
+        """List batches, at most ``page.size + 1`` of them."""
+
+    @abstractmethod
+    async def submitted_batches(self, limit: int) -> list[Batch]:
+        """Give the batches that wait for planning, oldest first."""
+
+    @abstractmethod
+    async def open_batch(
+        self, batch: Batch, plan: Plan, shards: Iterator[ShardPlan], now: Instant
+    ) -> bool:
+        """Record the plan and every shard; False when the batch is no longer submitted."""
+
+    @abstractmethod
+    async def fail_batch(
+        self, batch: Batch, plan: Plan | None, failure: Failure, now: Instant
+    ) -> bool:
+        """End a live batch as failed, with its event; False when it is not live any more."""
+
+    @abstractmethod
+    async def expire_batches(self, now: Instant) -> list[Batch]:
+        """End every live batch whose time is over, each with its event, and give them."""
+
+    # work -------------------------------------------------------------------------------------
+
+    @abstractmethod
+    async def claimable(self, now: Instant, limit: int) -> list[Claimable]:
+        """Give live batches that have a shard nobody holds, oldest first."""
+
+    @abstractmethod
+    async def claim(
+        self, tenant: str, batch_id: str, owner: str, now: Instant, lease_until: Instant
+    ) -> Claim | None:
+        """Take the first free shard of a live batch: its epoch rises, its lease begins.
+
+        A shard that was never claimed before records its first journal part (epoch, 0) at once;
+        any other must be frozen (`freeze`) before its owner may beat or seal.
+        """
+
+    @abstractmethod
+    async def freeze(self, claim: Claim, parts: tuple[JournalPart, ...]) -> None:
+        """Record which journal bytes of earlier owners count, ending with this owner's part.
+
+        Raises:
+            ClaimLost: the epoch has passed, or the batch is not live any more.
+        """
+
+    @abstractmethod
+    async def beat(
+        self, beats: Sequence[Beat], now: Instant, lease_until: Instant
+    ) -> list[Claim]:
+        """Renew leases and raise what counts; give the claims that are lost."""
+
+    @abstractmethod
+    async def release(self, claims: Sequence[Claim]) -> None:
+        """Hand claims back; their shards are free at once. Lost ones are passed over."""
+
+    @abstractmethod
+    async def release_all(self) -> int:
+        """Free every claim: only for a process that has just locked the data directory."""
+
+    @abstractmethod
+    async def seal(self, claim: Claim, segment: Segment, tally: Tally, now: Instant) -> Batch | None:
+        """Publish a shard's segment; with the last one the batch succeeds and its event is born.
+
+        Returns:
+            the batch if this seal ended it.
+
+        Raises:
+            ClaimLost: the epoch has passed, or the batch is not live any more.
+        """
+
+    # reading ----------------------------------------------------------------------------------
+
+    @abstractmethod
+    async def segments(
+        self, tenant: str, batch_id: str, from_shard: int, limit: int
+    ) -> list[SealedSegment]:
+        """Give the sealed segments that follow each other without a gap, from a shard on."""
+
+    # upkeep -----------------------------------------------------------------------------------
+
+    @abstractmethod
+    async def sweep(self, now: Instant, uploads_before: Instant, limit: int) -> list[str]:
+        """Drop rows that nobody can ask for any more, and name the blobs they held.
+
+        Those of deleted and expired files that no live batch reads, of cancelled uploads, and of
+        uploads begun before that time that never became a file. The row goes first: a crash before
+        the blob is deleted leaves an orphan, never a row without bytes.
+        """
+
+    @abstractmethod
+    async def check(self) -> None:
+        """Prove that the store can be written.
+
+        Raises:
+            StoreFault: it cannot; the message says why.
+        """
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Close for good."""

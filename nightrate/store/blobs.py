@@ -1,0 +1,258 @@
+"""Bytes on the local disk, with the syncs that make them durable.
+
+A name is written at most once (create-only), except that an appended blob (an upload, a journal)
+grows until it is named in the database. Nothing reads a name that the database does not hold.
+After a failed sync the file is abandoned: the kernel may have dropped the pages, so trying again
+could report success for bytes that are gone.
+
+Blocking calls go through the ``run`` function: in production it hands them to a thread, in a
+simulation it calls them inline.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from nightrate import limits
+from nightrate.errors import Damaged
+
+T = TypeVar("T")
+
+
+class Run(Protocol):
+    """Calls a blocking function somewhere and gives its result."""
+
+    def __call__(self, call: Callable[[], T], /) -> Awaitable[T]:
+        """Run it."""
+        ...
+
+
+_NAME = re.compile(r"[a-z0-9._-]+(/[a-z0-9._-]+)*")
+
+
+class Appender:
+    """A blob that is being written at its end by one writer."""
+
+    def __init__(self, run: Run, path: Path, descriptor: int, size_bytes: int) -> None:
+        self._run = run
+        self._path = path
+        self._descriptor = descriptor
+        self._entry_synced = False
+        self.size_bytes = size_bytes
+        """How long the blob is, synced or not."""
+
+    async def append(self, *pieces: bytes, sync: bool = False) -> None:
+        """Write pieces at the end; with ``sync``, return when they are on the disk."""
+
+        def call() -> None:
+            for piece in pieces:
+                _write_all(self._descriptor, piece)
+            if sync:
+                self._sync()
+
+        await self._run(call)
+        self.size_bytes += sum(map(len, pieces))
+
+    async def sync(self) -> None:
+        """Return when everything written so far is on the disk."""
+        await self._run(self._sync)
+
+    async def read_all(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Read back several (offset, length) ranges of what was written."""
+        return await self._run(lambda: _read_ranges(self._descriptor, ranges, self._path))
+
+    async def close(self) -> None:
+        """Let go of the file."""
+        if self._descriptor >= 0:
+            descriptor, self._descriptor = self._descriptor, -1
+            await self._run(lambda: os.close(descriptor))
+
+    def _sync(self) -> None:
+        os.fdatasync(self._descriptor)
+        if not self._entry_synced:  # the name of a new file is durable only with its directory
+            _sync_directory(self._path.parent)
+            self._entry_synced = True
+
+
+class Reader:
+    """An open blob."""
+
+    def __init__(self, run: Run, path: Path, descriptor: int) -> None:
+        self._run = run
+        self._path = path
+        self._descriptor = descriptor
+
+    async def read(self, offset: int, length: int) -> bytes:
+        """Read exactly so many bytes.
+
+        Raises:
+            Damaged: the blob is shorter than that.
+        """
+        return await self._run(lambda: _read_exactly(self._descriptor, offset, length, self._path))
+
+    async def read_all(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Read several (offset, length) ranges exactly."""
+        return await self._run(lambda: _read_ranges(self._descriptor, ranges, self._path))
+
+    async def read_some(self, offset: int, length: int) -> bytes:
+        """Read up to so many bytes; empty at the end."""
+        return await self._run(lambda: os.pread(self._descriptor, length, offset))
+
+    async def close(self) -> None:
+        """Let go of the file."""
+        if self._descriptor >= 0:
+            descriptor, self._descriptor = self._descriptor, -1
+            await self._run(lambda: os.close(descriptor))
+
+
+class Blobs:
+    """The blobs below one directory."""
+
+    def __init__(self, root: Path, run: Run) -> None:
+        self._root = root
+        self._run = run
+        root.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def path(self, name: str) -> Path:
+        """Give the place of a blob, for a child process that reads or writes it."""
+        assert _NAME.fullmatch(name), name
+        return self._root / name
+
+    async def make(self, folder: str) -> None:
+        """Make a folder, for a child process that writes into it."""
+        path = self.path(folder)
+        await self._run(lambda: _make_directories(path, self._root))
+
+    async def create(self, name: str) -> Appender:
+        """Begin a new blob.
+
+        Raises:
+            FileExistsError: the name is in use.
+        """
+        path = self.path(name)
+
+        def call() -> Appender:
+            _make_directories(path.parent, self._root)
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+            return Appender(self._run, path, os.open(path, flags, 0o600), 0)
+
+        return await self._run(call)
+
+    async def reopen(self, name: str, size_bytes: int) -> Appender:
+        """Continue a blob whose first bytes count; what follows them is cut off."""
+        path = self.path(name)
+
+        def call() -> Appender:
+            descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+            os.ftruncate(descriptor, size_bytes)
+            return Appender(self._run, path, descriptor, size_bytes)
+
+        return await self._run(call)
+
+    async def put(self, name: str, pieces: Iterable[bytes]) -> None:
+        """Write a whole small blob and sync it."""
+        blob = await self.create(name)
+        try:
+            await blob.append(*pieces, sync=True)
+        finally:
+            await blob.close()
+
+    async def open(self, name: str) -> Reader:
+        """Open a blob for reading.
+
+        Raises:
+            Damaged: it is missing.
+        """
+        path = self.path(name)
+
+        def call() -> Reader:
+            try:
+                return Reader(self._run, path, os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+            except FileNotFoundError as error:
+                raise Damaged(f"blob {name} is missing") from error
+
+        return await self._run(call)
+
+    async def size(self, name: str) -> int | None:
+        """Tell how long a blob is; None when there is none."""
+        path = self.path(name)
+        return await self._run(lambda: path.stat().st_size if path.exists() else None)
+
+    async def sync(self, name: str) -> None:
+        """Sync a blob that somebody else wrote, and its name."""
+        path = self.path(name)
+
+        def call() -> None:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fdatasync(descriptor)
+            finally:
+                os.close(descriptor)
+            _sync_directory(path.parent)
+
+        await self._run(call)
+
+    async def delete(self, *names: str) -> None:
+        """Remove blobs or whole directories of them; missing ones are fine."""
+        paths = [self.path(name) for name in names]
+
+        def call() -> None:
+            for path in paths:
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
+
+        await self._run(call)
+
+    async def room(self) -> int:
+        """Tell how many bytes may still be written before the reserve is touched."""
+
+        def call() -> int:
+            usage = shutil.disk_usage(self._root)
+            share = int(usage.total * limits.DISK_RESERVE_SHARE)
+            return usage.free - min(limits.DISK_RESERVE_BYTES, share)
+
+        return await self._run(call)
+
+
+def _write_all(descriptor: int, piece: bytes) -> None:
+    view = memoryview(piece)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _read_exactly(descriptor: int, offset: int, length: int, path: Path) -> bytes:
+    piece = os.pread(descriptor, length, offset)
+    while len(piece) < length:  # a signal or a very large read may return less
+        more = os.pread(descriptor, length - len(piece), offset + len(piece))
+        if not more:
+            raise Damaged(f"blob {path.name} ends before byte {offset + length}")
+        piece += more
+    return piece
+
+
+def _read_ranges(descriptor: int, ranges: Sequence[tuple[int, int]], path: Path) -> list[bytes]:
+    return [_read_exactly(descriptor, offset, length, path) for offset, length in ranges]
+
+
+def _make_directories(path: Path, root: Path) -> None:
+    """Make directories, each synced into its parent, so that a power cut keeps the whole path."""
+    if path.is_dir() or path == root:
+        return
+    _make_directories(path.parent, root)
+    path.mkdir(exist_ok=True, mode=0o700)
+    _sync_directory(path.parent)
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,86 @@
+"""The data directory: one server at a time, on a disk that keeps what it was told."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+from nightrate.errors import StoreFault
+
+FORMAT = "nightrate data, format 1\n"
+
+NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "afs"})
+
+
+class DataDirectory:
+    """A locked data directory. The lock is the kernel's, so it ends with the process."""
+
+    def __init__(self, path: Path, lock: int) -> None:
+        self.path = path
+        self._lock = lock
+
+    @property
+    def database(self) -> Path:
+        """Where the state database lies."""
+        return self.path / "state.sqlite"
+
+    @property
+    def blobs(self) -> Path:
+        """Where the blobs lie."""
+        return self.path / "blobs"
+
+    def unlock(self) -> None:
+        """Let another server in."""
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+
+def open_directory(path: Path) -> DataDirectory:
+    """Make and lock a data directory.
+
+    Raises:
+        StoreFault: another server holds it, its format is unknown, or it lies on a network file
+            system, where neither the lock nor SQLite's write-ahead log can be trusted.
+    """
+    path = path.absolute()
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    system = file_system(path)
+    if system in NETWORK_FILE_SYSTEMS:
+        message = f"{path} lies on a network file system ({system}); use a directory on a local disk"
+        raise StoreFault(message)
+    lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(lock)
+        message = f"{path} is in use by another nightrate; stop that one or choose another --data"
+        raise StoreFault(message) from error
+    _check_format(path / "format", lock)
+    return DataDirectory(path, lock)
+
+
+def _check_format(path: Path, lock: int) -> None:
+    if not path.exists():
+        path.write_text(FORMAT, encoding="utf-8")
+        return
+    if (found := path.read_text(encoding="utf-8")) != FORMAT:
+        os.close(lock)
+        message = f"{path.parent} was written by another version ({found.strip()!r})"
+        raise StoreFault(message)
+
+
+def file_system(path: Path) -> str:
+    """Name the type of file system a path lies on; ``unknown`` where the system does not tell."""
+    mounts = Path("/proc/self/mounts")
+    if not mounts.exists():
+        return "unknown"
+    best, kind = "", "unknown"
+    for line in mounts.read_text(encoding="utf-8").splitlines():
+        _, point, system, *_ = line.split()
+        point = point.replace("\\040", " ")
+        inside = path.is_relative_to(point)
+        if inside and len(point) >= len(best):
+            best, kind = point, system
+    return kind

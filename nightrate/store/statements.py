@@ -1,0 +1,257 @@
+"""The SQL that both databases accept, each statement with a sentence.
+
+Parameters are named (``:name``). State names come from the tables of `domain.states`, so that a
+guard and the picture of the states cannot drift apart.
+"""
+
+from __future__ import annotations
+
+from nightrate.domain.file import FileSource, UploadState
+from nightrate.domain.states import (
+    BATCH_TABLE,
+    LIVE_STATES,
+    SHARD_TABLE,
+    BatchEvent,
+    BatchState,
+    ShardEvent,
+    ShardState,
+)
+
+
+def _listed(states: object) -> str:
+    names = sorted(str(state) for state in states)  # type: ignore[attr-defined]
+    return "(" + ", ".join(f"'{name}'" for name in names) + ")"
+
+
+def _before(event: BatchEvent) -> str:
+    return _listed(BATCH_TABLE[event])
+
+
+_LIVE = _listed(LIVE_STATES)
+_CLAIMABLE = _before(BatchEvent.CLAIMED)
+_UNSEALED = _listed(SHARD_TABLE[ShardEvent.CLAIMED])
+_PENDING, _RUNNING, _SEALED = (f"'{state}'" for state in ShardState)
+_ACTIVE = f"'{UploadState.ACTIVE}'"
+
+# files and uploads ----------------------------------------------------------------------------
+
+UPLOAD_COLUMNS = (
+    "tenant, upload_id, file_id, blob, display_name, mime_type, received_bytes, state, created_at"
+)
+FILE_COLUMNS = (
+    "tenant, file_id, blob, display_name, mime_type, size_bytes, sha256, source,"
+    " created_at, updated_at, expires_at"
+)
+
+# A name taken by a file is refused; one taken by another session violates `upload_name`.
+ADD_UPLOAD = f"""
+INSERT INTO upload ({UPLOAD_COLUMNS})
+SELECT :tenant, :upload_id, :file_id, :blob, :display_name, :mime_type, :received_bytes, :state,
+       :created_at
+WHERE NOT EXISTS (SELECT 1 FROM file WHERE tenant = :tenant AND file_id = :file_id)
+RETURNING upload_id"""
+
+GET_UPLOAD = f"SELECT {UPLOAD_COLUMNS} FROM upload WHERE upload_id = :upload_id"
+
+# Only forward, only while active: a late piece cannot shrink or revive a session.
+GROW_UPLOAD = f"""
+UPDATE upload SET received_bytes = :received_bytes
+WHERE tenant = :tenant AND upload_id = :upload_id AND state = {_ACTIVE}
+  AND received_bytes <= :received_bytes"""
+
+END_UPLOAD = f"""
+UPDATE upload SET state = :state
+WHERE tenant = :tenant AND upload_id = :upload_id AND state = {_ACTIVE}
+RETURNING upload_id"""
+
+ADD_FILE = f"""
+INSERT INTO file ({FILE_COLUMNS})
+VALUES (:tenant, :file_id, :blob, :display_name, :mime_type, :size_bytes, :sha256, :source,
+        :created_at, :updated_at, :expires_at)"""
+
+GET_FILE = f"""
+SELECT {FILE_COLUMNS} FROM file
+WHERE tenant = :tenant AND file_id = :file_id AND deleted_at IS NULL AND expires_at > :now"""
+
+LIST_FILES = f"""
+SELECT {FILE_COLUMNS} FROM file
+WHERE tenant = :tenant AND deleted_at IS NULL AND expires_at > :now
+  AND (created_at, file_id) < (:after_time, :after_id)
+ORDER BY created_at DESC, file_id DESC LIMIT :limit"""
+
+DELETE_FILE = """
+UPDATE file SET deleted_at = :now
+WHERE tenant = :tenant AND file_id = :file_id AND deleted_at IS NULL AND expires_at > :now
+RETURNING file_id"""
+
+# A live batch keeps the bytes of its input, whatever happens to the file's row.
+SWEEP_FILES = """
+DELETE FROM file WHERE (tenant, file_id) IN (
+  SELECT tenant, file_id FROM file
+  WHERE (deleted_at IS NOT NULL OR expires_at <= :now)
+    AND NOT EXISTS (SELECT 1 FROM batch WHERE input_blob = file.blob AND ended_at IS NULL)
+  LIMIT :limit)
+RETURNING blob"""
+
+SWEEP_UPLOADS = f"""
+DELETE FROM upload WHERE upload_id IN (
+  SELECT upload_id FROM upload
+  WHERE state = '{UploadState.CANCELLED}' OR created_at <= :uploads_before LIMIT :limit)
+RETURNING blob, state"""
+
+# batches --------------------------------------------------------------------------------------
+
+_BATCH_OWN = (
+    "tenant, batch_id, model, display_name, form, state, input_blob, input_file_id, input_bytes,"
+    " priority, request_count, created_at, updated_at, ended_at, expires_at, failure_code,"
+    " failure_message"
+)
+# The counters are what the shard rows sum up to; there is no second place that could disagree.
+_COUNTED = f"""
+SELECT {", ".join("b." + name.strip() for name in _BATCH_OWN.split(","))},
+       coalesce(sum(s.succeeded), 0), coalesce(sum(s.failed), 0),
+       coalesce(sum(s.prompt_tokens), 0), coalesce(sum(s.output_tokens), 0),
+       coalesce(sum(s.cached_tokens), 0)
+FROM batch b LEFT JOIN shard s ON s.tenant = b.tenant AND s.batch_id = b.batch_id"""
+
+# The file must still be there in the same transaction: from then on the batch pins its bytes.
+ADD_BATCH = f"""
+INSERT INTO batch ({_BATCH_OWN})
+SELECT :tenant, :batch_id, :model, :display_name, :form, :state, :input_blob, :input_file_id,
+       :input_bytes, :priority, NULL, :created_at, :updated_at, NULL, :expires_at, NULL, NULL
+WHERE :input_file_id IS NULL
+   OR EXISTS (SELECT 1 FROM file WHERE tenant = :tenant AND file_id = :input_file_id
+              AND blob = :input_blob AND deleted_at IS NULL)
+RETURNING batch_id"""
+
+GET_BATCH = f"""{_COUNTED}
+WHERE b.tenant = :tenant AND b.batch_id = :batch_id GROUP BY b.tenant, b.batch_id"""
+
+LIST_BATCHES = f"""{_COUNTED}
+WHERE b.tenant = :tenant AND (b.created_at, b.batch_id) < (:after_time, :after_id)
+GROUP BY b.tenant, b.batch_id ORDER BY b.created_at DESC, b.batch_id DESC LIMIT :limit"""
+
+SUBMITTED_BATCHES = f"""{_COUNTED}
+WHERE b.ended_at IS NULL AND b.state = '{BatchState.SUBMITTED}'
+GROUP BY b.tenant, b.batch_id ORDER BY b.created_at LIMIT :limit"""
+
+OPEN_BATCH = f"""
+UPDATE batch SET state = '{BatchState.PLANNED}', request_count = :request_count,
+       invalid_count = :invalid_count, updated_at = :now
+WHERE tenant = :tenant AND batch_id = :batch_id AND state IN {_before(BatchEvent.PLANNED)}
+RETURNING batch_id"""
+
+ADD_SHARD = f"""
+INSERT INTO shard (tenant, batch_id, shard, first_request, request_count, first_line, byte_offset,
+                   byte_length, state, epoch, journal, succeeded, failed, prompt_tokens,
+                   output_tokens, cached_tokens)
+VALUES (:tenant, :batch_id, :shard, :first_request, :request_count, :first_line, :byte_offset,
+        :byte_length, {_PENDING}, 0, '', 0, 0, 0, 0, 0)"""
+
+END_BATCH = {
+    event: f"""
+UPDATE batch SET state = '{event}', failure_code = :failure_code,
+       failure_message = :failure_message, request_count = coalesce(:request_count, request_count),
+       invalid_count = coalesce(:invalid_count, invalid_count), updated_at = :now, ended_at = :now
+WHERE tenant = :tenant AND batch_id = :batch_id AND state IN {_before(event)}
+RETURNING batch_id"""
+    for event in (BatchEvent.FAILED, BatchEvent.CANCELLED, BatchEvent.EXPIRED)
+}
+
+OVERDUE_BATCHES = """
+SELECT tenant, batch_id FROM batch WHERE ended_at IS NULL AND expires_at <= :now"""
+
+ADD_EVENT = """
+INSERT INTO event (tenant, event_id, batch_id, type, created_at)
+VALUES (:tenant, :event_id, :batch_id, :type, :now)"""
+
+# work -----------------------------------------------------------------------------------------
+
+_FREE = f"(state = {_PENDING} OR (state = {_RUNNING} AND lease_until <= :now))"
+_OF_BATCH = "tenant = :tenant AND batch_id = :batch_id"
+_OF_B = "shard.tenant = b.tenant AND shard.batch_id = b.batch_id"
+
+CLAIMABLE = f"""
+SELECT b.tenant, b.batch_id, b.model, b.priority, b.created_at,
+       (SELECT count(*) FROM shard WHERE {_OF_B} AND state = {_RUNNING} AND lease_until > :now)
+FROM batch b
+WHERE b.ended_at IS NULL AND b.state IN {_CLAIMABLE}
+  AND (EXISTS (SELECT 1 FROM shard WHERE {_OF_B} AND state = {_PENDING})
+       OR EXISTS (SELECT 1 FROM shard
+                  WHERE {_OF_B} AND state = {_RUNNING} AND lease_until <= :now))
+ORDER BY b.created_at LIMIT :limit"""
+
+FIRST_PENDING = f"""
+SELECT shard FROM shard WHERE {_OF_BATCH} AND state = {_PENDING} ORDER BY shard LIMIT 1"""
+FIRST_OVERDUE = f"""
+SELECT shard FROM shard
+WHERE {_OF_BATCH} AND state = {_RUNNING} AND lease_until <= :now ORDER BY shard LIMIT 1"""
+
+# A shard that nobody worked on yet has nothing to freeze: its first part is recorded at once.
+CLAIM = f"""
+UPDATE shard SET state = {_RUNNING}, epoch = epoch + 1, owner = :owner, lease_until = :lease_until,
+       journal = CASE WHEN journal = '' THEN (epoch + 1) || ':0' ELSE journal END
+WHERE {_OF_BATCH} AND shard = :shard AND {_FREE}
+RETURNING shard, first_request, request_count, first_line, byte_offset, byte_length, epoch, journal"""
+
+START_BATCH = f"""
+UPDATE batch SET state = '{BatchState.RUNNING}', updated_at = :now
+WHERE {_OF_BATCH} AND state = '{BatchState.PLANNED}'"""
+
+IS_CLAIMABLE = f"SELECT 1 FROM batch WHERE {_OF_BATCH} AND state IN {_CLAIMABLE}"
+
+# The fence of every later word about a claim: same epoch, still running, batch still live.
+_FENCE = f"""
+WHERE {_OF_BATCH} AND shard = :shard AND epoch = :epoch AND owner = :owner AND state = {_RUNNING}
+  AND EXISTS (SELECT 1 FROM batch WHERE batch.tenant = :tenant AND batch.batch_id = :batch_id
+              AND batch.state IN {_before(BatchEvent.DRAINED)})
+RETURNING shard"""
+
+FREEZE = f"UPDATE shard SET journal = :journal {_FENCE}"
+
+BEAT = f"""
+UPDATE shard SET lease_until = :lease_until, journal = :journal, succeeded = :succeeded,
+       failed = :failed, prompt_tokens = :prompt_tokens, output_tokens = :output_tokens,
+       cached_tokens = :cached_tokens {_FENCE}"""
+
+SEAL = f"""
+UPDATE shard SET state = {_SEALED}, owner = NULL, lease_until = NULL, succeeded = :succeeded,
+       failed = :failed, prompt_tokens = :prompt_tokens, output_tokens = :output_tokens,
+       cached_tokens = :cached_tokens, segment_blob = :blob, segment_bytes = :byte_length,
+       segment_crc32 = :crc32 {_FENCE}"""
+
+RELEASE = f"""
+UPDATE shard SET state = {_PENDING}, owner = NULL, lease_until = NULL
+WHERE {_OF_BATCH} AND shard = :shard AND epoch = :epoch AND owner = :owner AND state = {_RUNNING}"""
+
+RELEASE_ALL = f"""
+UPDATE shard SET state = {_PENDING}, owner = NULL, lease_until = NULL WHERE state = {_RUNNING}
+RETURNING shard"""
+
+ANY_UNSEALED = f"SELECT 1 FROM shard WHERE {_OF_BATCH} AND state IN {_UNSEALED} LIMIT 1"
+
+DRAIN_BATCH = f"""
+UPDATE batch SET state = '{BatchState.SUCCEEDED}', updated_at = :now, ended_at = :now
+WHERE {_OF_BATCH} AND state IN {_before(BatchEvent.DRAINED)} RETURNING form"""
+
+# The result file of a batch: no bytes of its own.
+ADD_RESULT_FILE = f"""
+INSERT INTO file ({FILE_COLUMNS})
+SELECT tenant, :file_id, NULL, :display_name, 'application/jsonl', sum(segment_bytes), NULL,
+       '{FileSource.GENERATED}', :now, :now, :expires_at
+FROM shard WHERE {_OF_BATCH} GROUP BY tenant"""
+
+TOUCH_BATCH = f"UPDATE batch SET updated_at = :now WHERE {_OF_BATCH} AND ended_at IS NULL"
+
+# reading --------------------------------------------------------------------------------------
+
+FIRST_UNSEALED = f"""
+SELECT min(shard) FROM shard WHERE {_OF_BATCH} AND state IN {_UNSEALED}"""
+
+SEGMENTS = f"""
+SELECT shard, first_request, request_count, segment_blob, segment_bytes, segment_crc32
+FROM shard WHERE {_OF_BATCH} AND shard >= :from_shard AND shard < :until_shard
+ORDER BY shard LIMIT :limit"""
+
+PREFIX_BYTES = f"""
+SELECT coalesce(sum(segment_bytes), 0) FROM shard WHERE {_OF_BATCH} AND shard < :until_shard"""
