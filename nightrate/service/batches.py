@@ -1,0 +1,128 @@
+"""What a client can ask for about batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from nightrate import clock, limits
+from nightrate.clock import Instant
+from nightrate.domain.batch import Batch, BatchForm, Order
+from nightrate.domain.file import File, Page
+from nightrate.domain.model import Model
+from nightrate.domain.shard import Tally
+from nightrate.domain.states import BatchState
+from nightrate.errors import BadRequest, NotFound, OverQuota, Precondition, TooLarge
+from nightrate.service.models import Models
+from nightrate.store.base import Store
+from nightrate.store.blobs import Blobs
+
+_ID_LENGTH = 36
+
+
+class Batches:
+    """Submits, finds and lists batches."""
+
+    def __init__(
+        self, store: Store, blobs: Blobs, models: Models, submitted: Callable[[], None]
+    ) -> None:
+        self._store = store
+        self._blobs = blobs
+        self._models = models
+        self._submitted = submitted
+
+    async def submit(self, tenant: str, model: str, order: Order) -> Batch:
+        """Accept an order. When this returns, the batch survives a crash and a power cut.
+
+        The bytes come first: inline requests are written and synced as an internal input file, an
+        uploaded file is durable already. Then the row that names them is committed.
+
+        Raises:
+            NotFound: no such model, or no such file.
+            BadRequest: the file is empty.
+            TooLarge: the file is over the limit of a batch input.
+            OverQuota: the disk is nearly full.
+        """
+        served = self._models.resolve(model)
+        batch_id = clock.new_id(_ID_LENGTH)
+        if order.file_name is not None:
+            file = await self._input_file(tenant, order.file_name)
+            assert file.blob is not None, "checked"
+            batch = _batch(tenant, batch_id, served, order, (file.blob, file.size_bytes))
+        else:
+            assert order.inline is not None, "exactly one source"
+            name = f"batches/{tenant}/{batch_id}/input"
+            size_bytes = sum(map(len, order.inline)) + len(order.inline)
+            if size_bytes > await self._blobs.room():
+                raise OverQuota("The server's disk is nearly full; try again when space was freed.")
+            await self._blobs.put(name, _lines(order.inline))
+            batch = _batch(tenant, batch_id, served, order, (name, size_bytes))
+        await self._store.add_batch(batch)
+        self._submitted()
+        return batch
+
+    async def _input_file(self, tenant: str, file_id: str) -> File:
+        file = await self._store.get_file(tenant, file_id, clock.now())
+        if file is None:
+            message = f"File files/{file_id} does not exist, or it expired. Upload it again."
+            raise NotFound(message)
+        if file.blob is None:
+            message = f"File files/{file_id} holds results; a batch reads uploaded files only."
+            raise Precondition(message)
+        if file.size_bytes == 0:
+            raise BadRequest(f"File files/{file_id} is empty; it needs one request a line.")
+        if file.size_bytes > limits.FILE_BYTES_MAX:
+            bound = limits.FILE_BYTES_MAX // limits.MIB
+            raise TooLarge(f"File files/{file_id} is over the limit of {bound} MiB.")
+        return file
+
+    async def get(self, tenant: str, batch_id: str) -> Batch:
+        """Find a batch.
+
+        Raises:
+            NotFound: there is none of that name.
+        """
+        batch = await self._store.get_batch(tenant, batch_id)
+        if batch is None:
+            raise NotFound(f"Batch batches/{batch_id} does not exist.")
+        return batch
+
+    async def list(
+        self, tenant: str, page: Page
+    ) -> tuple[list[Batch], tuple[Instant, str] | None]:
+        """List batches, newest first, and where the next page begins."""
+        found = await self._store.list_batches(tenant, page)
+        shown = found[: page.size]
+        more = len(found) > page.size
+        return shown, (shown[-1].created_at, shown[-1].batch_id) if more else None
+
+
+def _batch(
+    tenant: str, batch_id: str, model: Model, order: Order, input_blob: tuple[str, int]
+) -> Batch:
+    now = clock.now()
+    return Batch(
+        tenant=tenant,
+        batch_id=batch_id,
+        model=model.name,
+        display_name=order.display_name or f"batch-{batch_id[:8]}",
+        form=BatchForm.FILE if order.inline is None else BatchForm.INLINE,
+        state=BatchState.SUBMITTED,
+        input_blob=input_blob[0],
+        input_file_id=order.file_name,
+        input_bytes=input_blob[1],
+        priority=order.priority,
+        request_count=None,
+        tally=Tally(),
+        created_at=now,
+        updated_at=now,
+        ended_at=None,
+        expires_at=clock.later(now, limits.BATCH_LIFETIME_SECONDS),
+        failure=None,
+    )
+
+
+def _lines(items: Iterable[bytes]) -> Iterator[bytes]:
+    """Write each JSON object on one line: a raw line break in JSON is only white space."""
+    for item in items:
+        yield item.replace(b"\r", b" ").replace(b"\n", b" ")
+        yield b"\n"

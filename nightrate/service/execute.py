@@ -1,0 +1,68 @@
+"""One request to one outcome: the same way for a live request and for a row of a batch."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+from nightrate.dialects.gemini import parse_line, render_line
+from nightrate.dialects.lines import RawLine
+from nightrate.domain.batch import BatchForm
+from nightrate.domain.generation import Failure, Outcome, Prompt, Reply
+from nightrate.domain.model import Model
+from nightrate.domain.shard import Answer, Tally
+from nightrate.errors import Code, EngineDown
+from nightrate.service.lane import Lane
+
+log = logging.getLogger(__name__)
+
+_FAILED = Tally(failed=1)
+
+
+class Executor:
+    """Runs requests on the lanes."""
+
+    def __init__(self, lanes: Mapping[str, Lane]) -> None:
+        self._lanes = lanes
+
+    async def live(self, model: Model, prompt: Prompt) -> Outcome:
+        """Answer an interactive request; it does not wait for an engine that is not open."""
+        lane = self._lanes[model.engine]
+        if not lane.opened.is_set():
+            reason = lane.fault.message if lane.fault else "it is being loaded"
+            return Failure(Code.UNAVAILABLE, f"The engine of {model.name} is not ready: {reason}")
+        try:
+            return await lane.outcome(prompt, live=True)
+        except EngineDown as fault:
+            return Failure(Code.UNAVAILABLE, fault.message)
+
+    async def answer(
+        self, lane: Lane, model: str, form: BatchForm, line: RawLine, response_id: str
+    ) -> Answer:
+        """Answer one row of a batch: its line in, its output line out.
+
+        Whatever is wrong with the row, and a mistake of our own too, becomes an error line.
+
+        Raises:
+            EngineDown: the engine has given up; the row has no outcome yet.
+        """
+        parsed = parse_line(line.data, line.number, form, model)
+        outcome: Outcome
+        if isinstance(parsed.prompt, Failure):
+            outcome = parsed.prompt
+        else:
+            try:
+                outcome = await lane.outcome(parsed.prompt)
+            except EngineDown:
+                raise
+            except Exception:  # one row must not stop the server; the trace tells us of our mistake
+                log.exception("line %d failed by a mistake of the server", line.number)
+                outcome = Failure(Code.INTERNAL, "Internal error; see the log of the server.")
+        return Answer(render_line(parsed.echo, outcome, form, response_id), _tally(outcome))
+
+
+def _tally(outcome: Outcome) -> Tally:
+    if isinstance(outcome, Reply):
+        usage = outcome.usage
+        return Tally(1, 0, usage.prompt_tokens, usage.output_tokens, usage.cached_tokens)
+    return _FAILED

@@ -1,0 +1,95 @@
+"""A lane: one engine, kept open, with its places and the way a prompt takes through it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from nightrate import clock, limits
+from nightrate.domain.generation import Failure, Outcome, Prompt, Reply
+from nightrate.domain.retry import retry_delay_seconds
+from nightrate.engines.base import Engine, Progress, ignore_progress
+from nightrate.errors import Code, EngineDown, RequestFailed
+from nightrate.service.places import Places
+
+log = logging.getLogger(__name__)
+
+
+class Lane:
+    """One engine and everybody who uses it."""
+
+    def __init__(self, name: str, engine: Engine) -> None:
+        self.name = name
+        self.engine = engine
+        self.places = Places(lambda: engine.capacity)
+        self.opened = asyncio.Event()
+        """Set while the engine is open."""
+        self.fault: EngineDown | None = None
+        """Why the engine is not open, once it failed to open."""
+        self._broken = asyncio.Event()
+        self.settled = asyncio.Event()
+        """Set when the first try to open the engine has ended, well or not."""
+
+    async def keep_open(self, progress: Progress = ignore_progress) -> None:
+        """Open the engine, and open it again whenever it has given up; runs until cancelled."""
+        try:
+            while True:
+                try:
+                    await self.engine.open(progress)
+                except EngineDown as fault:
+                    self.fault = fault
+                    log.warning("engine %s cannot run: %s", self.name, fault.message)
+                else:
+                    self.fault = None
+                    self._broken.clear()
+                    self.opened.set()
+                    self.settled.set()
+                    await self._broken.wait()
+                self.opened.clear()
+                self.settled.set()
+                await self.engine.close()
+                await clock.sleep(limits.ENGINE_REOPEN_SECONDS)
+        finally:
+            self.opened.clear()
+            await self.engine.close()
+
+    async def outcome(self, prompt: Prompt, *, live: bool = False) -> Outcome:
+        """Take one prompt through the engine, with its retries.
+
+        Raises:
+            EngineDown: the engine has given up; the prompt is not to blame and has no outcome yet.
+        """
+        failures = deaths = 0
+        while True:
+            try:
+                return await self._generate(prompt, live=live, alone=deaths > 0)
+            except RequestFailed as fault:
+                failures += 1
+                if not fault.retriable or failures >= limits.ATTEMPTS_MAX:
+                    return Failure(fault.code, fault.message)
+                wait = retry_delay_seconds(failures, fault.after_seconds, clock.jitter())
+                await clock.sleep(wait)
+            except EngineDown as fault:
+                deaths += fault.in_flight
+                if deaths >= limits.ENGINE_DEATHS_MAX:
+                    message = f"The engine died {deaths} times while it ran this request."
+                    return Failure(Code.INTERNAL, message)
+                await self._until_ready()
+
+    async def _generate(self, prompt: Prompt, *, live: bool, alone: bool) -> Reply:
+        cost = self.engine.cost(prompt)
+        if alone or not self.places.try_take(cost):
+            await self.places.take(cost, live=live, alone=alone)
+        try:
+            return await self.engine.generate(prompt)
+        finally:
+            self.places.give(cost, alone=alone)
+
+    async def _until_ready(self) -> None:
+        try:
+            await self.engine.ready()
+        except EngineDown as fault:
+            self.fault = fault
+            self.opened.clear()
+            self._broken.set()
+            raise

@@ -1,0 +1,90 @@
+"""The places of an engine: who may send a prompt now.
+
+An engine says how many requests and tokens it wants in flight. Live requests are let in before
+those of batches. A prompt that was in flight when the engine died is let in alone, so that a prompt
+that kills engines cannot take its neighbours with it a second time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+from nightrate.engines.base import Capacity
+
+_Waiter = tuple[asyncio.Future[None], int]
+
+
+class Places:
+    """Admission by requests and tokens."""
+
+    def __init__(self, capacity: Callable[[], Capacity]) -> None:
+        self._capacity = capacity
+        self._alone: deque[_Waiter] = deque()
+        self._live: deque[_Waiter] = deque()
+        self._batch: deque[_Waiter] = deque()
+        self._taken_alone = False
+        self.requests = 0
+        self.tokens = 0
+
+    def try_take(self, cost: int) -> bool:
+        """Take a place if there is one and nobody waits for it."""
+        if self._alone or self._live or self._batch or not self._fits(cost):
+            return False
+        self._enter(cost)
+        return True
+
+    async def take(self, cost: int, *, live: bool = False, alone: bool = False) -> None:
+        """Wait for a place; alone means with nobody else inside."""
+        queue = self._alone if alone else self._live if live else self._batch
+        waiter = (asyncio.get_running_loop().create_future(), cost)
+        queue.append(waiter)
+        self._grant()
+        try:
+            await waiter[0]
+        except asyncio.CancelledError:
+            if waiter in queue:
+                queue.remove(waiter)
+                self._grant()  # it may have been the one that the others waited behind
+            else:
+                self.give(cost, alone=alone)
+            raise
+
+    def give(self, cost: int, *, alone: bool = False) -> None:
+        """Give a place back."""
+        self.requests -= 1
+        self.tokens -= cost
+        if alone:
+            self._taken_alone = False
+        self._grant()
+
+    def _fits(self, cost: int) -> bool:
+        if self._taken_alone:
+            return False
+        if self.requests == 0:
+            return True  # a prompt larger than the whole budget still gets its turn
+        capacity = self._capacity()
+        return self.requests < capacity.requests and (
+            capacity.tokens is None or self.tokens + cost <= capacity.tokens
+        )
+
+    def _enter(self, cost: int) -> None:
+        self.requests += 1
+        self.tokens += cost
+
+    def _grant(self) -> None:
+        if self._alone:
+            if self.requests == 0:
+                waiter, cost = self._alone.popleft()
+                self._taken_alone = True
+                self._enter(cost)
+                waiter.set_result(None)
+            return
+        for queue in (self._live, self._batch):
+            while queue and self._fits(queue[0][1]):
+                waiter, cost = queue.popleft()
+                self._enter(cost)
+                waiter.set_result(None)
+            if queue:
+                return

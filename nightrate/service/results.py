@@ -1,0 +1,196 @@
+"""The bytes of files, uploaded or results.
+
+The result file of a batch is the list of its sealed segments, which follow each other without a
+gap. While the batch runs the list grows at its end; what was read once never changes. No copy of
+it exists, and no more than one piece of it is held in memory.
+
+A segment is checked against its CRC before its first byte leaves, once in the life of the process.
+"""
+
+from __future__ import annotations
+
+import zlib
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+
+from nightrate import clock, limits
+from nightrate.domain.batch import Batch
+from nightrate.domain.file import File
+from nightrate.domain.shard import Segment
+from nightrate.errors import Damaged, NotFound, StoreFault
+from nightrate.service.files import RESULT_PREFIX
+from nightrate.store.base import Store
+from nightrate.store.blobs import Blobs, Reader
+
+_SEGMENTS_PER_PAGE = 1_000
+
+
+class Content:
+    """The bytes of a file as they stood when it was asked for."""
+
+    def __init__(
+        self,
+        results: Results,
+        mime_type: str,
+        etag: str,
+        segments: Sequence[Segment],
+        *,
+        checked: bool,
+    ) -> None:
+        self.mime_type = mime_type
+        self.etag = etag
+        """Quoted, as HTTP wants it."""
+        self._results = results
+        self._segments = segments
+        self._checked = checked
+        self._starts = [0]
+        for segment in segments:
+            self._starts.append(self._starts[-1] + segment.byte_length)
+
+    @property
+    def size_bytes(self) -> int:
+        """How long the whole content is."""
+        return self._starts[-1]
+
+    async def stream(self, start: int, stop: int) -> AsyncGenerator[bytes, None]:
+        """Give the bytes from ``start`` up to ``stop`` in pieces of at most `limits.READ_BYTES`.
+
+        Raises:
+            Damaged: stored bytes are not what was written; the message names the blob, of which
+                nothing has been given out.
+        """
+        assert 0 <= start <= stop <= self.size_bytes
+        index = bisect_right(self._starts, start) - 1
+        while start < stop:
+            segment, first = self._segments[index], self._starts[index]
+            end = min(stop, first + segment.byte_length)
+            reading = self._results.read(segment, start - first, end - first, check=self._checked)
+            async with aclosing(reading) as pieces:
+                async for piece in pieces:
+                    yield piece
+            start = end
+            index += 1
+
+
+class Results:
+    """Reads what is stored."""
+
+    def __init__(self, store: Store, blobs: Blobs) -> None:
+        self._store = store
+        self._blobs = blobs
+        self._verified: OrderedDict[str, None] = OrderedDict()
+
+    async def content(self, tenant: str, file_id: str) -> Content:
+        """Find the bytes of a file.
+
+        Raises:
+            NotFound: there is no such file.
+        """
+        file = await self._store.get_file(tenant, file_id, clock.now())
+        if file is None:
+            message = f"There is no file files/{file_id}; it may have expired or been deleted."
+            raise NotFound(message)
+        if file.blob is not None:
+            return self._uploaded(file, file.blob)
+        segments = await self._segments(tenant, file_id.removeprefix(RESULT_PREFIX))
+        chain = zlib.crc32(b"".join(segment.crc32.to_bytes(4, "big") for segment in segments))
+        size_bytes = sum(segment.byte_length for segment in segments)
+        etag = f'"{size_bytes:x}-{chain:08x}"'
+        return Content(self, file.mime_type, etag, segments, checked=True)
+
+    async def items(self, batch: Batch) -> AsyncGenerator[bytes, None]:
+        """Give the sealed results of a batch as JSON values with commas between them, in order.
+
+        Raises:
+            Damaged: as `Content.stream`.
+        """
+        held = b""  # a line end becomes a comma only when something follows it
+        for segment in await self._segments(batch.tenant, batch.batch_id):
+            async with aclosing(self.read(segment, 0, segment.byte_length, check=True)) as pieces:
+                async for piece in pieces:
+                    lines = held + piece
+                    values = lines.removesuffix(b"\n")
+                    held = lines[len(values) :]
+                    # A raw line end never stands inside a JSON value.
+                    yield values.replace(b"\n", b",\n")
+
+    async def verify(self, batch: Batch) -> None:
+        """Check every sealed segment of a batch, so that a damaged one is known before an answer.
+
+        Raises:
+            Damaged: a segment is not what was written; the message names the blob.
+        """
+        for segment in await self._segments(batch.tenant, batch.batch_id):
+            if segment.blob not in self._verified:
+                reader = await self._open(segment)
+                try:
+                    await self._verify(reader, segment)
+                finally:
+                    await reader.close()
+
+    async def read(
+        self, segment: Segment, start: int, stop: int, *, check: bool
+    ) -> AsyncGenerator[bytes, None]:
+        """Give a range of one blob's bytes in pieces; with ``check`` only of a sound blob."""
+        reader = await self._open(segment)
+        try:
+            if check and segment.blob not in self._verified:
+                whole = await self._verify(reader, segment)
+                if whole is not None:
+                    yield whole[start:stop]
+                    return
+            for offset in range(start, stop, limits.READ_BYTES):
+                length = min(limits.READ_BYTES, stop - offset)
+                yield await _read(reader, segment, offset, length)
+        finally:
+            await reader.close()
+
+    async def _verify(self, reader: Reader, segment: Segment) -> bytes | None:
+        """Check a whole segment; give its bytes back if they fit into one piece."""
+        crc32 = 0
+        piece = b""
+        for offset in range(0, segment.byte_length, limits.READ_BYTES):
+            length = min(limits.READ_BYTES, segment.byte_length - offset)
+            piece = await _read(reader, segment, offset, length)
+            crc32 = zlib.crc32(piece, crc32)
+        if crc32 != segment.crc32:
+            message = (
+                f"blob {segment.blob} is damaged: its CRC-32 is {crc32:08x},"
+                f" it was written with {segment.crc32:08x}"
+            )
+            raise Damaged(message)
+        self._verified[segment.blob] = None
+        if len(self._verified) > limits.SEGMENTS_VERIFIED_MAX:
+            self._verified.popitem(last=False)
+        return piece if len(piece) == segment.byte_length else None
+
+    async def _open(self, segment: Segment) -> Reader:
+        try:
+            return await self._blobs.open(segment.blob)
+        except StoreFault as error:
+            raise Damaged(error.message) from error
+
+    async def _segments(self, tenant: str, batch_id: str) -> list[Segment]:
+        segments: list[Segment] = []
+        while True:
+            page = await self._store.segments(
+                tenant, batch_id, from_shard=len(segments), limit=_SEGMENTS_PER_PAGE
+            )
+            segments += [sealed.segment for sealed in page]
+            if len(page) < _SEGMENTS_PER_PAGE:
+                return segments
+
+    def _uploaded(self, file: File, blob: str) -> Content:
+        whole = Segment(blob, file.size_bytes, 0)
+        segments = [whole] if file.size_bytes else []
+        return Content(self, file.mime_type, f'"{file.sha256}"', segments, checked=False)
+
+
+async def _read(reader: Reader, segment: Segment, offset: int, length: int) -> bytes:
+    try:
+        return await reader.read(offset, length)
+    except StoreFault as error:
+        message = f"blob {segment.blob} is damaged: {error.message}"
+        raise Damaged(message) from error

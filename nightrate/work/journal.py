@@ -1,0 +1,243 @@
+"""The journal of one claim: framed outcomes, appended, synced by time.
+
+A record is a fixed head and the output line. Records are readable up to the first one whose
+checksum is wrong; what follows is ignored, never guessed. Lines stay in memory only until they are
+written, so a journal holds at most what one sync interval gathers, whatever the shard's size. A
+shard that finishes before its first sync never touches the disk with its journal.
+
+The file of an epoch is written by that epoch's owner alone. Which of its bytes count is said by the
+shard's row (`domain.shard.taken_over`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import struct
+import zlib
+from collections.abc import AsyncIterator, Iterator, Sequence
+
+from msgspec import Struct
+
+from nightrate import limits
+from nightrate.domain.shard import Answer, Claim, JournalPart, Tally
+from nightrate.errors import Damaged
+from nightrate.store.blobs import Appender, Blobs, Reader
+
+log = logging.getLogger(__name__)
+
+MAGIC = b"nightrate journal 1\n"
+
+_HEAD = struct.Struct("<IIIIIII")
+"""crc32 of the rest of the record; index; length of the line; 1 if it succeeded; prompt, output and
+cached tokens."""
+
+_CRC = struct.Struct("<I")
+
+
+class Entry(Struct, frozen=True, gc=False):
+    """Where a recorded line lies."""
+
+    epoch: int
+    offset: int
+    length: int
+
+
+def journal_name(claim: Claim, epoch: int) -> str:
+    """Name the blob of an epoch's journal."""
+    shard = claim.plan.index
+    return f"batches/{claim.tenant}/{claim.batch_id}/journal/{shard:08d}.{epoch}"
+
+
+def frame(index: int, answer: Answer) -> bytes:
+    """Write one record."""
+    tally = answer.tally
+    body = _HEAD.pack(
+        0,
+        index,
+        len(answer.line),
+        tally.succeeded,
+        tally.prompt_tokens,
+        tally.output_tokens,
+        tally.cached_tokens,
+    )[_CRC.size :]
+    return _CRC.pack(zlib.crc32(answer.line, zlib.crc32(body))) + body + answer.line
+
+
+class Record(Struct, frozen=True, gc=False):
+    """A record found in a journal: where its line lies in the file, and what it counts."""
+
+    index: int
+    offset: int
+    length: int
+    tally: Tally
+
+
+def records(data: bytes, offset: int) -> Iterator[Record]:
+    """Read the whole records at the start of ``data``, which lies at ``offset`` in the file."""
+    position = 0
+    while position + _HEAD.size <= len(data):
+        head = _HEAD.unpack_from(data, position)
+        crc, index, length, succeeded, *tokens = head
+        start = position + _HEAD.size
+        line = data[start : start + length]
+        body = data[position + _CRC.size : start]
+        if len(line) < length or zlib.crc32(line, zlib.crc32(body)) != crc:
+            return
+        yield Record(index, offset + start, length, Tally(succeeded, 1 - succeeded, *tokens))
+        position = start + length
+
+
+class Journal:
+    """The outcomes of one claim, its own and those of earlier owners that count."""
+
+    def __init__(self, blobs: Blobs, claim: Claim) -> None:
+        self._blobs = blobs
+        self._claim = claim
+        self._entries: dict[int, Entry] = {}
+        self._recent: dict[int, bytes] = {}
+        self._unwritten: list[bytes] = []
+        self._unwritten_bytes = 0
+        self._end = len(MAGIC)
+        self._appender: Appender | None = None
+        self._readers: dict[int, Reader] = {}
+        self._flushing = asyncio.Lock()
+        self._closed = False
+        self.tally = Tally()
+        self.counted_bytes = 0
+        """How many bytes of our own part are synced."""
+
+    @property
+    def unwritten_bytes(self) -> int:
+        """How much would be lost if the process died now."""
+        return self._unwritten_bytes
+
+    def __contains__(self, index: int) -> bool:
+        """Tell whether a request has its outcome."""
+        return index in self._entries
+
+    def __len__(self) -> int:
+        """Tell how many requests have their outcome."""
+        return len(self._entries)
+
+    def add(self, index: int, answer: Answer) -> None:
+        """Record an outcome; it is durable after the next `flush`."""
+        assert index not in self._entries, "the first recorded outcome counts"
+        record = frame(index, answer)
+        self._entries[index] = Entry(
+            self._claim.epoch, self._end + len(record) - len(answer.line), len(answer.line)
+        )
+        self._recent[index] = answer.line
+        self._unwritten.append(record)
+        self._unwritten_bytes += len(record)
+        self._end += len(record)
+        self.tally = self.tally.plus(answer.tally)
+
+    async def flush(self) -> None:
+        """Write and sync what has gathered; callers wait for each other.
+
+        Raises:
+            OSError: the disk refused; this journal is not to be used again.
+        """
+        async with self._flushing:
+            pieces, self._unwritten, self._unwritten_bytes = self._unwritten, [], 0
+            if not pieces or self._closed:
+                return
+            written, end = list(self._recent), self._end
+            if self._appender is None:
+                name = journal_name(self._claim, self._claim.epoch)
+                self._appender = await self._blobs.create(name)
+                pieces.insert(0, MAGIC)
+            await self._appender.append(b"".join(pieces), sync=True)
+            self.counted_bytes = end
+            for index in written:
+                del self._recent[index]
+
+    async def lines(self, first: int, bytes_max: int) -> list[bytes]:
+        """Give recorded lines from an index on, in order, until the bound or a gap."""
+        indices: list[int] = []
+        size = 0
+        while (entry := self._entries.get(first + len(indices))) is not None:
+            if indices and size + entry.length > bytes_max:
+                break
+            indices.append(first + len(indices))
+            size += entry.length
+        found = {index: self._recent[index] for index in indices if index in self._recent}
+        places: dict[int, list[int]] = {}
+        for index in indices:
+            if index not in found:
+                places.setdefault(self._entries[index].epoch, []).append(index)
+        for epoch, written in places.items():
+            source = self._appender if epoch == self._claim.epoch else self._readers[epoch]
+            assert source is not None, "written, so open"
+            ranges = [(self._entries[index].offset, self._entries[index].length) for index in written]
+            found.update(zip(written, await source.read_all(ranges), strict=True))
+        return [found[index] for index in indices]
+
+    async def recover(self, parts: Sequence[JournalPart]) -> None:
+        """Take over what counts of earlier owners' journals."""
+        for part in parts:
+            if part.byte_length:
+                try:
+                    reader = await self._blobs.open(journal_name(self._claim, part.epoch))
+                except Damaged as fault:
+                    log.error("answers are gone and will be made again: %s", fault)  # noqa: TRY400
+                    continue
+                self._readers[part.epoch] = reader
+                async for record in scan(reader, part.byte_length):
+                    if record.index not in self._entries:
+                        entry = Entry(part.epoch, record.offset, record.length)
+                        self._entries[record.index] = entry
+                        self.tally = self.tally.plus(record.tally)
+
+    async def close(self) -> None:
+        """Let go of the files."""
+        self._closed = True
+        async with self._flushing:
+            if self._appender is not None:
+                await self._appender.close()
+        for reader in self._readers.values():
+            await reader.close()
+
+
+async def scan(reader: Reader, byte_length: int) -> AsyncIterator[Record]:
+    """Read a journal's records, up to a length or to the first one that is not whole.
+
+    A record longer than one read is read again with twice the length, so a damaged length field
+    cannot make us hold more than `limits.LINE_BYTES_MAX` twice over.
+    """
+    if await reader.read_some(0, len(MAGIC)) != MAGIC:
+        return
+    position, want = len(MAGIC), limits.READ_BYTES
+    while position < byte_length:
+        data = await reader.read_some(position, min(want, byte_length - position))
+        end = position
+        for record in records(data, position):
+            yield record
+            end = record.offset + record.length
+        if end > position:
+            position, want = end, limits.READ_BYTES
+        elif len(data) < want or want > 2 * limits.LINE_BYTES_MAX:
+            return
+        else:
+            want *= 2
+
+
+async def readable_bytes(blobs: Blobs, name: str) -> int:
+    """Tell how much of a journal is whole records, synced; 0 when there is none.
+
+    Synced first: its former owner may have died before its own sync, and what is counted in the
+    database must be on the disk.
+    """
+    size = await blobs.size(name)
+    if not size:
+        return 0
+    await blobs.sync(name)
+    reader = await blobs.open(name)
+    end = 0
+    try:
+        async for record in scan(reader, size):
+            end = record.offset + record.length
+    finally:
+        await reader.close()
+    return end

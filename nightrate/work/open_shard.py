@@ -1,0 +1,140 @@
+"""A claimed shard at work: where its lines come from and where its answers go."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import msgspec
+
+from nightrate import clock, limits
+from nightrate.dialects.lines import LineSplitter, RawLine
+from nightrate.domain.batch import Batch
+from nightrate.domain.shard import Beat, Claim, Segment, Tally, taken_over
+from nightrate.store.base import Store
+from nightrate.store.blobs import Blobs, Reader
+from nightrate.work.journal import Journal, journal_name, readable_bytes
+from nightrate.work.segments import segment_name, write_segment
+
+log = logging.getLogger(__name__)
+
+
+class OpenShard:
+    """A shard in the hands of this process."""
+
+    def __init__(self, claim: Claim, batch: Batch, journal: Journal, reader: Reader) -> None:
+        self.claim = claim
+        self.batch = batch
+        self.journal = journal
+        self.lost = False
+        """Set when somebody else owns the shard, or when this owner gave it up."""
+        self.sealing = False
+        self._reader = reader
+        self._using_reader = asyncio.Lock()
+        plan = claim.plan
+        self._position = plan.byte_offset
+        self._end = plan.byte_offset + plan.byte_length
+        self._splitter = LineSplitter(first_offset=plan.byte_offset, first_number=plan.first_line)
+        self._next_index = 0
+        self._beat_at = clock.monotonic()
+        self._shown = Tally()
+
+    @property
+    def complete(self) -> bool:
+        """Whether every request has its outcome."""
+        return len(self.journal) == self.claim.plan.request_count
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether every line has been handed out."""
+        return self._next_index == self.claim.plan.request_count
+
+    async def read(self) -> list[tuple[int, RawLine]]:
+        """Read on, and give the requests that have no outcome yet, with their index.
+
+        Raises:
+                Damaged: the input has gone or became shorter.
+        """
+        async with self._using_reader:
+            if self.lost:
+                return []
+            length = min(limits.READ_BYTES, self._end - self._position)
+            lines = self._splitter.feed(await self._reader.read(self._position, length))
+        self._position += length
+        if self._position == self._end:
+            lines += self._splitter.finish()
+        first, self._next_index = self._next_index, self._next_index + len(lines)
+        assert self._position < self._end or self.exhausted, "the plan and the input agree"
+        numbered = enumerate(lines, first)
+        return [(index, line) for index, line in numbered if index not in self.journal]
+
+    def response_id(self, index: int) -> str:
+        """Name a response: the same for the same request, whoever runs it."""
+        return f"{self.batch.batch_id}-{self.claim.plan.first_request + index}"
+
+    def due_beat(self) -> Beat | None:
+        """Give what is to be told to the store now, if anything is."""
+        waited = clock.monotonic() - self._beat_at
+        changed = self.journal.tally != self._shown and waited >= limits.BEAT_SECONDS
+        if not changed and waited < limits.LEASE_SECONDS / 4:
+            return None
+        return self.beat()
+
+    def beat(self) -> Beat:
+        """Give the progress so far; only what is synced counts."""
+        self._beat_at = clock.monotonic()
+        self._shown = self.journal.tally
+        return Beat(claim=self.claim, byte_length=self.journal.counted_bytes, tally=self._shown)
+
+    async def seal(self, store: Store, blobs: Blobs) -> Batch | None:
+        """Write the segment and publish it; gives the batch if this ended it.
+
+        Raises:
+            ClaimLost: the epoch has passed; the segment is an orphan and is deleted.
+            OSError: the disk refused.
+        """
+        segment: Segment = await write_segment(blobs, self.claim, self.journal)
+        return await store.seal(self.claim, segment, self.journal.tally, clock.now())
+
+    async def close(self, blobs: Blobs, *, sealed: bool) -> None:
+        """Let go of the files; of a sealed shard, delete the journals, which nothing names now."""
+        async with self._using_reader:
+            await self._reader.close()
+        await self.journal.close()
+        claim = self.claim
+        if sealed:
+            written = [part.epoch for part in claim.parts if part.epoch != claim.epoch]
+            if self.journal.counted_bytes:
+                written.append(claim.epoch)
+            await blobs.delete(*(journal_name(claim, epoch) for epoch in written))
+        elif self.sealing:
+            await blobs.delete(segment_name(claim))
+
+
+async def open_shard(claim: Claim, batch: Batch, store: Store, blobs: Blobs) -> OpenShard:
+    """Begin work on a claim: freeze what counts of earlier owners, and take it over.
+
+    Raises:
+        ClaimLost: somebody else has the shard already.
+        Damaged: the input is missing.
+    """
+    reader = await blobs.open(batch.input_blob)
+    journal = Journal(blobs, claim)
+    try:
+        last = claim.parts[-1]
+        if last.epoch != claim.epoch:
+            found = await readable_bytes(blobs, journal_name(claim, last.epoch))
+            parts = taken_over(claim.parts, claim.epoch, found)
+            await store.freeze(claim, parts)
+            claim = msgspec.structs.replace(claim, parts=parts)
+            journal = Journal(blobs, claim)
+            await journal.recover(parts[:-1])
+            log.info(
+                "shard %d of batch %s continues with %d of %d requests answered",
+                *(claim.plan.index, claim.batch_id, len(journal), claim.plan.request_count),
+            )
+    except BaseException:
+        await reader.close()
+        await journal.close()
+        raise
+    return OpenShard(claim, batch, journal, reader)

@@ -1,0 +1,175 @@
+"""Planning: one pass over an input finds its requests, its faults and where to cut.
+
+The result is a plan file: a first line with the format, one JSON line a shard, and a last line with
+the totals and the CRC-32 of everything before it. A planning process writes it, the server reads it
+back and records all shards in one transaction; a plan file without its last line is no plan.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+from msgspec import Struct
+
+from nightrate import limits
+from nightrate.dialects.gemini import parse_line
+from nightrate.dialects.lines import LineSplitter, RawLine
+from nightrate.domain.batch import BatchForm, Plan
+from nightrate.domain.generation import Failure
+from nightrate.domain.shard import ShardPlan
+from nightrate.errors import Damaged
+
+MAGIC = b"nightrate plan 1\n"
+
+
+class _Cut(Struct, array_like=True, frozen=True):
+    """A shard as the plan file holds it."""
+
+    index: int
+    first_request: int
+    request_count: int
+    first_line: int
+    byte_offset: int
+    byte_length: int
+
+
+class _Total(Struct, frozen=True):
+    """The last line of a plan file."""
+
+    plan: Plan
+    crc32: int
+
+
+class Cutter:
+    """Cuts consecutive requests into shards.
+
+    The first shard is small, so that a batch answers early; later ones end at
+    `limits.SHARD_REQUESTS_MAX` requests or before `limits.SHARD_BYTES_MAX` bytes. A line that is
+    longer than that alone is a shard of its own.
+    """
+
+    def __init__(self) -> None:
+        self._index = 0
+        self._first_request = 0
+        self._first: RawLine | None = None
+        self._last: RawLine | None = None
+        self._count = 0
+
+    def add(self, line: RawLine) -> ShardPlan | None:
+        """Take the next request; gives the shard that it completes or that ends before it."""
+        cut = None
+        if self._first is not None:
+            too_many = self._count >= self._requests_max
+            too_long = line.offset + line.length - self._first.offset > limits.SHARD_BYTES_MAX
+            if too_many or too_long:
+                cut = self.end()
+        if self._first is None:
+            self._first = line
+        self._last = line
+        self._count += 1
+        return cut
+
+    @property
+    def _requests_max(self) -> int:
+        return limits.FIRST_SHARD_REQUESTS if self._index == 0 else limits.SHARD_REQUESTS_MAX
+
+    def end(self) -> ShardPlan | None:
+        """Give the shard that is open, if any."""
+        if self._first is None or self._last is None:
+            return None
+        shard = ShardPlan(
+            index=self._index,
+            first_request=self._first_request,
+            request_count=self._count,
+            first_line=self._first.number,
+            byte_offset=self._first.offset,
+            byte_length=self._last.offset + self._last.length - self._first.offset,
+        )
+        self._index += 1
+        self._first_request += self._count
+        self._first, self._last, self._count = None, None, 0
+        return shard
+
+
+class _PlanFile:
+    """A plan file being written."""
+
+    def __init__(self, output: BinaryIO) -> None:
+        self._output = output
+        self._crc32 = 0
+        self.shard_count = 0
+        self._put(MAGIC)
+
+    def _put(self, piece: bytes) -> None:
+        self._crc32 = zlib.crc32(piece, self._crc32)
+        self._output.write(piece)
+
+    def cut(self, shard: ShardPlan | None) -> None:
+        if shard is not None:
+            fields = (getattr(shard, name) for name in ShardPlan.__struct_fields__)
+            self._put(msgspec.json.encode(_Cut(*fields)) + b"\n")
+            self.shard_count += 1
+
+    def end(self, plan: Plan) -> None:
+        self._output.write(msgspec.json.encode(_Total(plan, self._crc32)) + b"\n")
+
+
+def plan_input(source: BinaryIO, output: BinaryIO, model: str, form: BatchForm) -> Plan:
+    """Read an input once and write its plan file.
+
+    Holds one block and one line at a time, whatever the input's size.
+    """
+    splitter, cutter, file = LineSplitter(), Cutter(), _PlanFile(output)
+    requests = invalid = 0
+    faults: list[str] = []
+    for line in _lines(source, splitter):
+        requests += 1
+        file.cut(cutter.add(line))
+        prompt = parse_line(line.data, line.number, form, model).prompt
+        if isinstance(prompt, Failure):
+            invalid += 1
+            if len(faults) < limits.FAULTS_LISTED_MAX:
+                faults.append(prompt.message)
+    file.cut(cutter.end())
+    plan = Plan(
+        request_count=requests,
+        invalid_count=invalid,
+        shard_count=file.shard_count,
+        faults=tuple(faults),
+    )
+    file.end(plan)
+    return plan
+
+
+def _lines(source: BinaryIO, splitter: LineSplitter) -> Iterator[RawLine]:
+    while block := source.read(limits.READ_BYTES):
+        yield from splitter.feed(block)
+    yield from splitter.finish()
+
+
+def read_plan(path: Path) -> tuple[Plan, Iterator[ShardPlan]]:
+    """Read a plan file back.
+
+    Held whole: it is at most 60 bytes a shard, 4 MB for the largest input of the shortest lines.
+
+    Raises:
+        Damaged: it is not what a planner wrote.
+    """
+    data = path.read_bytes()
+    body_end = data.rfind(b"\n", 0, len(data) - 1) + 1
+    try:
+        total = msgspec.json.decode(data[body_end:], type=_Total)
+    except msgspec.DecodeError as error:
+        raise Damaged(f"plan {path.name} is cut off") from error
+    if not data.startswith(MAGIC) or zlib.crc32(data[:body_end]) != total.crc32:
+        raise Damaged(f"plan {path.name} does not match its checksum")
+    decoder = msgspec.json.Decoder(_Cut)
+    cuts = (decoder.decode(row) for row in data[len(MAGIC) : body_end].splitlines())
+    shards = (
+        ShardPlan(*(getattr(cut, name) for name in ShardPlan.__struct_fields__)) for cut in cuts
+    )
+    return total.plan, shards

@@ -1,0 +1,135 @@
+"""Turns submitted batches into shards."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from nightrate import clock, limits
+from nightrate.domain.batch import Batch, Plan
+from nightrate.domain.generation import Failure
+from nightrate.errors import Code, Damaged
+from nightrate.store.base import Store
+from nightrate.store.blobs import Blobs, Run
+from nightrate.work.plan import read_plan
+from nightrate.work.planning_process import plan_file
+
+log = logging.getLogger(__name__)
+
+
+class PlanningFailed(Exception):
+    """A planning process ended badly; the message holds the end of what it said."""
+
+
+class Planner:
+    """Plans batches, oldest first.
+
+    A small input is planned in a thread, a large one in a process of its own, and neither waits for
+    the other. Whatever interrupts it, a batch without shards is planned again from the start.
+    """
+
+    def __init__(
+        self, store: Store, blobs: Blobs, run: Run, planned: Callable[[], None]
+    ) -> None:
+        self._store = store
+        self._blobs = blobs
+        self._run = run
+        self._planned = planned
+        self._wakes = {True: asyncio.Event(), False: asyncio.Event()}
+        self._attempts: dict[str, int] = {}
+
+    def wake(self) -> None:
+        """Look for submitted batches now."""
+        for event in self._wakes.values():
+            event.set()
+
+    async def run(self) -> None:
+        """Plan until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._plan_all(small=True))
+            group.create_task(self._plan_all(small=False))
+
+    async def _plan_all(self, *, small: bool) -> None:
+        wake = self._wakes[small]
+        while True:
+            wake.clear()
+            waiting = await self._store.submitted_batches(limits.CLAIMABLE_BATCHES_MAX)
+            mine = [batch for batch in waiting if _is_small(batch) == small]
+            for batch in mine:
+                await self._plan(batch)
+            if not mine:
+                await wake.wait()
+
+    async def _plan(self, batch: Batch) -> None:
+        folder = f"batches/{batch.tenant}/{batch.batch_id}"
+        await self._blobs.make(folder)
+        output = self._blobs.path(f"{folder}/plan")
+        try:
+            if _is_small(batch):
+                await self._plan_in_place(batch, output)
+            else:
+                await self._plan_in_process(batch, output)
+            plan, shards = await self._run(lambda: read_plan(output))
+        except (PlanningFailed, Damaged, OSError) as fault:
+            await self._failed(batch, fault)
+            return
+        now = clock.now()
+        if plan.invalid_count == plan.request_count:
+            await self._store.fail_batch(batch, plan, _no_valid_request(plan), now)
+        elif await self._store.open_batch(batch, plan, shards, now):
+            self._planned()
+        await self._blobs.delete(f"{folder}/plan")
+
+    async def _plan_in_place(self, batch: Batch, output: Path) -> None:
+        source = self._blobs.path(batch.input_blob)
+        await self._run(lambda: plan_file(source, output, batch.model, batch.form))
+
+    async def _plan_in_process(self, batch: Batch, output: Path) -> None:
+        source = self._blobs.path(batch.input_blob)
+        command = [sys.executable, "-m", "nightrate.work.planning_process"]
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            *(str(source), str(output), batch.model, str(batch.form)),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            _, said = await process.communicate()
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        if process.returncode != 0:
+            last = said.decode(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
+            message = f"the planning process ended with status {process.returncode}: {last[0]}"
+            raise PlanningFailed(message)
+
+    async def _failed(self, batch: Batch, fault: Exception) -> None:
+        """Try again, or fail a batch whose planning failed too often."""
+        attempts = self._attempts.get(batch.batch_id, 0) + 1
+        self._attempts[batch.batch_id] = attempts
+        log.warning("planning batch %s failed (try %d): %s", batch.batch_id, attempts, fault)
+        if attempts < limits.PLAN_ATTEMPTS_MAX:
+            await clock.sleep(limits.IDLE_POLL_SECONDS)
+            return
+        del self._attempts[batch.batch_id]
+        message = f"The input could not be read {attempts} times; see the server's log."
+        await self._store.fail_batch(batch, None, Failure(Code.INTERNAL, message), clock.now())
+
+
+def _is_small(batch: Batch) -> bool:
+    return batch.input_bytes < limits.PLAN_IN_PLACE_BYTES_MAX
+
+
+def _no_valid_request(plan: Plan) -> Failure:
+    if plan.request_count == 0:
+        return Failure(Code.INVALID_ARGUMENT, "The input holds no request: every line is blank.")
+    listed = "\n".join(plan.faults)
+    more = plan.invalid_count - len(plan.faults)
+    rest = f"\n... and {more} more." if more else ""
+    message = f"The input holds no valid request.\n{listed}{rest}"
+    return Failure(Code.INVALID_ARGUMENT, message)

@@ -1,0 +1,33 @@
+"""The process that plans a large input, so that parsing never stalls the server.
+
+Started as ``python -m nightrate.work.planning_process INPUT OUTPUT MODEL FORM``. It ends with
+status 0 when the plan file is written and synced.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from nightrate.domain.batch import BatchForm
+from nightrate.work.plan import plan_input
+
+
+def plan_file(source: Path, output: Path, model: str, form: BatchForm) -> None:
+    """Plan one input into a file, whatever an earlier try left there."""
+    with source.open("rb", buffering=0) as input_file, output.open("wb") as plan:
+        plan_input(input_file, plan, model, form)
+        plan.flush()
+        os.fdatasync(plan.fileno())
+
+
+def main(arguments: list[str]) -> int:
+    """Run with the arguments of the command line."""
+    source, output, model, form = arguments
+    plan_file(Path(source), Path(output), model, BatchForm(form))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,320 @@
+"""The runner of one lane: keeps the engine full and loses nothing.
+
+As many workers as the engine wants prompts in flight each take the next request, answer it and
+record the answer. The feed hands requests out in order and claims the next shard when the last one
+has been handed out, not when it is finished, so that no tail leaves the engine idle. Two more loops
+sync journals and renew leases. When all requests of a shard have their outcome it is sealed beside
+the work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Callable
+
+from nightrate import clock, limits
+from nightrate.dialects.lines import RawLine
+from nightrate.domain.batch import Batch
+from nightrate.domain.generation import Failure
+from nightrate.errors import ClaimLost, Code, Damaged, EngineDown, StoreFault
+from nightrate.service.execute import Executor
+from nightrate.service.lane import Lane
+from nightrate.store.base import Store
+from nightrate.store.blobs import Blobs
+from nightrate.work.open_shard import OpenShard, open_shard
+from nightrate.work.schedule import choose
+
+log = logging.getLogger(__name__)
+
+
+class Runner:
+    """Runs the shards of the models that one lane serves."""
+
+    def __init__(
+        self,
+        lane: Lane,
+        executor: Executor,
+        store: Store,
+        blobs: Blobs,
+        *,
+        serves: Callable[[str], bool],
+        owner: str,
+    ) -> None:
+        """Wire a runner.
+
+        Args:
+            lane: the engine.
+            executor: turns a line into an answer.
+            store: durable truth.
+            blobs: the input, the journals and the segments.
+            serves: whether a model's requests run on this lane.
+            owner: a name no other process start has.
+        """
+        self._lane = lane
+        self._executor = executor
+        self._store = store
+        self._blobs = blobs
+        self._serves = serves
+        self._owner = owner
+        self._ready: deque[tuple[OpenShard, int, RawLine]] = deque()
+        self._open: list[OpenShard] = []
+        self._reading: OpenShard | None = None
+        self._feeding = asyncio.Lock()
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._busy = 0
+        self._drained = asyncio.Event()
+        self._drained.set()
+        self._sealing: set[asyncio.Task[None]] = set()
+        self._group = asyncio.TaskGroup()
+
+    def wake(self) -> None:
+        """Look for shards now."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        await self._lane.opened.wait()
+        async with self._group:
+            self._group.create_task(self._sync_journals())
+            for _ in range(self._lane.engine.capacity.requests):
+                self._group.create_task(self._work())
+
+    async def stop(self, patience_seconds: float) -> None:
+        """Take no new requests, let running ones finish for a while, then hand every claim back.
+
+        What finished is journaled and counted; correctness never needs this to be called.
+        """
+        self._stopping = True
+        try:
+            async with asyncio.timeout(patience_seconds):
+                await self._drained.wait()
+        except TimeoutError:
+            log.info("%d requests did not finish in time and will run again", self._busy)
+        await asyncio.gather(*self._sealing)
+        shards = [shard for shard in self._open if not shard.sealing]
+        for shard in shards:
+            await self._flush(shard)
+        kept = [shard for shard in shards if not shard.lost]
+        if kept:
+            beats = [shard.beat() for shard in kept]
+            await self._store.beat(beats, clock.now(), clock.now())
+            await self._store.release([shard.claim for shard in kept])
+        for shard in shards:
+            await shard.close(self._blobs, sealed=False)
+
+    # requests ---------------------------------------------------------------------------------
+
+    async def _work(self) -> None:
+        """Take requests and answer them, one at a time."""
+        slice_end = clock.monotonic() + limits.RUNNER_SLICE_SECONDS
+        while True:
+            shard, index, line = await self._next()
+            self._busy += 1
+            self._drained.clear()
+            try:
+                await self._answer(shard, index, line)
+            finally:
+                self._busy -= 1
+                if not self._busy:
+                    self._drained.set()
+            if clock.monotonic() >= slice_end:  # an engine that never waits must not stall the API
+                await clock.sleep(0)
+                slice_end = clock.monotonic() + limits.RUNNER_SLICE_SECONDS
+
+    async def _answer(self, shard: OpenShard, index: int, line: RawLine) -> None:
+        batch = shard.batch
+        try:
+            answer = await self._executor.answer(
+                self._lane, batch.model, batch.form, line, shard.response_id(index)
+            )
+        except EngineDown:
+            await self._give_up(shard)
+            await self._lane.opened.wait()
+            return
+        if shard.lost:
+            return
+        shard.journal.add(index, answer)
+        if shard.complete and shard.exhausted:
+            self._seal_soon(shard)
+        elif shard.journal.unwritten_bytes >= limits.JOURNAL_SYNC_BYTES:
+            await self._flush(shard)
+
+    # the feed ---------------------------------------------------------------------------------
+
+    async def _next(self) -> tuple[OpenShard, int, RawLine]:
+        """Give the next request, waiting until there is one."""
+        while True:
+            if self._stopping:
+                await asyncio.Event().wait()  # until cancelled
+            while self._ready:
+                item = self._ready.popleft()
+                if not item[0].lost:
+                    return item
+            async with self._feeding:  # one worker refills while the others wait for it
+                if not self._ready:
+                    await self._refill()
+
+    async def _refill(self) -> None:
+        shard = self._reading
+        if shard is None or shard.lost:
+            shard = self._reading = await self._open_next()
+        try:
+            requests = await shard.read()
+        except Damaged as fault:
+            await self._fail(shard.batch, fault)
+            self._forget(shard)
+            await shard.close(self._blobs, sealed=False)
+            return
+        self._ready.extend((shard, index, line) for index, line in requests)
+        if shard.exhausted:
+            self._reading = None
+            if shard.complete:  # everything had been answered by an earlier owner
+                self._seal_soon(shard)
+
+    async def _open_next(self) -> OpenShard:
+        """Claim and open a shard, waiting until there is one."""
+        while True:
+            self._wake.clear()
+            if not self._stopping and len(self._open) < limits.OPEN_SHARDS_MAX:
+                try:
+                    shard = await self._claim()
+                except StoreFault as fault:
+                    log.error("no shard could be claimed: %s", fault)  # noqa: TRY400 - the reason is all
+                    await clock.sleep(limits.DISK_PAUSE_SECONDS)
+                    continue
+                if shard is not None:
+                    return shard
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(limits.IDLE_POLL_SECONDS):
+                    await self._wake.wait()
+
+    async def _claim(self) -> OpenShard | None:
+        await self._lane.opened.wait()
+        now = clock.now()
+        found = await self._store.claimable(now, limits.CLAIMABLE_BATCHES_MAX)
+        chosen = choose([candidate for candidate in found if self._serves(candidate.model)])
+        if chosen is None:
+            return None
+        lease_until = clock.later(now, limits.LEASE_SECONDS)
+        claim = await self._store.claim(
+            chosen.tenant, chosen.batch_id, self._owner, now, lease_until
+        )
+        batch = await self._store.get_batch(chosen.tenant, chosen.batch_id)
+        if claim is None or batch is None:
+            return None
+        try:
+            shard = await open_shard(claim, batch, self._store, self._blobs)
+        except ClaimLost:
+            return None
+        except Damaged as fault:
+            await self._fail(batch, fault)
+            return None
+        self._open.append(shard)
+        return shard
+
+    async def _fail(self, batch: Batch, fault: Damaged) -> None:
+        """End a batch whose input cannot be read any more."""
+        log.error("batch %s fails: %s", batch.batch_id, fault)
+        message = f"The input of the batch cannot be read any more: {fault.message}"
+        failure = Failure(Code.NOT_FOUND, message)
+        await self._store.fail_batch(batch, None, failure, clock.now())
+
+    # ends -------------------------------------------------------------------------------------
+
+    def _seal_soon(self, shard: OpenShard) -> None:
+        if shard.sealing:
+            return
+        shard.sealing = True
+        task = self._group.create_task(self._seal(shard))
+        self._sealing.add(task)
+        task.add_done_callback(self._sealing.discard)
+
+    async def _seal(self, shard: OpenShard) -> None:
+        sealed = False
+        try:
+            ended = await shard.seal(self._store, self._blobs)
+            sealed = True
+            if ended is not None:
+                log.info("batch %s %s", ended.batch_id, ended.state)
+        except ClaimLost:
+            log.info("shard %d of batch %s is another's", shard.claim.plan.index, shard.batch.batch_id)
+        except (OSError, StoreFault) as error:
+            await self._disk_refused(shard, error)
+        self._forget(shard)
+        await shard.close(self._blobs, sealed=sealed)
+
+    def _forget(self, shard: OpenShard) -> None:
+        shard.lost = True
+        if shard in self._open:
+            self._open.remove(shard)
+        self.wake()
+
+    async def _give_up(self, shard: OpenShard) -> None:
+        """Hand a shard back because its engine has given up; what it answered so far is kept."""
+        if shard.lost:
+            return
+        await self._flush(shard)
+        if not shard.lost:
+            await self._store.beat([shard.beat()], clock.now(), clock.now())
+            await self._store.release([shard.claim])
+            self._forget(shard)
+            await shard.close(self._blobs, sealed=False)
+
+    async def _disk_refused(self, shard: OpenShard, error: Exception) -> None:
+        """Abandon a claim whose bytes could not be kept: a file that failed once is not trusted."""
+        log.error(
+            "the disk refused shard %d of batch %s: %s; trying again in %.0f s",
+            *(shard.claim.plan.index, shard.batch.batch_id, error, limits.DISK_PAUSE_SECONDS),
+        )
+        shard.lost = True
+        await clock.sleep(limits.DISK_PAUSE_SECONDS)
+        try:
+            await self._store.release([shard.claim])
+        except StoreFault:
+            log.info("the claim could not be handed back; its lease will end")
+
+    # durability -------------------------------------------------------------------------------
+
+    async def _sync_journals(self) -> None:
+        """Sync journals and renew leases, for ever."""
+        while True:
+            await clock.sleep(limits.JOURNAL_SYNC_SECONDS)
+            for shard in tuple(self._open):
+                if not shard.sealing:
+                    await self._flush(shard)
+            await self._beat()
+
+    async def _flush(self, shard: OpenShard) -> None:
+        if shard.lost:
+            return
+        try:
+            await shard.journal.flush()
+        except OSError as error:
+            if not shard.lost:
+                await self._disk_refused(shard, error)
+                self._forget(shard)
+                await shard.close(self._blobs, sealed=False)
+
+    async def _beat(self) -> None:
+        due = [
+            beat
+            for shard in self._open
+            if not shard.sealing and not shard.lost and (beat := shard.due_beat()) is not None
+        ]
+        if not due:
+            return
+        now = clock.now()
+        try:
+            lost = await self._store.beat(due, now, clock.later(now, limits.LEASE_SECONDS))
+        except StoreFault as fault:
+            log.error("progress could not be recorded: %s", fault)  # noqa: TRY400 - the reason is all
+            return
+        for shard in tuple(self._open):
+            if shard.claim in lost and not shard.sealing:
+                log.info("a claim of batch %s is lost", shard.batch.batch_id)
+                self._forget(shard)
+                await shard.close(self._blobs, sealed=False)
