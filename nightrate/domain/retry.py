@@ -9,15 +9,16 @@ def retry_delay_seconds(attempt: int, after_seconds: float | None, chance: float
     """Give the wait before another try.
 
     Doubles from `limits.RETRY_FIRST_SECONDS` with every attempt, spread between half and the whole
-    of it, so that requests which failed together do not come back together. What the engine itself
-    asked for is a lower bound. Nothing waits longer than `limits.RETRY_LONGEST_SECONDS`.
+    of it, so that requests which failed together do not come back together. An engine that says when
+    to come back is believed. Nothing waits longer than `limits.RETRY_LONGEST_SECONDS`.
 
     Args:
         attempt: how many tries have failed, from 1.
         after_seconds: how long the engine asked to wait, if it did.
         chance: a random number from 0 to 1.
     """
-    whole = min(limits.RETRY_FIRST_SECONDS * 2 ** (attempt - 1), limits.RETRY_LONGEST_SECONDS)
+    doubled = limits.RETRY_FIRST_SECONDS * 2.0 ** (attempt - 1)
+    whole = min(doubled, limits.RETRY_LONGEST_SECONDS)
     spread = whole * (0.5 + chance / 2)
     if after_seconds is None:
         return spread

@@ -1,0 +1,47 @@
+"""The Gemini dialect: wire bytes to domain values and back. The rest of the house imports this."""
+
+from __future__ import annotations
+
+from nightrate.dialects.gemini_batches import ITEMS, Items, render_batch, render_batches
+from nightrate.dialects.gemini_errors import http_status, render_error, render_failure
+from nightrate.dialects.gemini_files import (
+    UploadStart,
+    parse_upload_start,
+    render_file,
+    render_files,
+    render_uploaded_file,
+)
+from nightrate.dialects.gemini_lines import Echo, ParsedLine, parse_line
+from nightrate.dialects.gemini_models import render_model, render_models
+from nightrate.dialects.gemini_orders import parse_order
+from nightrate.dialects.gemini_pages import decode_page_token, encode_page_token
+from nightrate.dialects.gemini_prompts import bare_model, parse_prompt
+from nightrate.dialects.gemini_replies import render_reply
+from nightrate.dialects.gemini_results import render_line
+
+__all__ = [
+    "ITEMS",
+    "Echo",
+    "Items",
+    "ParsedLine",
+    "UploadStart",
+    "bare_model",
+    "decode_page_token",
+    "encode_page_token",
+    "http_status",
+    "parse_line",
+    "parse_order",
+    "parse_prompt",
+    "parse_upload_start",
+    "render_batch",
+    "render_batches",
+    "render_error",
+    "render_failure",
+    "render_file",
+    "render_files",
+    "render_line",
+    "render_model",
+    "render_models",
+    "render_reply",
+    "render_uploaded_file",
+]

@@ -1,0 +1,270 @@
+"""Lines of batch files and inline items, read into prompts.
+
+Four forms of a line are read: ``{"key", "request"}``, the bare request, the request with
+``metadata`` that holds the key, and any of these with further members, which are echoed.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from msgspec import Raw, Struct, json, structs
+
+from nightrate import limits
+from nightrate.dialects import tolerant
+from nightrate.dialects.gemini_prompts import bare_model, prompt_from_tree, prompt_of
+from nightrate.dialects.gemini_shapes import (
+    GenerateContentRequest,
+    GenerationConfig,
+    InlineItem,
+    Line,
+)
+from nightrate.dialects.refusals import within, wrong
+from nightrate.dialects.spelling import camel, quoted, unknown_name
+from nightrate.domain.batch import BatchForm
+from nightrate.domain.generation import Failure, Prompt
+from nightrate.errors import BadRequest, Refused
+
+
+class Echo(Struct, frozen=True, gc=False):
+    """What goes back beside the answer, as the JSON text the client gave."""
+
+    key: bytes | None = None
+    metadata: bytes | None = None
+    extras: dict[str, bytes] = {}
+    """Members of the line that mean nothing here."""
+
+
+class ParsedLine(Struct, frozen=True, gc=False):
+    """A line: what to echo, and the prompt or why there is none."""
+
+    echo: Echo
+    prompt: Prompt | Failure
+
+
+_NO_ECHO: Final = Echo()
+
+_decode_line = json.Decoder(Line).decode
+_decode_item = json.Decoder(InlineItem).decode
+_decode_members = json.Decoder(dict[str, Raw]).decode
+_decode = json.Decoder().decode
+
+_WHERE: Final = {BatchForm.FILE: "Error on line", BatchForm.INLINE: "Error in request"}
+_OURS: Final = ("response", "error")
+"""Members of an output line, which no client may occupy."""
+_NO_EXTRAS: Final = ("key", "metadata", "request", *_OURS)
+
+_INLINE_REMEDIES: Final = {
+    "key": 'Use "metadata": {"key": ...}.',
+    "config": 'Put the settings inside "request", as "generationConfig".',
+    **{
+        member.encode_name: 'Move it inside "request".'
+        for member in structs.fields(GenerateContentRequest)
+    },
+}
+
+_HARMLESS: Final = ("model", "labels", "store", "serviceTier", "continuationToken")
+_MISPLACED: Final = {
+    **{
+        member.encode_name: 'Move it inside "request", into "generationConfig".'
+        for member in structs.fields(GenerationConfig)
+    },
+    **{
+        member.encode_name: 'Move it inside "request".'
+        for member in structs.fields(GenerateContentRequest)
+        if member.encode_name not in _HARMLESS
+    },
+    "config": 'Put the settings inside "request", as "generationConfig".',
+    "systemInstructions": 'Move it inside "request", as "systemInstruction".',
+}
+"""Members that would be dropped in silence if they were echoed beside ``request``."""
+
+_BARE: Final = {
+    name
+    for member in structs.fields(GenerateContentRequest)
+    if member.encode_name != "model"
+    for name in (member.name, member.encode_name)
+}
+"""Members that tell a bare request."""
+
+_SURROGATE = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+    rb"|(?P<lone>\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
+    rb"|\\."
+)
+"""Half a character, which many writers let slip into a text: no UTF-8 can say it. The line fails,
+but its key shall be known."""
+
+
+def parse_line(line: bytes | None, number: int, form: BatchForm, model: str) -> ParsedLine:
+    """Read one line or inline item; whatever is wrong with it becomes its failure.
+
+    Args:
+        line: the JSON text; None for a line beyond `limits.LINE_BYTES_MAX`.
+        number: the number in messages, from 1.
+        form: a line of a file, or an inline item.
+        model: the model of the batch, without ``models/``.
+    """
+    if line is None:
+        most = limits.LINE_BYTES_MAX // limits.MIB
+        error = BadRequest(f"it is longer than {most} MiB.")
+        return ParsedLine(_NO_ECHO, _failure(error, number, form))
+    try:
+        tolerant.check_depth_of(line)
+        row: Line | InlineItem
+        if form is BatchForm.FILE:
+            row = _decode_line(line)
+            echo = _echo_of(row.key, row.metadata)
+        else:
+            row = _decode_item(line)
+            echo = Echo(None, _metadata(row.metadata)) if row.metadata else _NO_ECHO
+    except (ValueError, RecursionError, Refused):
+        return _parse_slowly(line, number, form, model)
+    try:
+        return ParsedLine(echo, prompt_of(row.request, model))
+    except Refused as error:
+        return ParsedLine(echo, _failure(within(error, "request"), number, form))
+
+
+def _failure(error: Refused, number: int, form: BatchForm) -> Failure:
+    return Failure(error.code, f"{_WHERE[form]} {number}: {error.message}")
+
+
+def _echo_of(key: Raw, metadata: Raw) -> Echo:
+    """Take what a line of a file wants back; without a key of its own, the key in its metadata."""
+    if not metadata:
+        return Echo(_value(key)) if key else _NO_ECHO
+    kept = _metadata(metadata)
+    own = _value(key) if key else None
+    if own is None and kept is not None:
+        inner = _decode_members(kept).get("key")
+        own = None if inner is None else _value(inner)
+    return Echo(own, kept)
+
+
+def _value(raw: Raw) -> bytes | None:
+    """Check a raw value, which msgspec has only skipped over; null is absent."""
+    value = _decode(raw)
+    if value is None:
+        return None
+    if isinstance(value, dict | list):
+        tolerant.check_depth(value)
+    return tolerant.on_one_line(bytes(raw))
+
+
+def _metadata(raw: Raw) -> bytes | None:
+    kept = _value(raw)
+    if kept is not None and not kept.startswith(b"{"):
+        raise wrong("metadata", "it is not a JSON object.")
+    return kept
+
+
+def _parse_slowly(line: bytes, number: int, form: BatchForm, model: str) -> ParsedLine:
+    """Read a line that is not in the normal form, or find out what is wrong with it."""
+    echo, errors = _salvage(line, form)
+    try:
+        tree = _tree(line)
+        if errors:
+            raise errors[0]
+        request, at = _request(tree, form, model)
+        return ParsedLine(echo, prompt_from_tree(request, model, at))
+    except Refused as error:
+        return ParsedLine(echo, _failure(error, number, form))
+
+
+def _tree(line: bytes) -> dict[str, object]:
+    """Decode a line fully."""
+    try:
+        tree = _decode(line)
+    except (ValueError, RecursionError) as error:
+        byte = tolerant.position(error, len(line))
+        place = ""
+        if byte is not None:
+            place = f" near column {len(line[:byte].decode(errors='replace')) + 1}"
+        raise BadRequest(f"Invalid JSON{place}: {tolerant.reason(error)}.") from error
+    if not isinstance(tree, dict):
+        raise BadRequest("it is not a JSON object.")
+    tolerant.check_depth(tree)
+    return tree
+
+
+def _salvage(line: bytes, form: BatchForm) -> tuple[Echo, list[Refused]]:
+    """Take what a line wants back, as far as it is sound, and say what is not."""
+    members = _members(line)
+    if members is None:
+        return _NO_ECHO, []
+    errors: list[Refused] = []
+    key = _sound(members, "key", errors) if form is BatchForm.FILE else None
+    metadata = _sound(members, "metadata", errors)
+    if form is BatchForm.INLINE:
+        return Echo(None, metadata), errors
+    if key is None and metadata is not None:
+        inner = _decode_members(metadata).get("key")
+        key = None if inner is None else _value(inner)
+    extras: dict[str, bytes] = {}
+    if bytes(members.get("request", b"null")) != b"null":
+        for name in members:
+            if name in _NO_EXTRAS:
+                continue
+            value = _sound(members, name, errors)
+            if value is not None:
+                extras[name] = value
+    return Echo(key, metadata, extras), errors
+
+
+def _members(line: bytes) -> dict[str, Raw] | None:
+    """Cut a line into its members, if it has the form of JSON at all."""
+    for text in (line, _SURROGATE.sub(_mended, line)):
+        try:
+            return _decode_members(text)
+        except (ValueError, RecursionError):
+            continue
+    return None
+
+
+def _mended(escape: re.Match[bytes]) -> bytes:
+    return escape[0] if escape["lone"] is None else b"\\ufffd"
+
+
+def _sound(members: dict[str, Raw], name: str, errors: list[Refused]) -> bytes | None:
+    raw = members.get(name)
+    if raw is None:
+        return None
+    try:
+        return _metadata(raw) if name == "metadata" else _value(raw)
+    except Refused as error:
+        errors.append(error)
+    except (ValueError, RecursionError) as error:
+        errors.append(wrong(quoted(name), f"{tolerant.reason(error)}."))
+    return None
+
+
+def _request(tree: dict[str, object], form: BatchForm, model: str) -> tuple[object, str]:
+    """Find the request in a line, and its path; refuse members that are in the wrong place."""
+    request = tree.get("request")
+    if form is BatchForm.INLINE:
+        for name in tree:
+            if name not in ("request", "metadata"):
+                raise unknown_name(name, "", _INLINE_REMEDIES)
+        if request is None:
+            raise BadRequest('it has no "request".')
+    elif request is None:
+        names = tree.keys() - {"key", "metadata", "request"}
+        if not names & _BARE:
+            raise BadRequest('it has neither "request" nor "contents".')
+        return {name: value for name, value in tree.items() if name in names}, ""
+    else:
+        _refuse_misplaced(tree, model)
+    return request, "request"
+
+
+def _refuse_misplaced(tree: dict[str, object], model: str) -> None:
+    """Refuse members beside the request that would do something inside it."""
+    for name, value in tree.items():
+        if name in _OURS:
+            raise wrong(name, "the name is reserved for the answer.")
+        if name == "model" and isinstance(value, str) and bare_model(value) != model:
+            raise wrong(name, f'"{quoted(value)}" is not the model of this call, "{model}".')
+        if camel(name) in _MISPLACED:
+            raise unknown_name(name, "", _MISPLACED)

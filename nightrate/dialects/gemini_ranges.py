@@ -1,0 +1,156 @@
+"""The bounds of Gemini's generation settings, in one place, and what the settings become."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from nightrate import limits
+from nightrate.dialects.gemini_shapes import GenerationConfig, SafetySetting, ThinkingConfig
+from nightrate.dialects.refusals import unserved, within, wrong
+from nightrate.dialects.spelling import quoted
+from nightrate.domain.generation import Sampling
+from nightrate.errors import Refused
+
+_INT32_MAX = 2**31 - 1
+
+_RANGES: Final[tuple[tuple[str, str, float, float], ...]] = (
+    ("temperature", "temperature", 0, 2),
+    ("top_p", "topP", 0, 1),
+    ("top_k", "topK", 1, _INT32_MAX),
+    ("candidate_count", "candidateCount", 1, 8),
+    ("max_output_tokens", "maxOutputTokens", 1, _INT32_MAX),
+    ("seed", "seed", -_INT32_MAX - 1, _INT32_MAX),
+    ("presence_penalty", "presencePenalty", -2, 2),
+    ("frequency_penalty", "frequencyPenalty", -2, 2),
+)
+"""Member, its name on the wire, the smallest and the greatest value."""
+
+_PLAIN_TEXT = ("", "text/plain")
+_STRUCTURED = ("application/json", "text/x.enum")
+_MODALITIES: Final = {"TEXT": True, "MODALITY_UNSPECIFIED": True} | dict.fromkeys(
+    ("IMAGE", "AUDIO", "VIDEO"), False
+)
+"""Known modalities, and whether an answer may have them."""
+
+_THINKING_LEVELS = ("THINKING_LEVEL_UNSPECIFIED", "MINIMAL", "LOW", "MEDIUM", "HIGH")
+_DYNAMIC_THINKING = -1
+
+_CATEGORIES: Final = frozenset(
+    f"HARM_CATEGORY_{name}"
+    for name in (
+        "HARASSMENT",
+        "HATE_SPEECH",
+        "SEXUALLY_EXPLICIT",
+        "DANGEROUS_CONTENT",
+        "CIVIC_INTEGRITY",
+        "JAILBREAK",
+        "DEROGATORY",
+        "TOXICITY",
+        "VIOLENCE",
+        "SEXUAL",
+        "MEDICAL",
+        "DANGEROUS",
+    )
+)
+_THRESHOLDS: Final = frozenset(
+    {
+        None,
+        "HARM_BLOCK_THRESHOLD_UNSPECIFIED",
+        "BLOCK_LOW_AND_ABOVE",
+        "BLOCK_MEDIUM_AND_ABOVE",
+        "BLOCK_ONLY_HIGH",
+        "BLOCK_NONE",
+        "OFF",
+    }
+)
+
+
+def sampling_of(config: GenerationConfig) -> Sampling:
+    """Check a configuration and make the sampling it asks for.
+
+    Raises:
+        BadRequest: a value is out of its range.
+        NotSupported: a value asks for more than one candidate, or for something that is not text.
+    """
+    for member, name, low, high in _RANGES:
+        value = getattr(config, member)
+        if value is not None and not low <= value <= high:
+            raise wrong(name, f"{quoted(str(value))} is not between {low} and {high}.")
+    if config.top_k is not None and config.top_k % 1:
+        raise wrong("topK", f"{config.top_k} is not a whole number.")
+    if (config.candidate_count or 1) > 1:
+        raise unserved("candidateCount", "Send the request as often as you want answers.")
+    _check_answer(config)
+    if config.thinking_config is not None:
+        _check_thinking(config.thinking_config)
+    return Sampling(
+        temperature=config.temperature,
+        top_p=config.top_p,
+        top_k=None if config.top_k is None else int(config.top_k),
+        seed=config.seed,
+        presence_penalty=config.presence_penalty,
+        frequency_penalty=config.frequency_penalty,
+        max_output_tokens=config.max_output_tokens,
+        stop=_stop(config.stop_sequences) if config.stop_sequences else (),
+    )
+
+
+def _stop(sequences: list[str]) -> tuple[str, ...]:
+    most = limits.STOP_SEQUENCES_MAX
+    if len(sequences) > most:
+        raise wrong("stopSequences", f"there are {len(sequences)}, and at most {most} are allowed.")
+    for index, sequence in enumerate(sequences):
+        if not sequence:
+            raise wrong(f"stopSequences[{index}]", "it is empty.")
+    return tuple(sequences)
+
+
+def _check_answer(config: GenerationConfig) -> None:
+    """Answers are plain text."""
+    mime_type = config.response_mime_type
+    if mime_type and mime_type not in _PLAIN_TEXT:
+        if mime_type in _STRUCTURED:
+            raise unserved("responseMimeType", 'Use "text/plain" and ask for the form you want.')
+        raise wrong("responseMimeType", f'"{quoted(mime_type)}" is not known.')
+    for index, modality in enumerate(config.response_modalities or ()):
+        served = _MODALITIES.get(modality.upper())
+        if served is None:
+            raise wrong(f"responseModalities[{index}]", f'"{quoted(modality)}" is not known.')
+        if not served:
+            raise unserved(f"responseModalities[{index}]", 'Use ["TEXT"].')
+
+
+def _check_thinking(thinking: ThinkingConfig) -> None:
+    """Check hints to a model that thinks; one that does not keeps within any of them."""
+    budget, level = thinking.thinking_budget, thinking.thinking_level
+    if budget is not None and not _DYNAMIC_THINKING <= budget <= _INT32_MAX:
+        why = f"{quoted(str(budget))} is not between {_DYNAMIC_THINKING} and {_INT32_MAX}."
+        raise within(wrong("thinkingBudget", why), "thinkingConfig")
+    if level and level.upper() not in _THINKING_LEVELS:
+        error = wrong("thinkingLevel", f'"{quoted(level)}" is not known.')
+        raise within(error, "thinkingConfig")
+
+
+def check_safety(settings: list[SafetySetting]) -> None:
+    """Check safety settings. The models here have no filter that they could tune.
+
+    Raises:
+        BadRequest: a name is unknown, or a category comes twice.
+    """
+    seen: set[str] = set()
+    for index, setting in enumerate(settings):
+        try:
+            seen.add(_category(setting, seen))
+        except Refused as error:
+            raise within(error, f"safetySettings[{index}]") from error
+
+
+def _category(setting: SafetySetting, seen: set[str]) -> str:
+    category = setting.category
+    if category is None or category not in _CATEGORIES:
+        raise wrong("category", f'"{quoted(category or "")}" is not known.')
+    if category in seen:
+        raise wrong("category", f'"{category}" is set twice.')
+    if setting.threshold not in _THRESHOLDS:
+        raise wrong("threshold", f'"{quoted(setting.threshold or "")}" is not known.')
+    return category

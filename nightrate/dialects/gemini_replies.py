@@ -1,0 +1,61 @@
+"""From a reply to Gemini's response."""
+
+from __future__ import annotations
+
+from json.encoder import encode_basestring_ascii
+from typing import Final
+
+from msgspec import Raw, json
+
+from nightrate.dialects.gemini_shapes import (
+    AnswerCandidate,
+    AnswerContent,
+    GenerateContentResponse,
+    TextPart,
+    UsageMetadata,
+)
+from nightrate.domain.generation import FinishReason, Reply
+
+_FINISH: Final = {FinishReason.STOP: "STOP", FinishReason.LENGTH: "MAX_TOKENS"}
+
+
+def render_reply(reply: Reply, response_id: str) -> bytes:
+    """Write the answer to a live request, as the original service prints it."""
+    return json.format(json.encode(response_of(reply, response_id)), indent=2)
+
+
+def response_of(
+    reply: Reply, response_id: str, *, ascii_only: bool = False
+) -> GenerateContentResponse:
+    """Give a reply its shape on the wire; every candidate has parts, even without text.
+
+    Args:
+        reply: what the engine answered.
+        response_id: an opaque id.
+        ascii_only: whether texts are escaped now, which is faster than in the finished line.
+    """
+    usage = reply.usage
+    return GenerateContentResponse(
+        [
+            AnswerCandidate(
+                AnswerContent((_part(candidate.text, ascii_only),)),
+                _FINISH[candidate.finish_reason],
+                index,
+            )
+            for index, candidate in enumerate(reply.candidates)
+        ],
+        UsageMetadata(
+            usage.prompt_tokens,
+            usage.output_tokens,
+            usage.prompt_tokens + usage.output_tokens,
+            usage.cached_tokens,
+        ),
+        reply.model_version,
+        response_id,
+    )
+
+
+def _part(text: str, ascii_only: bool) -> TextPart:  # noqa: FBT001 - private, and one call
+    if ascii_only and not text.isascii():
+        return TextPart(Raw(encode_basestring_ascii(text).encode("ascii")))
+    return TextPart(text)

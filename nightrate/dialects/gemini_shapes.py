@@ -1,0 +1,325 @@
+"""The shapes of Gemini's JSON, member by member.
+
+Every member that the protocol knows is declared, so that a name which is missing here is a mistake
+of the client. Members typed ``Anything`` are known but not served: `gemini_requests` refuses them
+by its tables, and they get a shape on the day they open.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Generic, TypeVar
+
+from msgspec import Raw, Struct, field
+
+Anything = Any
+"""A value nobody looks into; decoded fully, so its UTF-8 and numbers are checked."""
+
+Item = TypeVar("Item")
+
+
+class Part(Struct, rename="camel", forbid_unknown_fields=True, gc=False):
+    """One piece of a turn: one member with data, and modifiers."""
+
+    text: str | None = None
+    inline_data: Anything = None
+    file_data: Anything = None
+    function_call: Anything = None
+    function_response: Anything = None
+    executable_code: Anything = None
+    code_execution_result: Anything = None
+    tool_call: Anything = None
+    tool_response: Anything = None
+    thought: bool | None = None
+    thought_signature: str | None = None
+    video_metadata: Anything = None
+    media_resolution: Anything = None
+    part_metadata: Anything = None
+    media_processing: Anything = None
+    audio_transcription: Anything = None
+    speech_metadata: Anything = None
+    document_metadata: Anything = None
+    spreadsheet_metadata: Anything = None
+    audio_metadata: Anything = None
+
+
+class Content(Struct, rename="camel", forbid_unknown_fields=True, gc=False):
+    """One turn. A lone part may stand without its list."""
+
+    parts: list[Part | str] | Part | str | None = None
+    role: str | None = None
+
+
+class ThinkingConfig(Struct, rename="camel", forbid_unknown_fields=True):
+    """How long the model may think."""
+
+    include_thoughts: bool | None = None
+    thinking_budget: int | None = None
+    thinking_level: str | None = None
+
+
+class SafetySetting(Struct, rename="camel", forbid_unknown_fields=True):
+    """From what probability on a category of harm is blocked."""
+
+    category: str | None = None
+    threshold: str | None = None
+
+
+class GenerationConfig(Struct, rename="camel", forbid_unknown_fields=True, gc=False):
+    """How an answer is generated."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | float | None = None
+    candidate_count: int | None = None
+    max_output_tokens: int | None = None
+    stop_sequences: list[str] | None = None
+    seed: int | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    response_logprobs: bool | None = None
+    logprobs: int | None = None
+    response_mime_type: str | None = None
+    response_schema: Anything = None
+    response_json_schema: Anything = None
+    underscored_json_schema: Anything = field(name="_responseJsonSchema", default=None)
+    response_format: Anything = None
+    response_modalities: list[str] | None = None
+    media_resolution: str | None = None
+    speech_config: Anything = None
+    thinking_config: ThinkingConfig | None = None
+    image_config: Anything = None
+    enable_enhanced_civic_answers: bool | None = None
+    enable_affective_dialog: bool | None = None
+    translation_config: Anything = None
+    audio_transcription_config: Anything = None
+
+
+class GenerateContentRequest(Struct, rename="camel", forbid_unknown_fields=True, gc=False):
+    """One generation. A lone content may stand without its list, and a string for a content."""
+
+    contents: list[Content | str] | Content | str | None = None
+    system_instruction: Content | str | None = None
+    generation_config: GenerationConfig | None = None
+    safety_settings: list[SafetySetting] | None = None
+    tools: list[dict[str, Anything]] | None = None
+    tool_config: Anything = None
+    cached_content: str | None = None
+    model: str | None = None
+    labels: dict[str, str] | None = None
+    store: bool | None = None
+    service_tier: str | None = None
+    continuation_token: str | None = None
+
+
+# Lines and inline items ----------------------------------------------------------------------
+
+
+class Line(Struct, forbid_unknown_fields=True, gc=False):
+    """One line of a batch file in its normal form."""
+
+    request: GenerateContentRequest
+    key: Raw = Raw()
+    metadata: Raw = Raw()
+
+
+class InlineItem(Struct, forbid_unknown_fields=True, gc=False):
+    """One request in the body of a create call."""
+
+    request: GenerateContentRequest
+    metadata: Raw = Raw()
+
+
+# Bodies of calls -----------------------------------------------------------------------------
+
+
+class InlinedRequests(Struct, Generic[Item], rename="camel", forbid_unknown_fields=True):
+    """The inner of the two boxes around inline requests."""
+
+    requests: list[Item] | None = None
+
+
+class InputConfig(Struct, Generic[Item], rename="camel", forbid_unknown_fields=True):
+    """Where the requests of a batch come from."""
+
+    file_name: str | None = None
+    requests: InlinedRequests[Item] | None = None
+
+
+class BatchBody(Struct, Generic[Item], rename="camel", forbid_unknown_fields=True):
+    """A batch as a client describes it; what only the service sets is taken and ignored."""
+
+    display_name: str | None = None
+    input_config: InputConfig[Item] | None = None
+    priority: int | None = None
+    webhook_config: Anything = None
+    model: str | None = None
+    name: Anything = None
+    output: Anything = None
+    create_time: Anything = None
+    update_time: Anything = None
+    end_time: Anything = None
+    batch_stats: Anything = None
+    state: Anything = None
+
+
+class CreateBody(Struct, Generic[Item], rename="camel", forbid_unknown_fields=True):
+    """The body of ``:batchGenerateContent``; items stay raw, or are values already."""
+
+    batch: BatchBody[Item] | None = None
+
+
+class FileBody(Struct, rename="camel", forbid_unknown_fields=True):
+    """A file as a client describes it; what only the service sets is taken and ignored."""
+
+    name: str | None = None
+    display_name: str | None = None
+    mime_type: str | None = None
+    size_bytes: int | None = None
+    create_time: Anything = None
+    update_time: Anything = None
+    expiration_time: Anything = None
+    sha256_hash: Anything = None
+    uri: Anything = None
+    download_uri: Anything = None
+    state: Anything = None
+    source: Anything = None
+    error: Anything = None
+    video_metadata: Anything = None
+
+
+class UploadBody(Struct, rename="camel", forbid_unknown_fields=True):
+    """The body that starts an upload."""
+
+    file: FileBody | None = None
+
+
+# Answers to one request ----------------------------------------------------------------------
+
+
+class TextPart(Struct, gc=False):
+    """A piece of an answer; raw text is a JSON string already."""
+
+    text: str | Raw
+
+
+class AnswerContent(Struct, gc=False):
+    """The answer of one candidate; ``parts`` is never missing."""
+
+    parts: tuple[TextPart, ...]
+    role: str = "model"
+
+
+class AnswerCandidate(Struct, rename="camel", gc=False):
+    """One answer; its index is sent even when it is 0."""
+
+    content: AnswerContent
+    finish_reason: str
+    index: int
+
+
+class UsageMetadata(Struct, rename="camel", omit_defaults=True, gc=False):
+    """Tokens; the prompt's include the cached ones."""
+
+    prompt_token_count: int
+    candidates_token_count: int
+    total_token_count: int
+    cached_content_token_count: int = 0
+
+
+class GenerateContentResponse(Struct, rename="camel", gc=False):
+    """The answer to one request."""
+
+    candidates: list[AnswerCandidate]
+    usage_metadata: UsageMetadata
+    model_version: str
+    response_id: str
+
+
+class Status(Struct, omit_defaults=True, gc=False):
+    """An error of a request or of a whole batch; ``code`` is the rpc code."""
+
+    code: int
+    message: str
+    status: str | None = None
+
+
+# Resources -----------------------------------------------------------------------------------
+
+
+class FileDocument(Struct, rename="camel", omit_defaults=True):
+    """A file."""
+
+    name: str
+    mime_type: str
+    size_bytes: str
+    create_time: str
+    update_time: str
+    expiration_time: str
+    uri: str
+    state: str
+    source: str
+    display_name: str | None = None
+    sha256_hash: str | None = None
+    download_uri: str | None = None
+
+
+class FilesDocument(Struct, rename="camel", omit_defaults=True):
+    """One page of files."""
+
+    files: list[FileDocument] = []
+    next_page_token: str | None = None
+
+
+class WrappedFileDocument(Struct):
+    """A file as the end of an upload answers it."""
+
+    file: FileDocument
+
+
+class ModelDocument(Struct, rename="camel", omit_defaults=True):
+    """A model."""
+
+    name: str
+    base_model_id: str
+    version: str
+    display_name: str
+    description: str
+    input_token_limit: int
+    output_token_limit: int
+    supported_generation_methods: tuple[str, ...]
+
+
+class ModelsDocument(Struct, rename="camel", omit_defaults=True):
+    """One page of models."""
+
+    models: list[ModelDocument] = []
+    next_page_token: str | None = None
+
+
+class FieldViolation(Struct):
+    """Which field is to blame."""
+
+    field: str
+    description: str
+
+
+class BadRequestDetail(Struct, rename="camel"):
+    """The detail of an error that names fields."""
+
+    field_violations: list[FieldViolation]
+    type: str = field(name="@type", default="type.googleapis.com/google.rpc.BadRequest")
+
+
+class ErrorStatus(Struct, omit_defaults=True):
+    """An error of a call; ``code`` is the HTTP status."""
+
+    code: int
+    message: str
+    status: str
+    details: list[BadRequestDetail] = []
+
+
+class ErrorBody(Struct):
+    """The body of every answer that is not 200."""
+
+    error: ErrorStatus

@@ -1,0 +1,35 @@
+"""How a refusal names the field that is to blame.
+
+A check deep inside a request knows only its own field. Each layer around it puts its place in front
+(`within`), so that the whole path is built on the way out and costs nothing while all is well.
+"""
+
+from __future__ import annotations
+
+from nightrate.dialects.spelling import joined, spelled
+from nightrate.errors import BadRequest, NotSupported, Refused
+
+
+def wrong(field: str, why: str) -> BadRequest:
+    """Make the refusal of a wrong value; the message begins with the path of the field."""
+    return BadRequest(f"{field}: {why}", field=field)
+
+
+def unserved(field: str, remedy: str) -> NotSupported:
+    """Make the refusal of an option that changes the meaning and is not served."""
+    return NotSupported(f"{field}: this server does not support it yet. {remedy}", field=field)
+
+
+def within(error: Refused, at: str) -> Refused:
+    """Put a place in front of the path of a refusal made by this module."""
+    return _moved(error, joined(at, error.field or ""))
+
+
+def located(error: Refused, tree: object, at: str) -> Refused:
+    """Respell the path of a refusal as the client wrote it, and put a place in front."""
+    return _moved(error, joined(at, spelled(tree, error.field or "")))
+
+
+def _moved(error: Refused, field: str) -> Refused:
+    why = error.message.removeprefix(f"{error.field}: ")
+    return type(error)(f"{field}: {why}", field=field)

@@ -1,0 +1,84 @@
+"""Errors of calls."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from nightrate.dialects.gemini import http_status, render_error, render_failure
+from nightrate.domain.generation import Failure
+from nightrate.errors import BadRequest, Code, NotFound, NotSupported, OverQuota, TooLarge
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        (Code.INVALID_ARGUMENT, 400),
+        (Code.FAILED_PRECONDITION, 400),
+        (Code.OUT_OF_RANGE, 400),
+        (Code.UNAUTHENTICATED, 401),
+        (Code.PERMISSION_DENIED, 403),
+        (Code.NOT_FOUND, 404),
+        (Code.ALREADY_EXISTS, 409),
+        (Code.ABORTED, 409),
+        (Code.RESOURCE_EXHAUSTED, 429),
+        (Code.CANCELLED, 499),
+        (Code.INTERNAL, 500),
+        (Code.UNKNOWN, 500),
+        (Code.DATA_LOSS, 500),
+        (Code.UNIMPLEMENTED, 501),
+        (Code.UNAVAILABLE, 503),
+        (Code.DEADLINE_EXCEEDED, 504),
+    ],
+)
+def test_every_code_has_its_status(code: Code, status: int) -> None:
+    assert http_status(code) == status
+
+
+def test_no_code_is_without_a_status() -> None:
+    assert all(http_status(code) >= 400 for code in Code)
+
+
+def test_a_refusal_says_what_is_wrong() -> None:
+    status, body = render_error(NotFound("There is no batch b1."))
+    assert status == 404
+    assert json.loads(body) == {
+        "error": {"code": 404, "message": "There is no batch b1.", "status": "NOT_FOUND"}
+    }
+
+
+def test_a_refusal_names_the_field_that_is_to_blame() -> None:
+    status, body = render_error(BadRequest("a.b: no.", field="a.b"))
+    assert status == 400
+    assert json.loads(body)["error"]["details"] == [
+        {
+            "@type": "type.googleapis.com/google.rpc.BadRequest",
+            "fieldViolations": [{"field": "a.b", "description": "a.b: no."}],
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "name"),
+    [
+        (TooLarge(), 400, "INVALID_ARGUMENT"),
+        (NotSupported(), 501, "UNIMPLEMENTED"),
+        (OverQuota(), 429, "RESOURCE_EXHAUSTED"),
+    ],
+)
+def test_a_refusal_without_words_has_those_of_its_kind(
+    fault: BadRequest, status: int, name: str
+) -> None:
+    answered, body = render_error(fault)
+    error = json.loads(body)["error"]
+    assert (answered, error["code"], error["status"]) == (status, status, name)
+    assert error["message"]
+
+
+def test_a_live_failure_is_an_error_too() -> None:
+    status, body = render_failure(Failure(Code.UNAVAILABLE, "The engine is not running."))
+    assert status == 503
+    assert json.loads(body) == {
+        "error": {"code": 503, "message": "The engine is not running.", "status": "UNAVAILABLE"}
+    }

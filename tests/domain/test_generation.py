@@ -1,0 +1,58 @@
+"""Prompts, sampling, replies."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from nightrate.domain.generation import (
+    DEFAULT_SAMPLING,
+    Candidate,
+    Failure,
+    FinishReason,
+    Message,
+    Prompt,
+    Reply,
+    Sampling,
+    Usage,
+)
+from nightrate.errors import Code
+
+
+@pytest.mark.parametrize(
+    ("sampling", "reproducible"),
+    [
+        (Sampling(), False),
+        (Sampling(seed=0), True),
+        (Sampling(seed=7, temperature=1.0), True),
+        (Sampling(temperature=0), True),
+        (Sampling(temperature=0.0, top_p=0.5), True),
+        (Sampling(temperature=0.1), False),
+        (Sampling(top_k=1), False),
+    ],
+)
+def test_a_seed_or_no_temperature_asks_for_the_same_answer_again(
+    sampling: Sampling,
+    reproducible: bool,  # noqa: FBT001 - given by name, by pytest
+) -> None:
+    assert sampling.reproducible is reproducible
+
+
+def test_a_prompt_leaves_everything_to_the_engine() -> None:
+    prompt = Prompt(messages=(Message("user", "hi"),))
+    assert prompt.sampling is DEFAULT_SAMPLING
+    assert prompt.system is None
+    assert prompt.sampling == Sampling()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Prompt(messages=(Message("user", "hi"),), system="s", sampling=Sampling(stop=("x",))),
+        Reply((Candidate("a", FinishReason.LENGTH),), Usage(1, 2, 1), "v"),
+        Failure(Code.UNAVAILABLE, "down"),
+    ],
+)
+def test_values_survive_the_way_to_another_process(value: msgspec.Struct) -> None:
+    packed = msgspec.msgpack.encode(value)
+    assert msgspec.msgpack.decode(packed, type=type(value)) == value
