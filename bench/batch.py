@@ -1,0 +1,149 @@
+"""What a durable batch costs over a bare loop, and what it gains over one request at a time.
+
+The same requests of 64 prompt tokens and 64 output tokens, the same model and settings, in turns:
+
+* plain: the library's own pipeline, stepped in a bare loop in a process of its own;
+* batch: a batch through the whole server (planned, journaled, sealed), from its submission to its
+  final state;
+* alone: live requests through the same server, one at a time.
+
+Run with ``python -m bench.batch``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import statistics
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from bench.engine import OUTPUT_TOKENS, PROMPT_TOKENS, Figures, plain_loop, prompts
+from nightrate.domain.batch import Batch, Order
+from nightrate.domain.generation import Prompt, Reply
+from nightrate.domain.states import FINAL_STATES, BatchState
+from nightrate.engines import weights
+from nightrate.engines.openvino import OpenVINOOptions
+from nightrate.engines.openvino_model import ModelSetup
+from nightrate.runtime import House, open_house
+from nightrate.settings import Settings
+
+TENANT = "default"
+MODEL = "gemini-bench"
+ROUNDS = 3
+
+
+def settings(data: Path, concurrency: int) -> Settings:
+    """Give the settings of the measured server."""
+    options = {"requests": concurrency, "ignore_eos": True}
+    return Settings(data=str(data), engines={"openvino": options})
+
+
+def item(prompt: Prompt) -> bytes:
+    """Write a prompt as an inline request of the Gemini Batch API."""
+    content = {"role": "user", "parts": [{"text": prompt.messages[0].text}]}
+    config = {"maxOutputTokens": prompt.sampling.max_output_tokens}
+    return msgspec.json.encode({"request": {"contents": [content], "generationConfig": config}})
+
+
+async def run_batch(house: House, asked: Iterable[Prompt]) -> Figures:
+    """Submit one batch and wait for its end."""
+    order = Order(display_name="bench", priority=0, file_name=None, inline=tuple(map(item, asked)))
+    started = time.perf_counter()
+    batch: Batch = await house.batches.submit(TENANT, MODEL, order)
+    while batch.state not in FINAL_STATES:
+        await asyncio.sleep(0.02)
+        batch = await house.batches.get(TENANT, batch.batch_id)
+    took = time.perf_counter() - started
+    assert batch.state is BatchState.SUCCEEDED, batch.failure
+    assert batch.tally.failed == 0
+    return Figures(batch.tally.succeeded, batch.tally.output_tokens, took)
+
+
+async def run_alone(house: House, asked: Iterable[Prompt]) -> Figures:
+    """Answer live requests, one after the other."""
+    model = house.models.resolve(MODEL)
+    count = tokens = 0
+    started = time.perf_counter()
+    for prompt in asked:
+        outcome = await house.executor.live(model, prompt)
+        assert isinstance(outcome, Reply), outcome
+        count, tokens = count + 1, tokens + outcome.usage.output_tokens
+    return Figures(count, tokens, time.perf_counter() - started)
+
+
+async def measure(concurrency: int, requests: int, rounds: int) -> dict[str, list[Figures]]:
+    """Measure all three ways, in turns."""
+    options = OpenVINOOptions(requests=concurrency, ignore_eos=True)
+    prepared = await asyncio.to_thread(
+        weights.prepare, options.model, weights.cache_directory(options.cache_directory)
+    )
+    setup = ModelSetup(
+        path=str(prepared.path),
+        model_version=prepared.model_version,
+        context_tokens=prepared.context_tokens,
+        kv_cache_gib=options.kv_cache_gib,
+        threads=options.threads,
+        requests=concurrency,
+        reproducible=options.reproducible,
+        ignore_eos=True,
+    )
+    found: dict[str, list[Figures]] = {"plain": [], "batch": [], "alone": []}
+    few = max(6, requests // 10)
+    with tempfile.TemporaryDirectory(prefix="nightrate-bench-") as folder:
+        house = open_house(settings(Path(folder), concurrency))
+        try:
+            async with plain_loop(setup, "fast") as plain, house.working():
+                await house.engines_settled()
+                await run_alone(house, itertools.islice(prompts(0, "fast"), 2))
+                for number in range(rounds):
+                    # Different prompts in every pass: none is answered from another one's cache.
+                    first = (number + 1) * 1_000_000
+                    found["plain"].append(await plain.run(first, requests))
+                    asked = itertools.islice(prompts(first, "fast"), requests)
+                    found["batch"].append(await run_batch(house, asked))
+                    asked = itertools.islice(prompts(first + requests, "fast"), few)
+                    found["alone"].append(await run_alone(house, asked))
+        finally:
+            await house.close()
+    return found
+
+
+def ratio(found: dict[str, list[Figures]], above: str, below: str) -> float:
+    """Give the median over the rounds of one way's speed over another's in the same round."""
+    pairs = zip(found[above], found[below], strict=True)
+    return statistics.median(a.tokens_per_second / b.tokens_per_second for a, b in pairs)
+
+
+def report(concurrency: int, requests: int, rounds: int) -> None:
+    """Measure and print."""
+    found = asyncio.run(measure(concurrency, requests, rounds))
+    print(
+        f"Embedded engine: {requests} requests, {PROMPT_TOKENS} prompt and {OUTPUT_TOKENS} output"
+        f" tokens, {concurrency} at once; {rounds} rounds, each way in turn"
+    )
+    for name, passes in found.items():
+        speeds = [one.tokens_per_second for one in passes]
+        each = "  ".join(f"{speed:.0f}" for speed in speeds)
+        print(f"  {name:6} {statistics.median(speeds):7.1f} tokens/s   (rounds: {each})")
+    print(f"  batch / plain  {ratio(found, 'batch', 'plain'):.3f}   (wanted: at least 0.90)")
+    print(f"  batch / alone  {ratio(found, 'batch', 'alone'):.2f}    (wanted: at least 4)")
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--concurrency", type=int, default=32)
+    parser.add_argument("--requests", type=int, default=256)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    wanted = parser.parse_args()
+    report(wanted.concurrency, wanted.requests, wanted.rounds)
+
+
+if __name__ == "__main__":
+    main()
