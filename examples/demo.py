@@ -100,6 +100,7 @@ def run_batch(address: str, folder: Path) -> int:
     uploaded = client.files.upload(
         file=source, config=types.UploadFileConfig(display_name="demo", mime_type="jsonl")
     )
+    assert uploaded.name is not None
     started = time.monotonic()
     job = client.batches.create(
         model="gemini-2.5-flash", src=uploaded.name, config={"display_name": "demo"}

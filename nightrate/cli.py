@@ -25,9 +25,7 @@ T = TypeVar("T")
 DEFAULT_MODEL = "gemini-flash-latest"
 """What ``nightrate run`` asks for; the default rules map it to the embedded model."""
 
-_config = click.option(
-    "--config", type=click.Path(path_type=Path), help="Settings file (TOML)."
-)
+_config = click.option("--config", type=click.Path(path_type=Path), help="Settings file (TOML).")
 _engine = click.option("--engine", metavar="NAME", help="Run every model on this one engine.")
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON for a script.")
 
@@ -99,7 +97,7 @@ def serve(config: Path | None, **flags: Any) -> None:
 @_config
 @_engine
 @_json
-def run(  # noqa: PLR0913 - one parameter an option
+def run(
     source: Path,
     output: Path | None,
     model: str,

@@ -29,7 +29,7 @@ async def examine(settings: Settings, progress: Progress) -> AsyncIterator[Findi
     """Make every check, one after another."""
     yield Finding("Python", ok=True, found=platform.python_version())
     yield _sqlite()
-    directory = _existing(Path(settings.data).absolute())
+    directory = _existing(Path(settings.data))
     yield _file_system(directory)
     yield _room(directory)
     yield _sync_speed(directory)
@@ -40,6 +40,7 @@ async def examine(settings: Settings, progress: Progress) -> AsyncIterator[Findi
 
 def _existing(path: Path) -> Path:
     """Give the nearest directory that exists already; nothing is made by looking."""
+    path = path.absolute()
     while not path.is_dir():
         path = path.parent
     return path
@@ -90,7 +91,9 @@ async def _engine(name: str, settings: Settings, progress: Progress) -> AsyncIte
         kind, options = settings.engine_options(name)
         engine = create_engine(kind, options)
     except SettingsFault as fault:
-        yield Finding(f"engine {name}", ok=False, found=fault.message, remedy="correct the settings")
+        yield Finding(
+            f"engine {name}", ok=False, found=fault.message, remedy="correct the settings"
+        )
         return
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(engine.close)

@@ -89,6 +89,9 @@ IDLE_POLL_SECONDS = 1.0
 WATCH_SECONDS = 0.2
 """Ours: how often a run at the terminal looks at its counters."""
 
+SEGMENTS_PAGE_SIZE = 1_000
+"""Ours: sealed segments that one look at the store gives: about 100 KB."""
+
 UPKEEP_SECONDS = 5.0
 """Ours: how often deadlines and expired files are looked for."""
 

@@ -63,10 +63,7 @@ async def run_file(
         EnginesDown: the engine cannot run here.
     """
     state = state_directory(output)
-    if output.exists() and not state.exists():
-        raise Precondition(f"{output} exists already; remove it, or choose another output with -o.")
-    if not source.is_file():
-        raise BadRequest(f"{source} is not a file that can be read.")
+    _check(source, output, state)
     house = open_house(msgspec.structs.replace(settings, data=str(state)))
     try:
         async with house.working(progress):
@@ -78,6 +75,13 @@ async def run_file(
         await house.close()
     shutil.rmtree(state)
     return batch
+
+
+def _check(source: Path, output: Path, state: Path) -> None:
+    if output.exists() and not state.exists():
+        raise Precondition(f"{output} exists already; remove it, or choose another output with -o.")
+    if not source.is_file():
+        raise BadRequest(f"{source} is not a file that can be read.")
 
 
 async def _resume(house: House, source: Path, model: str) -> Batch | None:
@@ -103,7 +107,10 @@ def _sha256(path: Path) -> str:
 async def _submit(house: House, source: Path, model: str) -> Batch:
     """Take a durable copy of the input, so that it cannot change under the run, and submit it."""
     upload = await house.files.start_upload(
-        TENANT, display_name=source.name[: limits.DISPLAY_NAME_CHARACTERS_MAX], mime_type=MIME_TYPE
+        TENANT,
+        display_name=source.name[: limits.DISPLAY_NAME_CHARACTERS_MAX],
+        mime_type=MIME_TYPE,
+        file_id=None,
     )
     await house.files.append(upload.upload_id, 0, _pieces(source))
     file = await house.files.finalize(upload.upload_id)

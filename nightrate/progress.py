@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from types import TracebackType
+from typing import Self
 
 from rich.console import Console
 from rich.progress import (
@@ -65,7 +65,7 @@ class Bar:
         self._first: tuple[float, int] | None = None
         self._spoke_at = clock.monotonic()
 
-    def __enter__(self) -> Bar:
+    def __enter__(self) -> Self:
         """Show it."""
         self._progress.start()
         return self
@@ -84,7 +84,7 @@ class Bar:
         done = "" if share is None else f" {share:.0%}"
         self._progress.update(self._task, description=f"{doing}{done}")
         if not self._console.is_terminal and share in {None, 0.0}:
-            print(doing, file=sys.stderr, flush=True)  # noqa: T201 - this file speaks to a person
+            self._console.print(doing, highlight=False, markup=False, soft_wrap=True)
 
     def watch(self, batch: Batch) -> None:
         """Show a batch's counters. The rate counts from when this process began to watch."""
@@ -114,4 +114,4 @@ class Bar:
             f"{self._title}: {done} of {'?' if whole is None else whole} done,"
             f" {batch.tally.failed} failed, {rate:.1f} requests/s{left}"
         )
-        print(line, file=sys.stderr, flush=True)  # noqa: T201 - this file speaks to a person
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -67,9 +67,7 @@ class House:
         def serves(model: str) -> bool:
             return self.models.engine_of(model) == lane.name
 
-        return Runner(
-            lane, self.executor, self.store, self.blobs, serves=serves, owner=owner
-        )
+        return Runner(lane, self.executor, self.store, self.blobs, serves=serves, owner=owner)
 
     def _wake_runners(self) -> None:
         for runner in self.runners:
@@ -101,18 +99,27 @@ class House:
         freed = await self.store.release_all()
         if freed:
             telemetry.event("claims of an earlier process were freed", shards=freed)
+        body = asyncio.current_task()
+        assert body is not None, "entered by a task"
+        loops = asyncio.create_task(self._loops(progress))
+        loops.add_done_callback(lambda done: None if done.cancelled() else body.cancel())
+        try:
+            yield
+            for runner in self.runners:
+                await runner.stop(limits.DRAIN_SECONDS)
+        finally:
+            loops.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await loops
+
+    async def _loops(self, progress: Progress) -> None:
         async with asyncio.TaskGroup() as group:
-            loops = [lane.keep_open(progress) for lane in self.lanes.values()]
-            loops += [runner.run() for runner in self.runners]
-            loops += [self.planner.run(), self.upkeep.run()]
-            tasks = [group.create_task(loop) for loop in loops]
-            try:
-                yield
-                for runner in self.runners:
-                    await runner.stop(limits.DRAIN_SECONDS)
-            finally:
-                for task in tasks:
-                    task.cancel()
+            for lane in self.lanes.values():
+                group.create_task(lane.keep_open(progress))
+            for runner in self.runners:
+                group.create_task(runner.run())
+            group.create_task(self.planner.run())
+            group.create_task(self.upkeep.run())
 
     async def engines_settled(self) -> None:
         """Return when every engine has been opened, or has failed to."""
@@ -190,7 +197,7 @@ def _listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         message = f"{host}:{port} cannot be listened on ({error.strerror}); choose another --port"
         raise SettingsFault([message]) from error
-    listening.setblocking(False)
+    listening.settimeout(0)
     return listening
 
 

@@ -86,9 +86,7 @@ class Batches:
             raise NotFound(f"Batch batches/{batch_id} does not exist.")
         return batch
 
-    async def list(
-        self, tenant: str, page: Page
-    ) -> tuple[list[Batch], tuple[Instant, str] | None]:
+    async def list(self, tenant: str, page: Page) -> tuple[list[Batch], tuple[Instant, str] | None]:
         """List batches, newest first, and where the next page begins."""
         found = await self._store.list_batches(tenant, page)
         shown = found[: page.size]

@@ -14,6 +14,11 @@ from nightrate.service.places import Places
 
 log = logging.getLogger(__name__)
 
+_DEATHS_TOGETHER = limits.ENGINE_DEATHS_MAX - 1
+"""Engine deaths after which a prompt runs alone. An engine that died once may have had bad luck:
+everybody tries again side by side. Whoever was there every time gets a last try with nobody else
+inside: the one that kills it is then known, and none of its neighbours fails with it."""
+
 
 class Lane:
     """One engine and everybody who uses it."""
@@ -62,7 +67,7 @@ class Lane:
         failures = deaths = 0
         while True:
             try:
-                return await self._generate(prompt, live=live, alone=deaths > 0)
+                return await self._generate(prompt, live=live, alone=deaths >= _DEATHS_TOGETHER)
             except RequestFailed as fault:
                 failures += 1
                 if not fault.retriable or failures >= limits.ATTEMPTS_MAX:

@@ -1,8 +1,8 @@
 """The places of an engine: who may send a prompt now.
 
 An engine says how many requests and tokens it wants in flight. Live requests are let in before
-those of batches. A prompt that was in flight when the engine died is let in alone, so that a prompt
-that kills engines cannot take its neighbours with it a second time.
+those of batches. A prompt that was in flight whenever the engine died is let in alone for its last
+try, so that a prompt that kills engines does not take its neighbours with it.
 """
 
 from __future__ import annotations

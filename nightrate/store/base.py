@@ -133,9 +133,7 @@ class Store(ABC):
         """
 
     @abstractmethod
-    async def beat(
-        self, beats: Sequence[Beat], now: Instant, lease_until: Instant
-    ) -> list[Claim]:
+    async def beat(self, beats: Sequence[Beat], now: Instant, lease_until: Instant) -> list[Claim]:
         """Renew leases and raise what counts; give the claims that are lost."""
 
     @abstractmethod
@@ -147,7 +145,9 @@ class Store(ABC):
         """Free every claim: only for a process that has just locked the data directory."""
 
     @abstractmethod
-    async def seal(self, claim: Claim, segment: Segment, tally: Tally, now: Instant) -> Batch | None:
+    async def seal(
+        self, claim: Claim, segment: Segment, tally: Tally, now: Instant
+    ) -> Batch | None:
         """Publish a shard's segment; with the last one the batch succeeds and its event is born.
 
         Returns:

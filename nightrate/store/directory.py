@@ -10,7 +10,9 @@ from nightrate.errors import StoreFault
 
 FORMAT = "nightrate data, format 1\n"
 
-NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "afs"})
+NETWORK_FILE_SYSTEMS = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "afs"}
+)
 
 
 class DataDirectory:
@@ -48,7 +50,9 @@ def open_directory(path: Path) -> DataDirectory:
     path.mkdir(parents=True, exist_ok=True, mode=0o700)
     system = file_system(path)
     if system in NETWORK_FILE_SYSTEMS:
-        message = f"{path} lies on a network file system ({system}); use a directory on a local disk"
+        message = (
+            f"{path} lies on a network file system ({system}); use a directory on a local disk"
+        )
         raise StoreFault(message)
     lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

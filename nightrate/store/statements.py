@@ -43,12 +43,13 @@ FILE_COLUMNS = (
     " created_at, updated_at, expires_at"
 )
 
-# A name taken by a file is refused; one taken by another session violates `upload_name`.
+# A name taken by a file gives no row; one taken by another session meets `upload_name`.
 ADD_UPLOAD = f"""
 INSERT INTO upload ({UPLOAD_COLUMNS})
 SELECT :tenant, :upload_id, :file_id, :blob, :display_name, :mime_type, :received_bytes, :state,
        :created_at
 WHERE NOT EXISTS (SELECT 1 FROM file WHERE tenant = :tenant AND file_id = :file_id)
+ON CONFLICT DO NOTHING
 RETURNING upload_id"""
 
 GET_UPLOAD = f"SELECT {UPLOAD_COLUMNS} FROM upload WHERE upload_id = :upload_id"
@@ -192,7 +193,8 @@ CLAIM = f"""
 UPDATE shard SET state = {_RUNNING}, epoch = epoch + 1, owner = :owner, lease_until = :lease_until,
        journal = CASE WHEN journal = '' THEN (epoch + 1) || ':0' ELSE journal END
 WHERE {_OF_BATCH} AND shard = :shard AND {_FREE}
-RETURNING shard, first_request, request_count, first_line, byte_offset, byte_length, epoch, journal"""
+RETURNING shard, first_request, request_count, first_line, byte_offset, byte_length, epoch,
+          journal"""
 
 START_BATCH = f"""
 UPDATE batch SET state = '{BatchState.RUNNING}', updated_at = :now

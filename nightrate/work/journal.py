@@ -170,7 +170,9 @@ class Journal:
         for epoch, written in places.items():
             source = self._appender if epoch == self._claim.epoch else self._readers[epoch]
             assert source is not None, "written, so open"
-            ranges = [(self._entries[index].offset, self._entries[index].length) for index in written]
+            ranges = [
+                (self._entries[index].offset, self._entries[index].length) for index in written
+            ]
             found.update(zip(written, await source.read_all(ranges), strict=True))
         return [found[index] for index in indices]
 

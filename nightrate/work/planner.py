@@ -31,9 +31,7 @@ class Planner:
     the other. Whatever interrupts it, a batch without shards is planned again from the start.
     """
 
-    def __init__(
-        self, store: Store, blobs: Blobs, run: Run, planned: Callable[[], None]
-    ) -> None:
+    def __init__(self, store: Store, blobs: Blobs, run: Run, planned: Callable[[], None]) -> None:
         self._store = store
         self._blobs = blobs
         self._run = run

@@ -241,7 +241,9 @@ class Runner:
             if ended is not None:
                 log.info("batch %s %s", ended.batch_id, ended.state)
         except ClaimLost:
-            log.info("shard %d of batch %s is another's", shard.claim.plan.index, shard.batch.batch_id)
+            log.info(
+                "shard %d of batch %s is another's", shard.claim.plan.index, shard.batch.batch_id
+            )
         except (OSError, StoreFault) as error:
             await self._disk_refused(shard, error)
         self._forget(shard)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from nightrate.cli import main
+from nightrate.cli import commands as group
 from tests.tidy.tree import PACKAGE, ROOT, parse, short, text_files
 
 DOCUMENTS = [path for path in text_files() if path.suffix == ".md"]
@@ -74,16 +74,16 @@ def test_every_command_that_is_shown_exists() -> None:
         and match[1] != "ready"  # what the server prints
     }
     assert shown
-    assert not {(document, name) for document, name in shown if name not in main.commands}
+    assert not {(document, name) for document, name in shown if name not in group.commands}
 
 
 def test_every_option_that_is_shown_exists() -> None:
     wrong = []
     for document, line in commands():
         match = re.match(r"nightrate ([a-z]+)\b(.*)", line.split("#")[0])
-        if not match or match[1] not in main.commands:
+        if not match or match[1] not in group.commands:
             continue
-        known = {name for option in main.commands[match[1]].params for name in option.opts}
+        known = {name for option in group.commands[match[1]].params for name in option.opts}
         wrong += [
             f"{document}: {match[1]} {option}"
             for option in re.findall(r"(?<=\s)--?[a-z][a-z-]*", match[2])
@@ -94,7 +94,7 @@ def test_every_option_that_is_shown_exists() -> None:
 
 def test_every_command_is_documented() -> None:
     shown = {match[1] for _, line in commands() if (match := re.match(r"nightrate ([a-z]+)", line))}
-    assert not main.commands.keys() - shown
+    assert not group.commands.keys() - shown
 
 
 def test_every_target_that_is_shown_exists() -> None:
