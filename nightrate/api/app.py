@@ -1,0 +1,164 @@
+"""Every door of the server on one screen."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from starlette.applications import Starlette
+from starlette.convertors import Convertor, register_url_convertor
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.routing import Route
+
+from nightrate.api.downloads import Downloads
+from nightrate.api.gemini import Gemini, not_served
+from nightrate.api.middleware import Watch
+from nightrate.api.respond import document
+from nightrate.api.uploads import Uploads, error_headers
+from nightrate.dialects import gemini as wire
+from nightrate.domain.generation import Failure
+from nightrate.errors import Code, NotFound
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from nightrate.service.batches import Batches
+    from nightrate.service.execute import Executor
+    from nightrate.service.files import Files
+    from nightrate.service.models import Models
+    from nightrate.service.results import Results
+
+VERSIONS = "v1", "v1beta", "v1alpha"
+"""Aliases of one another: a resource made under one is seen under all."""
+
+Readiness = Callable[[], Awaitable[str | None]]
+"""Gives None when the server can work, else the reason why not."""
+
+
+class _Text(Convertor[str]):
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+class _Version(_Text):
+    regex = "|".join(VERSIONS)
+
+
+class _Id(_Text):
+    regex = "[A-Za-z0-9._~@-]{1,128}"  # no colon: what follows one is a verb
+
+
+class _Kind(_Text):
+    regex = "models|tunedModels"
+
+
+for _name, _convertor in {"v": _Version(), "id": _Id(), "kind": _Kind()}.items():
+    register_url_convertor(_name, _convertor)
+
+_ALL = "GET", "POST", "PUT", "PATCH", "DELETE"
+_MODEL = "/{version:v}/{kind:kind}/{model:id}"
+_BATCH = "/{version:v}/batches/{batch_id:id}"
+_FILE = "/{version:v}/files/{file_id:id}"
+
+
+def create_app(  # noqa: PLR0913 - one keyword a service
+    *,
+    files: Files,
+    results: Results,
+    batches: Batches,
+    models: Models,
+    executor: Executor,
+    readiness: Readiness,
+    public_url: str | None,
+) -> Starlette:
+    """Make the application. ``public_url`` is the address clients see, if it is configured."""
+    gemini = Gemini(
+        files=files,
+        results=results,
+        batches=batches,
+        models=models,
+        executor=executor,
+        public_url=public_url,
+    )
+    upload = Uploads(files, public_url).serve
+    download = Downloads(results).serve
+    routes = [
+        Route("/livez", _alive),
+        Route("/readyz", _ready(readiness)),
+        Route("/{version:v}/models", gemini.list_models),
+        Route("/{version:v}/tunedModels", gemini.list_tuned_models),
+        Route(_MODEL, gemini.get_model),
+        Route(_MODEL + ":generateContent", gemini.generate, methods=["POST"]),
+        Route(_MODEL + ":batchGenerateContent", gemini.create_batch, methods=["POST"]),
+        Route("/{version:v}/batches", gemini.list_batches),
+        Route(_BATCH, gemini.get_batch),
+        Route("/upload/{version:v}/files", upload, methods=["POST", "PUT"]),
+        Route("/{alias:v}/upload/{version:v}/files", upload, methods=["POST", "PUT"]),
+        Route("/{version:v}/files", gemini.list_files),
+        Route(_FILE, gemini.get_file),
+        Route(_FILE, gemini.delete_file, methods=["DELETE"]),
+        Route(_FILE + ":download", download),
+        Route("/download" + _FILE + ":download", download),
+        *_not_served(_MODEL + ":streamGenerateContent", "Streaming", "POST"),
+        *_not_served(_MODEL + ":countTokens", "Counting tokens", "POST"),
+        *_not_served(_MODEL + ":embedContent", "Embedding", "POST"),
+        *_not_served(_MODEL + ":batchEmbedContents", "Embedding", "POST"),
+        *_not_served(_MODEL + ":asyncBatchEmbedContent", "Embedding in batches", "POST"),
+        *_not_served(_BATCH + ":cancel", "Cancelling a batch", "GET", "POST"),
+        *_not_served(_BATCH + ":delete", "Deleting a batch", "GET", "POST"),
+        *_not_served(_BATCH, "Deleting a batch", "DELETE"),
+        *_not_served(_BATCH, "Changing a batch", "PATCH"),
+        *_not_served(_BATCH + ":updateGenerateContentBatch", "Changing a batch", "PATCH"),
+        *_not_served(_BATCH + ":updateEmbedContentBatch", "Changing a batch", "PATCH"),
+        *_not_served("/{version:v}/files", "Creating a file without its bytes", "POST"),
+        *_not_served("/{version:v}/files:register", "Registering files elsewhere", "POST"),
+        *_not_served("/{version:v}/cachedContents", "Context caching", *_ALL),
+        *_not_served("/{version:v}/cachedContents/{rest:path}", "Context caching", *_ALL),
+        *_not_served("/{version:v}/webhooks", "Managing webhooks", *_ALL),
+        *_not_served("/{version:v}/webhooks/{rest:path}", "Managing webhooks", *_ALL),
+        *_not_served("/{version:v}/openai/{rest:path}", "The OpenAI-compatible surface", *_ALL),
+    ]
+    app = Starlette(
+        routes=routes,
+        middleware=[Middleware(Watch, error_headers=error_headers)],
+        exception_handlers={HTTPException: _no_route},
+    )
+    app.router.redirect_slashes = False  # clients follow no redirects
+    return app
+
+
+def _not_served(path: str, what: str, *methods: str) -> list[Route]:
+    return [Route(path, not_served(what), methods=list(methods))]
+
+
+async def _alive(request: Request) -> Response:
+    """Answer as long as the process serves."""
+    del request
+    return document(b"{}")
+
+
+def _ready(readiness: Readiness) -> Callable[[Request], Awaitable[Response]]:
+    async def handler(request: Request) -> Response:
+        del request
+        reason = await readiness()
+        if reason is None:
+            return document(b"{}")
+        status, content = wire.render_failure(Failure(Code.UNAVAILABLE, reason))
+        return document(content, status)
+
+    return handler
+
+
+async def _no_route(request: Request, error: Exception) -> Response:
+    """Answer what the table does not hold."""
+    allowed = (getattr(error, "headers", None) or {}).get("Allow")
+    message = f"There is nothing at {request.method} {request.scope['path']}"
+    message += f"; the methods here are: {allowed}." if allowed else "."
+    status, content = wire.render_error(NotFound(message))
+    headers = {"allow": allowed} if allowed else {}
+    return document(content, status, {**error_headers(request.scope), **headers})

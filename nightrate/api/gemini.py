@@ -1,0 +1,163 @@
+"""The door for Gemini clients: models, live generation, batches and files."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+from nightrate import clock, limits
+from nightrate.api import body
+from nightrate.api.auth import tenant_of
+from nightrate.api.links import base_url
+from nightrate.api.query import page_of, refuse_options
+from nightrate.api.respond import JSON, Streamed, document
+from nightrate.dialects import gemini as wire
+from nightrate.domain.generation import Failure
+from nightrate.errors import NotSupported
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from nightrate.clock import Instant
+    from nightrate.domain.batch import Batch
+    from nightrate.service.batches import Batches
+    from nightrate.service.execute import Executor
+    from nightrate.service.files import Files
+    from nightrate.service.models import Models
+    from nightrate.service.results import Results
+
+_RESPONSE_ID_CHARACTERS = 22
+
+
+class Gemini:
+    """Handlers of the Gemini routes, apart from uploads and downloads."""
+
+    def __init__(
+        self,
+        *,
+        files: Files,
+        results: Results,
+        batches: Batches,
+        models: Models,
+        executor: Executor,
+        public_url: str | None,
+    ) -> None:
+        self._files = files
+        self._results = results
+        self._batches = batches
+        self._models = models
+        self._executor = executor
+        self._public_url = public_url
+
+    # models -----------------------------------------------------------------------------------
+
+    async def list_models(self, request: Request) -> Response:
+        """Answer ``GET models``."""
+        page = page_of(request, default=limits.PAGE_SIZE_DEFAULT, maximum=limits.PAGE_SIZE_MAX)
+        start = page.after[0] if page.after else 0
+        models = self._models.list()
+        stop = start + page.size
+        token = wire.encode_page_token(stop, "models") if stop < len(models) else None
+        return document(wire.render_models(models[start:stop], token))
+
+    async def list_tuned_models(self, request: Request) -> Response:
+        """Answer ``GET tunedModels``: there are none."""
+        del request
+        return document(b"{}")
+
+    async def get_model(self, request: Request) -> Response:
+        """Answer ``GET models/ID``."""
+        return document(wire.render_model(self._models.resolve(request.path_params["model"])))
+
+    async def generate(self, request: Request) -> Response:
+        """Answer ``POST models/ID:generateContent``; a client that leaves frees the engine."""
+        name = request.path_params["model"]
+        prompt = wire.parse_prompt(await body.whole(request), name)
+        model = self._models.resolve(name)
+        outcome = await body.while_connected(request, self._executor.live(model, prompt))
+        if isinstance(outcome, Failure):
+            status, content = wire.render_failure(outcome)
+            return document(content, status)
+        return document(wire.render_reply(outcome, clock.new_id(_RESPONSE_ID_CHARACTERS)))
+
+    # batches ----------------------------------------------------------------------------------
+
+    async def create_batch(self, request: Request) -> Response:
+        """Answer ``POST models/ID:batchGenerateContent``."""
+        refuse_options(request, "dryRun")
+        model = request.path_params["model"]
+        order = wire.parse_order(await body.whole(request, limits.INLINE_BODY_BYTES_MAX), model)
+        batch = await self._batches.submit(tenant_of(request), model, order)
+        return await self._batch(batch)
+
+    async def get_batch(self, request: Request) -> Response:
+        """Answer ``GET batches/ID``."""
+        batch_id = request.path_params["batch_id"]
+        return await self._batch(await self._batches.get(tenant_of(request), batch_id))
+
+    async def list_batches(self, request: Request) -> Response:
+        """Answer ``GET batches``: every document without its inline results."""
+        refuse_options(request, "filter")
+        page = page_of(request, default=limits.PAGE_SIZE_DEFAULT, maximum=limits.PAGE_SIZE_MAX)
+        batches, following = await self._batches.list(tenant_of(request), page)
+        return document(wire.render_batches(batches, _token(following)))
+
+    async def _batch(self, batch: Batch) -> Response:
+        """Answer with a batch's document; inline results are streamed into their places."""
+        chunks = wire.render_batch(batch)
+        texts = [chunk for chunk in chunks if isinstance(chunk, bytes)]
+        if len(texts) == len(chunks):
+            return document(b"".join(texts))
+        await self._results.verify(batch)
+        return await Streamed.begin(self._filled(chunks, batch), {"content-type": JSON})
+
+    async def _filled(
+        self, chunks: Sequence[bytes | wire.Items], batch: Batch
+    ) -> AsyncGenerator[bytes, None]:
+        for chunk in chunks:
+            if isinstance(chunk, bytes):
+                yield chunk
+                continue
+            async with aclosing(self._results.items(batch)) as items:
+                async for piece in items:
+                    yield piece
+
+    # files ------------------------------------------------------------------------------------
+
+    async def get_file(self, request: Request) -> Response:
+        """Answer ``GET files/ID``."""
+        file = await self._files.get(tenant_of(request), request.path_params["file_id"])
+        return document(wire.render_file(file, base_url(request, self._public_url)))
+
+    async def list_files(self, request: Request) -> Response:
+        """Answer ``GET files``."""
+        page = page_of(
+            request, default=limits.FILES_PAGE_SIZE_DEFAULT, maximum=limits.FILES_PAGE_SIZE_MAX
+        )
+        files, following = await self._files.list(tenant_of(request), page)
+        base = base_url(request, self._public_url)
+        return document(wire.render_files(files, _token(following), base))
+
+    async def delete_file(self, request: Request) -> Response:
+        """Answer ``DELETE files/ID``."""
+        await self._files.delete(tenant_of(request), request.path_params["file_id"])
+        return document(b"{}")
+
+
+def not_served(what: str) -> Callable[[Request], Awaitable[Response]]:
+    """Make a handler for a method of Google's that is known but not served."""
+
+    async def handler(request: Request) -> Response:
+        del request
+        message = f"{what} is not served by this server yet."
+        raise NotSupported(message)
+
+    return handler
+
+
+def _token(following: tuple[Instant, str] | None) -> str | None:
+    return wire.encode_page_token(*following) if following else None

@@ -1,0 +1,46 @@
+"""Query parameters: pages, and options that are not served."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nightrate.dialects import gemini as wire
+from nightrate.domain.file import Page
+from nightrate.errors import BadRequest, NotSupported
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+
+def page_of(request: Request, *, default: int, maximum: int) -> Page:
+    """Read ``pageSize`` and ``pageToken``; a size over the maximum means the maximum.
+
+    Raises:
+        BadRequest: the size is no number.
+        Refused: the token is none of ours.
+    """
+    size = _one(request, "pageSize", "page_size") or "0"
+    if not (size.isascii() and size.isdecimal()):
+        message = "pageSize must be a number, 0 or more."
+        raise BadRequest(message, field="pageSize")
+    token = _one(request, "pageToken", "page_token")
+    after = wire.decode_page_token(token) if token else None
+    wanted = min(int(size[:9]), maximum) or default
+    return Page(size=wanted, after=after)
+
+
+def refuse_options(request: Request, *names: str) -> None:
+    """Refuse parameters that would change the meaning of the call and are not served.
+
+    Raises:
+        NotSupported: one of them is set.
+    """
+    for name in names:
+        if request.query_params.get(name, "").lower() not in {"", "false"}:
+            message = f"The parameter {name} is not served."
+            raise NotSupported(message, field=name)
+
+
+def _one(request: Request, *names: str) -> str | None:
+    found = [request.query_params[name] for name in names if name in request.query_params]
+    return found[0] if found else None

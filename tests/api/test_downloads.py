@@ -1,0 +1,186 @@
+"""Bytes go out whole, in ranges, while they still grow, and never wrong."""
+
+from __future__ import annotations
+
+import pytest
+
+from nightrate import limits
+from nightrate.store.blobs import Reader
+from tests.api.doors import Answer, Doors
+
+BODY = bytes(range(256)) * 8
+
+
+@pytest.fixture(scope="module")
+def file_id(doors: Doors) -> str:
+    return doors.upload(BODY)
+
+
+def part(doors: Doors, file_id: str, span: str, **headers: str) -> Answer:
+    fields = {"Range": span, **{name.replace("_", "-"): value for name, value in headers.items()}}
+    return doors.ask("GET", f"/v1beta/files/{file_id}:download", headers=fields)
+
+
+@pytest.mark.parametrize("path", ["/{}/files/{}:download", "/download/{}/files/{}:download"])
+@pytest.mark.parametrize("version", ["v1", "v1beta", "v1alpha"])
+@pytest.mark.parametrize("query", ["", "?alt=media", "?alt=media&key=secret"])
+def test_both_paths_give_the_bytes(
+    doors: Doors, file_id: str, path: str, version: str, query: str
+) -> None:
+    answer = doors.ask("GET", path.format(version, file_id) + query)
+    assert (answer.status, answer.body) == (200, BODY)
+    assert answer.headers["content-length"] == str(len(BODY))
+    assert answer.headers["content-type"] == "jsonl"
+    assert answer.headers["accept-ranges"] == "bytes"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["content-disposition"] == "attachment"
+
+
+@pytest.mark.parametrize("colon", ["%3A", "%3a"])
+def test_a_colon_written_as_a_proxy_writes_it_is_a_colon(
+    doors: Doors, file_id: str, colon: str
+) -> None:
+    assert doors.ask("GET", f"/v1beta/files/{file_id}{colon}download").body == BODY
+
+
+@pytest.mark.parametrize(
+    ("span", "start", "stop"),
+    [
+        ("bytes=0-0", 0, 1),
+        ("bytes=5-9", 5, 10),
+        ("bytes=2000-", 2000, 2048),
+        ("bytes=-10", 2038, 2048),
+        ("bytes=-9999", 0, 2048),
+        ("bytes=2047-99999", 2047, 2048),
+        ("bytes= 1 - 2", 1, 3),
+    ],
+)
+def test_a_range_is_answered_with_just_that(
+    doors: Doors, file_id: str, span: str, start: int, stop: int
+) -> None:
+    answer = part(doors, file_id, span)
+    assert (answer.status, answer.body) == (206, BODY[start:stop])
+    assert answer.headers["content-range"] == f"bytes {start}-{stop - 1}/2048"
+    assert answer.headers["content-length"] == str(stop - start)
+
+
+@pytest.mark.parametrize("span", ["bytes=2048-", "bytes=5000-6000", "bytes=-0"])
+def test_a_range_outside_the_file_is_not_satisfiable(doors: Doors, file_id: str, span: str) -> None:
+    answer = part(doors, file_id, span)
+    assert (answer.status, answer.body) == (416, b"")
+    assert answer.headers["content-range"] == "bytes */2048"
+
+
+@pytest.mark.parametrize(
+    "span", ["bytes=-", "bytes=9-5", "bytes=0-1,5-6", "lines=1-2", "bytes=a-b", "nonsense"]
+)
+def test_what_is_no_single_range_is_answered_with_everything(
+    doors: Doors, file_id: str, span: str
+) -> None:
+    answer = part(doors, file_id, span)
+    assert (answer.status, answer.body) == (200, BODY)
+
+
+def test_a_range_of_another_version_is_answered_with_everything(doors: Doors, file_id: str) -> None:
+    etag = doors.ask("GET", f"/v1/files/{file_id}:download").headers["etag"]
+    assert part(doors, file_id, "bytes=0-1", If_Range=etag).status == 206
+    assert part(doors, file_id, "bytes=0-1", If_Range='"other"').status == 200
+
+
+def test_a_head_request_gets_the_headers_alone(doors: Doors, file_id: str) -> None:
+    answer = doors.ask("HEAD", f"/v1/files/{file_id}:download")
+    assert (answer.status, answer.body) == (200, b"")
+    assert answer.headers["content-length"] == str(len(BODY))
+
+
+def test_an_empty_file_has_no_range(doors: Doors) -> None:
+    file_id = doors.upload(b"")
+    assert doors.ask("GET", f"/v1/files/{file_id}:download").headers["content-length"] == "0"
+    assert part(doors, file_id, "bytes=0-").status == 416
+
+
+def test_what_is_not_there_is_not_found(doors: Doors) -> None:
+    for name in ("files/nothing", "files/batch-nothing"):
+        for suffix in ("", ":download"):
+            answer = doors.ask("GET", f"/v1/{name}{suffix}")
+            assert answer.error[:2] == (404, "NOT_FOUND")
+
+
+def test_the_results_of_a_running_batch_can_be_read_and_only_grow(doors: Doors) -> None:
+    batch_id = doors.submit_file(doors.upload(b"{}\n" * 3))
+    name = f"/v1beta/files/batch-{batch_id}"
+    doors.plan(batch_id, 3)
+    doors.seal(batch_id, b"one\n")
+    first = doors.ask("GET", f"{name}:download")
+    assert (first.body, first.headers["content-type"]) == (b"one\n", "application/jsonl")
+    doors.seal(batch_id, b"two\n", b"three\n")
+    last = doors.ask("GET", f"{name}:download")
+    assert last.body == b"one\ntwo\nthree\n"
+    assert last.headers["etag"] != first.headers["etag"]
+    assert part(doors, f"batch-{batch_id}", "bytes=4-").body == b"two\nthree\n"
+    document = doors.ask("GET", name).json
+    assert (document["sizeBytes"], document["source"]) == ("14", "GENERATED")
+    assert document["downloadUri"] == f"{doors.url}{name}:download?alt=media"
+
+
+def test_damage_known_at_once_is_an_error_that_names_the_blob(doors: Doors) -> None:
+    batch_id = doors.submit_file(doors.upload(b"{}\n"))
+    doors.plan(batch_id, 1)
+    (path,) = doors.seal(batch_id, b"sound\n")
+    path.write_bytes(b"rotten")
+    answer = doors.ask("GET", f"/v1/files/batch-{batch_id}:download")
+    code, status, message = answer.error
+    assert (code, status) == (500, "DATA_LOSS")
+    assert f"{batch_id}/segments/0" in message
+
+
+def test_damage_found_on_the_way_breaks_the_connection(doors: Doors) -> None:
+    batch_id = doors.submit_file(doors.upload(b"{}\n" * 2))
+    doors.plan(batch_id, 2)
+    _, path = doors.seal(batch_id, b"sound\n", b"sound too\n")
+    path.write_bytes(b"sound txx\n")
+    head = f"GET /v1/files/batch-{batch_id}:download HTTP/1.1\r\nHost: {doors.host}\r\n\r\n"
+    answer = doors.raw(head.encode())
+    headers, body = answer.split(b"\r\n\r\n", 1)
+    assert b"content-length: 16" in headers.lower()
+    assert body == b"sound\n"
+
+
+def test_a_reader_that_leaves_lets_the_blob_go(
+    doors: Doors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file_id = doors.upload(b"x" * (64 * limits.MIB))
+    taken: list[int] = []
+    given: list[int] = []
+    reads: list[int] = []
+    opened, read, close = doors.blobs.open, Reader.read, Reader.close
+
+    async def noted_open(name: str) -> Reader:
+        reader = await opened(name)
+        taken.append(id(reader))
+        return reader
+
+    async def noted_read(reader: Reader, offset: int, length: int) -> bytes:
+        reads.append(offset)
+        return await read(reader, offset, length)
+
+    async def noted_close(reader: Reader) -> None:
+        await close(reader)
+        given.append(id(reader))
+
+    monkeypatch.setattr(doors.blobs, "open", noted_open)
+    monkeypatch.setattr(Reader, "read", noted_read)
+    monkeypatch.setattr(Reader, "close", noted_close)
+    with doors.connect() as connection:
+        head = f"GET /v1/files/{file_id}:download HTTP/1.1\r\nHost: {doors.host}\r\n\r\n"
+        connection.sendall(head.encode())
+        assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+        assert not given
+    doors.eventually(lambda: bool(given))
+    assert taken == given
+    assert len(reads) < 64 * limits.MIB / limits.READ_BYTES, "nobody was there to read it all for"
+
+
+def test_following_a_file_is_refused_rather_than_forgotten(doors: Doors, file_id: str) -> None:
+    answer = doors.ask("GET", f"/v1/files/{file_id}:download?follow=true")
+    assert answer.error[:2] == (501, "UNIMPLEMENTED")

@@ -1,0 +1,334 @@
+"""Uploads survive what clients and machines do to them; files are found, listed and removed."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from nightrate import clock, limits
+from nightrate.domain.file import FileSource, Page, Upload, UploadState
+from nightrate.errors import (
+    BadRequest,
+    Conflict,
+    NotFound,
+    OutOfRange,
+    Precondition,
+    TooLarge,
+)
+from tests.service.home import TENANT, Home, LineCutError, broken, open_descriptors, opened, pieces
+
+
+@pytest.fixture
+async def home(tmp_path: Path) -> AsyncIterator[Home]:
+    async with opened(tmp_path) as home:
+        yield home
+
+
+# the ordinary way ------------------------------------------------------------------------------
+
+
+async def test_pieces_become_a_file_with_its_digest(home: Home) -> None:
+    upload = await home.start()
+    first = await home.files.append(upload.upload_id, 0, pieces(b"hel", b"lo "))
+    assert (first.received_bytes, first.state) == (6, UploadState.ACTIVE)
+    await home.files.append(upload.upload_id, 6, pieces(b"world"))
+    file = await home.files.finalize(upload.upload_id)
+    assert await home.stored(file) == b"hello world"
+    assert file.sha256 == hashlib.sha256(b"hello world").hexdigest()
+    assert (file.size_bytes, file.mime_type, file.display_name) == (11, "jsonl", "input")
+    assert file.source is FileSource.UPLOADED
+    assert file.expires_at == clock.later(file.created_at, limits.FILE_LIFETIME_SECONDS)
+    assert await home.files.get(TENANT, file.file_id) == file
+
+
+async def test_an_empty_file_is_a_file(home: Home) -> None:
+    upload = await home.start()
+    await home.files.append(upload.upload_id, 0, pieces())
+    file = await home.files.finalize(upload.upload_id)
+    assert file.size_bytes == 0
+    assert file.sha256 == hashlib.sha256(b"").hexdigest()
+    assert await home.stored(file) == b""
+
+
+async def test_finalizing_again_gives_the_same_file(home: Home) -> None:
+    upload = await home.start()
+    await home.files.append(upload.upload_id, 0, pieces(b"x"))
+    file = await home.files.finalize(upload.upload_id)
+    home.restart()
+    assert await home.files.finalize(upload.upload_id) == file
+    replay = await home.files.append(upload.upload_id, 0, pieces(b"x"))
+    assert (replay.state, replay.received_bytes) == (UploadState.FINAL, 1)
+
+
+async def test_what_is_counted_was_synced_before(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    sync, grow = os.fdatasync, home.store.grow_upload
+
+    def noted_sync(descriptor: int) -> None:
+        sync(descriptor)
+        order.append("synced")
+
+    async def noted_grow(upload: Upload, received_bytes: int, now: int) -> None:
+        await grow(upload, received_bytes, now)
+        order.append(f"counted {received_bytes}")
+
+    monkeypatch.setattr(os, "fdatasync", noted_sync)
+    monkeypatch.setattr(home.store, "grow_upload", noted_grow)
+    upload = await home.start()
+    await home.files.append(upload.upload_id, 0, pieces(b"abc"))
+    await home.files.append(upload.upload_id, 3, pieces(b"de"))
+    assert order == ["synced", "counted 3", "synced", "counted 5"]
+
+
+async def test_a_long_piece_is_counted_on_the_way(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "WRITE_BYTES", 4)
+    monkeypatch.setattr(limits, "UPLOAD_SYNC_BYTES", 8)
+    upload = await home.start()
+    counted: list[int] = []
+
+    async def slow_client() -> AsyncIterator[bytes]:
+        for _ in range(6):
+            yield b"1234"
+            counted.append((await home.files.query(upload.upload_id)).received_bytes)
+
+    await home.files.append(upload.upload_id, 0, slow_client())
+    assert counted == [0, 8, 8, 16, 16, 24]
+
+
+# clients that repeat, skip and break off -------------------------------------------------------
+
+
+async def test_a_repeated_piece_is_taken_once(home: Home) -> None:
+    upload = await home.start()
+    await home.files.append(upload.upload_id, 0, pieces(b"abcd"))
+    again = await home.files.append(upload.upload_id, 0, pieces(b"ab", b"cd"))
+    assert again.received_bytes == 4
+    longer = await home.files.append(upload.upload_id, 2, pieces(b"c", b"def"))
+    assert longer.received_bytes == 6
+    assert await home.stored(await home.files.finalize(upload.upload_id)) == b"abcdef"
+
+
+async def test_a_piece_from_the_future_is_refused_and_changes_nothing(home: Home) -> None:
+    upload = await home.start()
+    await home.files.append(upload.upload_id, 0, pieces(b"abcd"))
+    with pytest.raises(OutOfRange, match="begins at byte 5, but only 4"):
+        await home.files.append(upload.upload_id, 5, pieces(b"x"))
+    assert (await home.files.query(upload.upload_id)).received_bytes == 4
+
+
+async def test_a_piece_that_breaks_off_keeps_what_arrived(home: Home) -> None:
+    upload = await home.start()
+    with pytest.raises(LineCutError):
+        await home.files.append(upload.upload_id, 0, broken(b"ab", b"c"))
+    assert (await home.files.query(upload.upload_id)).received_bytes == 3
+    home.restart()
+    await home.files.append(upload.upload_id, 3, pieces(b"def"))
+    assert await home.stored(await home.files.finalize(upload.upload_id)) == b"abcdef"
+
+
+async def test_two_pieces_at_once_are_taken_one_after_the_other(home: Home) -> None:
+    upload = await home.start()
+    inside = asyncio.Event()
+    let_go = asyncio.Event()
+
+    async def held() -> AsyncIterator[bytes]:
+        yield b"ab"
+        inside.set()
+        await let_go.wait()
+        yield b"cd"
+
+    first = asyncio.create_task(home.files.append(upload.upload_id, 0, held()))
+    await inside.wait()
+    second = asyncio.create_task(home.files.append(upload.upload_id, 0, pieces(b"abcdef")))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not second.done()
+    let_go.set()
+    assert (await first).received_bytes == 4
+    assert (await second).received_bytes == 6
+    assert await home.stored(await home.files.finalize(upload.upload_id)) == b"abcdef"
+
+
+async def test_a_cancelled_call_leaves_a_session_that_can_go_on(home: Home) -> None:
+    upload = await home.start()
+    inside = asyncio.Event()
+
+    async def endless() -> AsyncIterator[bytes]:
+        yield b"x" * limits.WRITE_BYTES
+        inside.set()
+        await asyncio.Event().wait()
+
+    call = asyncio.create_task(home.files.append(upload.upload_id, 0, endless()))
+    await inside.wait()
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    held = await home.files.query(upload.upload_id)
+    assert held.received_bytes == limits.WRITE_BYTES
+    await home.files.append(upload.upload_id, held.received_bytes, pieces(b"y"))
+    file = await home.files.finalize(upload.upload_id)
+    assert file.sha256 == hashlib.sha256(b"x" * limits.WRITE_BYTES + b"y").hexdigest()
+
+
+# bounds ----------------------------------------------------------------------------------------
+
+
+async def test_a_file_over_the_bound_is_refused_when_it_is_announced(home: Home) -> None:
+    with pytest.raises(TooLarge, match=str(limits.FILE_BYTES_MAX)):
+        await home.start(announced=limits.FILE_BYTES_MAX + 1)
+
+
+async def test_a_file_over_the_bound_is_refused_when_it_arrives(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "FILE_BYTES_MAX", 5)
+    upload = await home.start()
+    await home.files.append(upload.upload_id, 0, pieces(b"123"))
+    with pytest.raises(TooLarge):
+        await home.files.append(upload.upload_id, 3, pieces(b"45", b"6"))
+    assert (await home.files.finalize(upload.upload_id)).size_bytes == 5
+
+
+async def test_idle_uploads_do_not_keep_their_blobs_open(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "UPLOADS_OPEN_MAX", 2)
+    uploads = [await home.start() for _ in range(6)]
+    before = open_descriptors()
+    for upload in uploads:
+        await home.files.append(upload.upload_id, 0, pieces(b"a"))
+    assert open_descriptors() == before + 2
+    for upload in uploads:
+        await home.files.append(upload.upload_id, 1, pieces(b"b"))
+        assert await home.stored(await home.files.finalize(upload.upload_id)) == b"ab"
+    assert open_descriptors() == before
+
+
+async def test_an_unknown_session_is_not_found_and_not_remembered(home: Home) -> None:
+    for call in (home.files.query, home.files.finalize, home.files.cancel):
+        with pytest.raises(NotFound):
+            await call("nobody")
+    with pytest.raises(NotFound):
+        await home.files.append("nobody", 0, pieces(b"x"))
+    assert not home.files._sessions._sessions
+
+
+async def test_an_upload_left_alone_for_too_long_is_gone(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload = await home.start()
+    end = clock.later(upload.created_at, limits.UPLOAD_LIFETIME_SECONDS)
+    monkeypatch.setattr(clock, "now", lambda: end)
+    with pytest.raises(NotFound, match="expired"):
+        await home.files.append(upload.upload_id, 0, pieces(b"x"))
+
+
+# cancelling, names, lists ----------------------------------------------------------------------
+
+
+async def test_a_cancelled_upload_takes_and_gives_nothing(home: Home) -> None:
+    upload = await home.start()
+    await home.files.append(upload.upload_id, 0, pieces(b"abc"))
+    for _ in range(2):
+        assert (await home.files.cancel(upload.upload_id)).state is UploadState.CANCELLED
+    with pytest.raises(Precondition):
+        await home.files.append(upload.upload_id, 3, pieces(b"d"))
+    with pytest.raises(Precondition):
+        await home.files.finalize(upload.upload_id)
+
+
+async def test_cancelling_a_finished_upload_changes_nothing(home: Home) -> None:
+    upload = await home.start()
+    file = await home.files.finalize(upload.upload_id)
+    assert (await home.files.cancel(upload.upload_id)).state is UploadState.FINAL
+    assert await home.files.get(TENANT, file.file_id) == file
+
+
+async def test_a_name_used_again_does_not_share_its_bytes_with_the_cancelled_upload(
+    home: Home,
+) -> None:
+    former = await home.start("mine")
+    await home.files.append(former.upload_id, 0, pieces(b"old"))
+    await home.files.cancel(former.upload_id)
+    upload = await home.start("mine")
+    await home.files.append(upload.upload_id, 0, pieces(b"new"))
+    file = await home.files.finalize(upload.upload_id)
+    await home.blobs.delete(*await home.store.sweep(clock.now(), 0, 100))
+    assert await home.stored(file) == b"new"
+    assert await home.blobs.size(former.blob) is None
+
+
+async def test_a_taken_name_is_refused(home: Home) -> None:
+    upload = await home.start("mine")
+    with pytest.raises(Conflict):
+        await home.start("mine")
+    await home.files.finalize(upload.upload_id)
+    with pytest.raises(Conflict):
+        await home.start("mine")
+
+
+@pytest.mark.parametrize(
+    "file_id", ["-a", "a-", "A", "a/b", "a.b", "", " ", "a" * 41, "batch-1", "a\n"]
+)
+async def test_a_name_that_cannot_be_is_refused(home: Home, file_id: str) -> None:
+    with pytest.raises(BadRequest):
+        await home.start(file_id)
+
+
+@pytest.mark.parametrize(
+    ("display_name", "mime_type"),
+    [("x" * 513, "jsonl"), (None, ""), (None, "a\r\nb"), (None, "x" * 256), (None, "é")],
+)
+async def test_a_description_that_cannot_be_is_refused(
+    home: Home, display_name: str | None, mime_type: str
+) -> None:
+    with pytest.raises(BadRequest):
+        await home.files.start_upload(
+            TENANT, display_name=display_name, mime_type=mime_type, file_id=None
+        )
+
+
+async def test_pages_of_files_follow_each_other_and_end(home: Home) -> None:
+    made = []
+    for _ in range(5):
+        upload = await home.start()
+        made.append((await home.files.finalize(upload.upload_id)).file_id)
+    seen: list[str] = []
+    after = None
+    sizes = []
+    while True:
+        files, after = await home.files.list(TENANT, Page(size=2, after=after))
+        sizes.append(len(files))
+        seen += [file.file_id for file in files]
+        if after is None:
+            break
+    assert sorted(seen) == sorted(made)
+    assert sizes == [2, 2, 1]
+    assert await home.files.list("other", Page(size=2)) == ([], None)
+
+
+async def test_a_full_last_page_names_no_next_one(home: Home) -> None:
+    for _ in range(2):
+        await home.files.finalize((await home.start()).upload_id)
+    files, following = await home.files.list(TENANT, Page(size=2))
+    assert (len(files), following) == (2, None)
+
+
+async def test_a_deleted_file_is_not_found_and_not_deleted_again(home: Home) -> None:
+    file = await home.files.finalize((await home.start()).upload_id)
+    with pytest.raises(NotFound):
+        await home.files.delete("other", file.file_id)
+    await home.files.delete(TENANT, file.file_id)
+    with pytest.raises(NotFound):
+        await home.files.get(TENANT, file.file_id)
+    with pytest.raises(NotFound):
+        await home.files.delete(TENANT, file.file_id)
