@@ -19,7 +19,7 @@ import msgspec
 
 from nightrate import clock, limits
 from nightrate.domain.batch import Batch, Order
-from nightrate.domain.file import Page
+from nightrate.domain.file import Page, result_file_id
 from nightrate.domain.states import FINAL_STATES, BatchState
 from nightrate.engines.base import Progress
 from nightrate.errors import BadRequest, Fault, Precondition
@@ -137,7 +137,7 @@ async def _finish(house: House, batch: Batch, watch: Watch) -> Batch:
 
 
 async def _write_output(house: House, batch: Batch, output: Path) -> None:
-    content = await house.results.content(TENANT, f"batch-{batch.batch_id}")
+    content = await house.results.content(TENANT, result_file_id(batch.batch_id))
     part = output.with_name(output.name + ".part")
     with part.open("wb") as file:
         async with contextlib.aclosing(content.stream(0, content.size_bytes)) as pieces:

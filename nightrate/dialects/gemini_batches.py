@@ -8,9 +8,9 @@ from typing import Final
 from msgspec import Raw, Struct, field, json
 
 from nightrate.clock import rfc3339
-from nightrate.dialects.gemini_files import RESULT_PREFIX
 from nightrate.dialects.gemini_shapes import Status
 from nightrate.domain.batch import Batch, BatchForm
+from nightrate.domain.file import result_file_id
 from nightrate.domain.states import FINAL_STATES, BatchState
 from nightrate.errors import Code
 
@@ -170,7 +170,7 @@ def _results(batch: Batch, *, listed: bool) -> tuple[_Output | None, _Destinatio
         return None, None
     kind = f"{_TYPES}GenerateContentBatchOutput"
     if batch.form is BatchForm.FILE:
-        name = f"files/{RESULT_PREFIX}{batch.batch_id}"
+        name = f"files/{result_file_id(batch.batch_id)}"
         return _Output(kind, None, name), _Destination(None, name)
     if listed:
         return _Output(kind), None

@@ -22,16 +22,13 @@ from nightrate.dialects.gemini_shapes import (
 )
 from nightrate.dialects.refusals import located, wrong
 from nightrate.dialects.spelling import Shape, quoted
-from nightrate.domain.file import File, FileSource
+from nightrate.domain.file import RESULT_PREFIX, File, FileSource
 from nightrate.errors import Refused
 
 _ID = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?", re.ASCII)
 _REFERENCE = re.compile(r"(?:https?://[^?#]*/)?(?:files/)?([^/?#:]+)(?::download)?(?:[?#].*)?")
 _MIME_TYPE = re.compile(r"[!-~](?:[ -~]*[!-~])?", re.ASCII)
 """Printable ASCII, for it goes back in a header. It need not be a type: ``jsonl`` is in use."""
-
-RESULT_PREFIX: Final = "batch-"
-"""How the ids of result files begin."""
 
 _INT64_MAX = 2**63 - 1
 _UPLOAD: Final = Shape(

@@ -9,6 +9,20 @@ from msgspec import Struct
 from nightrate.clock import Instant
 
 
+RESULT_PREFIX = "batch-"
+"""Begins the id of a result file, as Google names them; no uploaded file may be called so."""
+
+
+def result_file_id(batch_id: str) -> str:
+    """Name the result file of a batch."""
+    return RESULT_PREFIX + batch_id
+
+
+def batch_of_result(file_id: str) -> str | None:
+    """Name the batch that a result file belongs to; None for an uploaded file."""
+    return file_id.removeprefix(RESULT_PREFIX) if file_id.startswith(RESULT_PREFIX) else None
+
+
 class FileSource(StrEnum):
     """Where a file's bytes came from."""
 

@@ -13,7 +13,7 @@ import msgspec
 
 from nightrate import clock, limits
 from nightrate.clock import Instant
-from nightrate.domain.file import File, FileSource, Page, Upload, UploadState
+from nightrate.domain.file import RESULT_PREFIX, File, FileSource, Page, Upload, UploadState
 from nightrate.errors import (
     BadRequest,
     NotFound,
@@ -26,9 +26,6 @@ from nightrate.errors import (
 from nightrate.service.sessions import Session, Sessions
 from nightrate.store.base import Store
 from nightrate.store.blobs import Blobs
-
-RESULT_PREFIX = "batch-"
-"""File ids that begin so name the result files of batches."""
 
 _FILE_ID = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 _MIME_TYPE = re.compile(r"[!-~]([ -~]*[!-~])?")

@@ -17,10 +17,9 @@ from contextlib import aclosing
 
 from nightrate import clock, limits
 from nightrate.domain.batch import Batch
-from nightrate.domain.file import File
+from nightrate.domain.file import File, batch_of_result
 from nightrate.domain.shard import Segment
 from nightrate.errors import Damaged, NotFound, StoreFault
-from nightrate.service.files import RESULT_PREFIX
 from nightrate.store.base import Store
 from nightrate.store.blobs import Blobs, Reader
 
@@ -94,7 +93,7 @@ class Results:
             raise NotFound(message)
         if file.blob is not None:
             return self._uploaded(file, file.blob)
-        segments = await self._segments(tenant, file_id.removeprefix(RESULT_PREFIX))
+        segments = await self._segments(tenant, batch_of_result(file_id) or file_id)
         chain = zlib.crc32(b"".join(segment.crc32.to_bytes(4, "big") for segment in segments))
         size_bytes = sum(segment.byte_length for segment in segments)
         etag = f'"{size_bytes:x}-{chain:08x}"'
