@@ -210,9 +210,9 @@ async def measure(concurrency: int, requests: int, rounds: int, mode: Mode) -> R
 
 def table(results: Results) -> str:
     """Write the results for a person."""
+    sizes = f"{PROMPT_TOKENS} prompt and {OUTPUT_TOKENS} output tokens"
     lines = [
-        f"{results.concurrency} at once, {results.mode} mode, "
-        + f"{PROMPT_TOKENS} prompt and {OUTPUT_TOKENS} output tokens",
+        f"{results.concurrency} at once, {results.mode} mode, {sizes}",
         f"{'':8} {'requests/s':>10} {'tokens/s':>9}   tokens/s in each round",
     ]
     for name in ("plain", "engine", "alone"):

@@ -1,0 +1,148 @@
+"""The engine contract and the registry of engines.
+
+An engine runs prompts. It is opened once and closed once; between the two, `Engine.generate` may be
+called concurrently, as often as `Engine.capacity` says. It does no retries, no queueing and no
+logging of content: `service/execute` does these once for all engines.
+
+Engines are found by name: the built-in ones below, and those that installed packages announce in
+the entry-point group ``nightrate.engines``. A factory imports what it needs only when it is called.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from importlib import metadata
+from typing import Any
+
+from msgspec import Struct
+
+from nightrate.domain.generation import Capability, Prompt, Reply
+from nightrate.errors import SettingsFault
+
+ENTRY_POINT_GROUP = "nightrate.engines"
+
+Options = Mapping[str, Any]
+"""An engine's own settings, as read from the ``[engines.NAME]`` table of the settings file."""
+
+Progress = Callable[[str, float | None], None]
+"""Told what an opening engine is doing: a sentence, and the share done from 0 to 1 if known."""
+
+
+class Capacity(Struct, frozen=True, gc=False):
+    """What an engine wants in flight at once.
+
+    ``tokens`` bounds the sum of `Engine.cost` over the prompts in flight; None means no bound.
+    """
+
+    requests: int
+    tokens: int | None = None
+
+
+class Finding(Struct, frozen=True):
+    """What a check found: its name, whether all is well, a measurement, and what to do if not."""
+
+    check: str
+    ok: bool
+    found: str
+    remedy: str = ""
+
+
+def ignore_progress(_doing: str, _share: float | None) -> None:
+    """Show nothing."""
+
+
+class Engine(ABC):
+    """Runs prompts."""
+
+    name: str
+
+    @property
+    @abstractmethod
+    def capabilities(self) -> frozenset[Capability]:
+        """What this engine can do."""
+
+    @property
+    @abstractmethod
+    def capacity(self) -> Capacity:
+        """What it wants in flight now; may change while it is open."""
+
+    @abstractmethod
+    async def open(self, progress: Progress = ignore_progress) -> None:
+        """Make ready: fetch and load weights, start processes.
+
+        Raises:
+            EngineDown: it cannot run here; the message says why and what to do.
+        """
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Stop. Prompts in flight fail with `EngineDown`."""
+
+    @abstractmethod
+    async def ready(self) -> None:
+        """Return when the engine can take prompts, waiting while it restarts by itself.
+
+        Raises:
+            EngineDown: it has given up; the message says why and what to do.
+        """
+
+    @abstractmethod
+    async def generate(self, prompt: Prompt) -> Reply:
+        """Answer one prompt. Cancelling the call frees its place in the engine.
+
+        Raises:
+            RequestFailed: this prompt cannot be answered, now or ever.
+            EngineDown: the engine died or is not running.
+        """
+
+    @abstractmethod
+    async def count_tokens(self, prompt: Prompt) -> int:
+        """Count the tokens of a prompt as the model sees it."""
+
+    async def self_check(self) -> list[Finding]:
+        """Prove that the open engine computes what it should; for ``nightrate doctor``."""
+        return []
+
+    def cost(self, prompt: Prompt) -> int:
+        """Estimate, quickly and rather too high, the tokens of a prompt and its answer."""
+        del prompt
+        return 0
+
+
+Factory = Callable[[Options], Engine]
+
+
+def _echo(options: Options) -> Engine:
+    from nightrate.engines.echo import EchoEngine
+
+    return EchoEngine.from_options(options)
+
+
+def _openvino(options: Options) -> Engine:
+    from nightrate.engines.openvino import OpenVINOEngine
+
+    return OpenVINOEngine.from_options(options)
+
+
+BUILT_IN: dict[str, Factory] = {"echo": _echo, "openvino": _openvino}
+
+
+def engine_names() -> list[str]:
+    """Name every engine that can be created here."""
+    announced = {entry.name for entry in metadata.entry_points(group=ENTRY_POINT_GROUP)}
+    return sorted(announced | BUILT_IN.keys())
+
+
+def create_engine(name: str, options: Options) -> Engine:
+    """Make an engine, not yet open.
+
+    Raises:
+        SettingsFault: there is no such engine, or its options are wrong (every problem listed).
+    """
+    if name in BUILT_IN:
+        return BUILT_IN[name](options)
+    for entry in metadata.entry_points(group=ENTRY_POINT_GROUP, name=name):
+        factory: Factory = entry.load()
+        return factory(options)
+    raise SettingsFault([f"engine {name!r} is not known; there are: {', '.join(engine_names())}"])

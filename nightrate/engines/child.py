@@ -1,0 +1,356 @@
+"""A supervised child process: asked over a socket, restarted when it dies, given up at last.
+
+What runs in the child speaks `frames`. A child that dies takes down the questions it was working
+on (`EngineDown` with ``in_flight``) and nothing else; it is started again by itself. A child that
+works but gives no sign of life for too long is killed and counts as dead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import signal
+import socket
+from collections import deque
+from collections.abc import Sequence
+from typing import TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from nightrate import clock
+from nightrate.engines.frames import CANCEL, Answer, Greeting, Question, Unframer, frame, raw
+from nightrate.errors import Code, EngineDown, RequestFailed
+
+Shape = TypeVar("Shape")
+
+_READ_BYTES = 256 * 1024
+_LAST_WORDS_LINES = 12
+_LAST_WORDS_SECONDS = 1.0
+"""How long the end of a child that closed its line is waited for, and then for its output, which a
+grandchild could hold open for ever."""
+_LINE_CHARACTERS = 400
+
+
+class Patience(Struct, frozen=True, kw_only=True):
+    """How long a child may take, and how often it may fail."""
+
+    start_seconds: float = 300.0
+    """From its spawn to its greeting; loading a large model takes minutes."""
+    silence_seconds: float = 60.0
+    """Without any frame while it has questions to answer."""
+    backoff_seconds: float = 0.2
+    """Before the first restart; doubles with each failed start."""
+    starts: int = 5
+    """Failed starts in a row after which it is given up."""
+
+
+class StartFailed(Exception):
+    """The child did not come up."""
+
+    def __init__(self, message: str, *, permanent: bool = False) -> None:
+        super().__init__(message)
+        self.permanent = permanent
+
+
+class Child:
+    """One child process from its start to its end; never restarted."""
+
+    def __init__(self, process: asyncio.subprocess.Process, ours: socket.socket) -> None:
+        self.process_id = process.pid
+        self.greeting = msgspec.Raw()
+        self._process = process
+        self._socket = ours
+        self._reader: asyncio.StreamReader
+        self._writer: asyncio.StreamWriter
+        self._unframer = Unframer()
+        self._waiting: dict[int, asyncio.Future[msgspec.Raw]] = {}
+        self._numbers = itertools.count(1)
+        self._heard = clock.monotonic()
+        self._silent = False
+        self._output: deque[str] = deque(maxlen=_LAST_WORDS_LINES)
+        self._output_read = asyncio.create_task(self._keep_output())
+
+    @classmethod
+    async def start(cls, arguments: Sequence[str], setup: bytes, patience: Patience) -> Child:
+        """Spawn, configure and wait for the greeting.
+
+        Raises:
+            StartFailed: it could not be spawned, said that it cannot work, died or was too slow.
+        """
+        ours, theirs = socket.socketpair()
+        try:
+            with theirs:
+                process = await asyncio.create_subprocess_exec(
+                    *arguments,
+                    str(theirs.fileno()),
+                    pass_fds=(theirs.fileno(),),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=asyncio.subprocess.PIPE,
+                    stderr=asyncio.subprocess.STDOUT,
+                    # An interrupt typed at the terminal is the parent's to handle.
+                    start_new_session=True,
+                )
+        except BaseException as error:
+            ours.close()
+            if isinstance(error, OSError):
+                raise StartFailed(f"{arguments[0]} could not be started: {error}") from error
+            raise
+        child = cls(process, ours)
+        try:
+            await child._greet(setup, patience.start_seconds)
+        except BaseException:
+            await child.end()
+            raise
+        return child
+
+    async def _greet(self, setup: bytes, start_seconds: float) -> None:
+        self._reader, self._writer = await asyncio.open_connection(sock=self._socket)
+        self._writer.write(setup)
+        payloads: list[bytes] = []
+        try:
+            async with asyncio.timeout(start_seconds):
+                while not payloads:
+                    received = await self._read()
+                    if not received:
+                        await self._process.wait()
+                        await self.end()
+                        raise StartFailed(f"It {self.last_words()}")
+                    payloads += self._unframer.feed(received)
+        except TimeoutError as error:
+            raise StartFailed(f"It was not ready after {start_seconds:g} s.") from error
+        greeting = msgspec.msgpack.decode(payloads[0], type=Greeting)
+        if greeting.fault is not None:
+            raise StartFailed(greeting.fault, permanent=greeting.permanent)
+        self.greeting = greeting.body
+
+    async def _read(self) -> bytes:
+        """Give some bytes, or none at the end, however that came about."""
+        try:
+            return await self._reader.read(_READ_BYTES)
+        except ConnectionError:
+            return b""
+
+    async def ask(self, verb: str, body: object, shape: type[Shape]) -> Shape:
+        """Ask, and wait for the answer; cancelling withdraws the question.
+
+        The question is not held back by a full socket: the engine's capacity bounds what waits.
+
+        Raises:
+            RequestFailed: the child refused or failed this question.
+            EngineDown: the child died over it.
+        """
+        number = next(self._numbers)
+        question = frame(Question(number, verb, raw(body)))
+        if not self._waiting:
+            self._heard = clock.monotonic()
+        answer = asyncio.get_running_loop().create_future()
+        self._waiting[number] = answer
+        self._writer.write(question)
+        try:
+            return msgspec.msgpack.decode(await answer, type=shape)
+        except asyncio.CancelledError:
+            if self._waiting.pop(number, None) is not None:
+                self._writer.write(frame(Question(number, CANCEL)))
+            raise
+
+    async def run(self, silence_seconds: float) -> None:
+        """Hand answers out until the child has ended, then fail what it leaves open."""
+        watch = asyncio.create_task(self._watch(silence_seconds))
+        try:
+            decode = msgspec.msgpack.Decoder(list[Answer]).decode
+            while received := await self._read():
+                self._heard = clock.monotonic()
+                for payload in self._unframer.feed(received):
+                    for answer in decode(payload):
+                        self._settle(answer)
+            # The line is closed: what ended the process is worth knowing before it is killed.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._process.wait(), _LAST_WORDS_SECONDS)
+        finally:
+            watch.cancel()
+            await self.end()
+
+    def _settle(self, answer: Answer) -> None:
+        waiting = self._waiting.pop(answer.number, None)
+        if waiting is None or waiting.done():
+            return  # Withdrawn while the answer was on its way.
+        trouble = answer.trouble
+        if trouble is None:
+            waiting.set_result(answer.body)
+        else:
+            code, retriable = Code(trouble.code), trouble.retriable
+            waiting.set_exception(RequestFailed(trouble.message, code=code, retriable=retriable))
+
+    async def _watch(self, silence_seconds: float) -> None:
+        """Kill a child that works in silence for too long; its death ends `run`."""
+        while True:
+            await clock.sleep(silence_seconds / 4)
+            quiet_seconds = clock.monotonic() - self._heard
+            if self._waiting and quiet_seconds > silence_seconds:
+                self._silent = True
+                self._kill()
+                return
+
+    async def end(self) -> None:
+        """Kill the process if it still runs, reap it and fail what waits. May be called again."""
+        self._kill()
+        await self._process.wait()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._output_read, _LAST_WORDS_SECONDS)
+        if hasattr(self, "_writer"):
+            self._writer.close()
+            with contextlib.suppress(ConnectionError):
+                await self._writer.wait_closed()
+        else:
+            self._socket.close()
+        waiting, self._waiting = self._waiting, {}
+        for answer in waiting.values():
+            if not answer.done():
+                words = f"The engine's process {self.last_words()}"
+                answer.set_exception(EngineDown(words, in_flight=True))
+
+    def _kill(self) -> None:
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+
+    async def _keep_output(self) -> None:
+        """Keep the last lines the child prints: they are its last words if it dies."""
+        stream = self._process.stdout
+        assert stream is not None
+        rest = b""
+        while received := await stream.read(_READ_BYTES):
+            *lines, rest = (rest + received).split(b"\n")
+            self._output += (_printable(line) for line in lines)
+            rest = rest[-_LINE_CHARACTERS:]
+        if rest:
+            self._output.append(_printable(rest))
+
+    def last_words(self) -> str:
+        """Say how the process ended, with the last lines it printed."""
+        code = self._process.returncode
+        if self._silent:
+            how = "gave no sign of life and was killed."
+        elif code is not None and code < 0:
+            how = f"was ended by {_signal_name(-code)}."
+        else:
+            how = f"ended with status {code}."
+        printed = "\n".join(self._output)
+        return f"{how} It printed last:\n{printed}" if printed else how
+
+
+class SupervisedChild:
+    """A child process that is started again whenever it dies."""
+
+    def __init__(self, what: str, arguments: Sequence[str], patience: Patience) -> None:
+        self.restarts = 0
+        """How often a child that had been ready was replaced."""
+        self._what = what
+        self._arguments = arguments
+        self._patience = patience
+        self._setup = b""
+        self._child: Child | None = None
+        self._ended: str | None = f"{what} is not open."
+        self._changed = asyncio.Condition()
+        self._supervision: asyncio.Task[None] | None = None
+
+    @property
+    def process_id(self) -> int | None:
+        """The process that answers now; None while there is none."""
+        return self._child.process_id if self._child else None
+
+    async def open(self, setup: object) -> None:
+        """Start the child and wait until it is ready.
+
+        Raises:
+            EngineDown: it was given up; the message says why.
+        """
+        self._setup = frame(setup)
+        self._ended = None
+        self._supervision = asyncio.create_task(self._supervise(), name=f"{self._what}: child")
+        try:
+            await self.ready()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """End the child; what it was asked fails with `EngineDown`."""
+        if self._supervision is not None:
+            self._supervision.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._supervision
+            self._supervision = None
+        if self._ended is None:
+            await self._change(None, f"{self._what} is closed.")
+
+    async def ready(self) -> None:
+        """Return when questions can be asked, waiting while the child restarts.
+
+        Raises:
+            EngineDown: it was given up, or never opened, or is closed.
+        """
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._child or self._ended)
+        if self._ended is not None:
+            raise EngineDown(self._ended)
+
+    def greeting(self, shape: type[Shape]) -> Shape:
+        """Give what the child said of itself when it was ready last.
+
+        Raises:
+            EngineDown: there is no child now.
+        """
+        return msgspec.msgpack.decode(self._running().greeting, type=shape)
+
+    async def ask(self, verb: str, body: object, shape: type[Shape]) -> Shape:
+        """Ask the child; see `Child.ask`.
+
+        Raises:
+            RequestFailed: the child refused or failed this question.
+            EngineDown: it died over it (``in_flight``), or does not run now.
+        """
+        return await self._running().ask(verb, body, shape)
+
+    def _running(self) -> Child:
+        if self._child is None:
+            raise EngineDown(self._ended or f"{self._what} is starting again.")
+        return self._child
+
+    async def _change(self, child: Child | None, ended: str | None) -> None:
+        async with self._changed:
+            self._child, self._ended = child, ended
+            self._changed.notify_all()
+
+    async def _supervise(self) -> None:
+        failures = 0
+        while True:
+            try:
+                child = await Child.start(self._arguments, self._setup, self._patience)
+            except StartFailed as failure:
+                failures += 1
+                if failure.permanent or failures >= self._patience.starts:
+                    await self._change(None, f"{self._what} could not be started. {failure}")
+                    return
+            else:
+                failures = 0
+                try:
+                    await self._change(child, None)
+                    await child.run(self._patience.silence_seconds)
+                finally:
+                    self._child = None
+                self.restarts += 1
+            await clock.sleep(self._patience.backoff_seconds * 2**failures)
+
+
+def _printable(line: bytes) -> str:
+    return line.decode(errors="replace").rstrip()[:_LINE_CHARACTERS]
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

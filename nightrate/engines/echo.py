@@ -1,0 +1,156 @@
+"""An engine that answers from the prompt: deterministic, free, with scripted delays and faults.
+
+For tests, for the emulator and for benchmarks of the data path. The answer is the last user text,
+cut at the output limit (one token is four characters) and at the first stop sequence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+import msgspec
+
+from nightrate import clock
+from nightrate.domain.generation import (
+    Candidate,
+    Capability,
+    FinishReason,
+    Prompt,
+    Reply,
+    Usage,
+)
+from nightrate.engines.base import Capacity, Engine, Options, Progress, ignore_progress
+from nightrate.errors import Code, EngineDown, RequestFailed, SettingsFault
+
+CHARACTERS_PER_TOKEN = 4
+
+_SCRIPT = re.compile(r"\[\[(fail|flaky|down|delay)(?: ([0-9.]+))?\]\]")
+"""What a prompt's text may order, when ``scripted`` is on:
+
+``[[fail 3]]`` fails for good with that rpc code; ``[[flaky 2]]`` fails twice, then answers;
+``[[down]]`` takes the engine down each time; ``[[delay 0.5]]`` answers that many seconds late.
+"""
+
+
+class EchoOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Settings of the echo engine."""
+
+    requests: int = 256
+    """How many prompts it wants in flight."""
+    delay_seconds: float = 0.0
+    """How long each answer takes."""
+    scripted: bool = True
+    """Whether prompts may order delays and faults; see `_SCRIPT`."""
+
+
+class EchoEngine(Engine):
+    """Answers with the question."""
+
+    name = "echo"
+
+    def __init__(self, options: EchoOptions) -> None:
+        self._options = options
+        self._capacity = Capacity(options.requests)
+        self._tries: dict[str, int] = {}
+        self._open = False
+        self._pauses: set[asyncio.Future[None]] = set()
+
+    @classmethod
+    def from_options(cls, options: Options) -> EchoEngine:
+        """Read the settings table."""
+        try:
+            return cls(msgspec.convert(dict(options), EchoOptions))
+        except msgspec.ValidationError as error:
+            raise SettingsFault([f"engines.echo: {error}"]) from error
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """Text."""
+        return frozenset({Capability.TEXT})
+
+    @property
+    def capacity(self) -> Capacity:
+        """As configured."""
+        return self._capacity
+
+    async def open(self, progress: Progress = ignore_progress) -> None:
+        """Nothing to load."""
+        del progress
+        self._open = True
+
+    async def close(self) -> None:
+        """Nothing to stop but delayed answers."""
+        self._open = False
+        for pause in self._pauses:
+            pause.cancel()
+
+    async def ready(self) -> None:
+        """Ready while open."""
+        if not self._open:
+            raise EngineDown("The echo engine is closed.")
+
+    async def generate(self, prompt: Prompt) -> Reply:
+        """Give the last user text back."""
+        if not self._open:
+            raise EngineDown("The echo engine is closed.")
+        text = prompt.messages[-1].text
+        if self._options.delay_seconds:
+            await self._pause(self._options.delay_seconds)
+        if self._options.scripted and "[[" in text:
+            await self._play(text)
+        return self._reply(prompt, text)
+
+    async def _pause(self, seconds: float) -> None:
+        pause = asyncio.ensure_future(clock.sleep(seconds))
+        self._pauses.add(pause)
+        try:
+            await pause
+        except asyncio.CancelledError:
+            if self._open:
+                raise
+            raise EngineDown("The echo engine was closed.", in_flight=True) from None
+        finally:
+            self._pauses.discard(pause)
+
+    async def _play(self, text: str) -> None:
+        for order, argument in _SCRIPT.findall(text):
+            if order == "delay":
+                await self._pause(float(argument or 0))
+            elif order == "down":
+                raise EngineDown("The script took the engine down.", in_flight=True)
+            elif order == "fail":
+                raise RequestFailed(
+                    "The script failed this request.", code=Code(int(argument or 13))
+                )
+            elif self._tries.setdefault(text, 0) < int(argument or 1):
+                self._tries[text] += 1
+                raise RequestFailed(
+                    "The script asks for another try.",
+                    code=Code.UNAVAILABLE,
+                    retriable=True,
+                    after_seconds=0.0,
+                )
+
+    def _reply(self, prompt: Prompt, text: str) -> Reply:
+        finish = FinishReason.STOP
+        for stop in prompt.sampling.stop:
+            text = text.partition(stop)[0]
+        limit = prompt.sampling.max_output_tokens
+        if limit is not None and len(text) > limit * CHARACTERS_PER_TOKEN:
+            text, finish = text[: limit * CHARACTERS_PER_TOKEN], FinishReason.LENGTH
+        usage = Usage(_tokens_of_prompt(prompt), _tokens(text))
+        return Reply((Candidate(text, finish),), usage, "echo")
+
+    async def count_tokens(self, prompt: Prompt) -> int:
+        """Four characters a token."""
+        return _tokens_of_prompt(prompt)
+
+
+def _tokens(text: str) -> int:
+    return -(-len(text) // CHARACTERS_PER_TOKEN) or 1
+
+
+def _tokens_of_prompt(prompt: Prompt) -> int:
+    turns = sum(_tokens(message.text) for message in prompt.messages)
+    return turns + (_tokens(prompt.system) if prompt.system else 0)

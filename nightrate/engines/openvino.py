@@ -1,0 +1,223 @@
+"""The embedded engine: OpenVINO GenAI's continuous batching in a supervised child process.
+
+Requests with a seed or temperature 0 go through a second, exact pipeline in the same child, loaded
+when the first of them comes: its answers do not depend on what else is in the batch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from nightrate import limits
+from nightrate.domain.generation import Capability, Prompt, Reply
+from nightrate.engines import weights
+from nightrate.engines.base import (
+    Capacity,
+    Engine,
+    Finding,
+    Options,
+    Progress,
+    ignore_progress,
+)
+from nightrate.engines.child import Patience, SupervisedChild
+from nightrate.engines.likelihood import Measured, Mode, compare
+from nightrate.engines.openvino_child import Offer
+from nightrate.engines.openvino_model import ModelSetup
+from nightrate.errors import Code, EngineDown, RequestFailed, SettingsFault
+
+CHILD = (sys.executable, "-m", "nightrate.engines.openvino_child")
+
+ALTERNATIVES = (
+    "Until that is solved, `--engine echo` tries the rest of the server out, and [models] in the"
+    " settings can name another engine that an installed package brings."
+)
+
+_BYTES_PER_TOKEN = 3
+"""Fewer than English text has, so that the estimate is rather too high."""
+
+_TEMPLATE_TOKENS = 32
+"""What the chat template adds to a prompt, about."""
+
+_CHARACTERS_PER_TOKEN_MAX = 128
+"""More than any text has. What is over it is not even counted: that would take seconds."""
+
+Shape = TypeVar("Shape")
+Whole = Annotated[int, Meta(ge=1)]
+Seconds = Annotated[float, Meta(gt=0)]
+
+
+class OpenVINOOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Settings of the embedded engine."""
+
+    model: str = weights.DEFAULT_MODEL
+    """The built-in model, or the path of a GGUF file or of a converted OpenVINO folder."""
+    convert: bool = False
+    """Whether a GGUF file of a type that would be misread is re-encoded to Q8_0, not refused."""
+    cache_directory: str | None = None
+    """Where converted weights are kept; the user's cache directory by default."""
+    requests: Whole = 32
+    """How many requests are computed at once."""
+    threads: Whole | None = None
+    """Processor threads; by default as many as there are cores."""
+    kv_cache_gib: Whole = 2
+    """Attention cache of each pipeline; taken from the machine as it is used."""
+    reproducible: Literal["auto", "always", "never"] = "auto"
+    """Which requests are answered in exact mode; auto: those with a seed or temperature 0."""
+    start_seconds: Seconds = 300.0
+    """How long the model may take to load."""
+    silence_seconds: Seconds = 60.0
+    """A child that works without a sign of life for this long is killed and started again."""
+    ignore_eos: bool = False
+    """For benchmarks: every answer runs to its token limit."""
+
+
+class OpenVINOEngine(Engine):
+    """Answers with a model on this machine's processor."""
+
+    name = "openvino"
+
+    def __init__(self, options: OpenVINOOptions, child: Sequence[str] = CHILD) -> None:
+        self._options = options
+        self._child = SupervisedChild(
+            "The openvino engine",
+            child,
+            Patience(start_seconds=options.start_seconds, silence_seconds=options.silence_seconds),
+        )
+        self._model_version = ""
+        self._tokens_max = 0
+        self._capacity = Capacity(_with_spare(options.requests))
+
+    @classmethod
+    def from_options(cls, options: Options) -> OpenVINOEngine:
+        """Read the settings table."""
+        try:
+            return cls(msgspec.convert(dict(options), OpenVINOOptions))
+        except msgspec.ValidationError as error:
+            raise SettingsFault([f"engines.openvino: {error}"]) from error
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """Text."""
+        return frozenset({Capability.TEXT})
+
+    @property
+    def capacity(self) -> Capacity:
+        """A few more than are computed, so that an ended one is replaced without a round trip."""
+        return self._capacity
+
+    @property
+    def child_pid(self) -> int | None:
+        """The process that computes now; None while there is none."""
+        return self._child.process_id
+
+    async def open(self, progress: Progress = ignore_progress) -> None:
+        """Prepare the weights (once: fetched and converted) and start the child."""
+        options = self._options
+        loop = asyncio.get_running_loop()
+
+        def tell(doing: str, share: float | None) -> None:
+            loop.call_soon_threadsafe(progress, doing, share)
+
+        prepared = await asyncio.to_thread(
+            weights.prepare,
+            options.model,
+            weights.cache_directory(options.cache_directory),
+            convert=options.convert,
+            progress=tell,
+        )
+        progress(f"Loading {prepared.model_version}", None)
+        try:
+            await self._child.open(setup_of(options, prepared))
+        except EngineDown as down:
+            raise EngineDown(f"{down.message}\n{ALTERNATIVES}") from down
+        self._model_version = prepared.model_version
+        offer = self._child.greeting(Offer)
+        self._tokens_max = offer.tokens_max
+        self._capacity = Capacity(_with_spare(options.requests), offer.cache_tokens)
+
+    async def close(self) -> None:
+        """End the child."""
+        await self._child.close()
+
+    async def ready(self) -> None:
+        """Wait while the child restarts."""
+        await self._child.ready()
+
+    async def generate(self, prompt: Prompt) -> Reply:
+        """Have the child answer."""
+        return await self._ask("generate", prompt, Reply)
+
+    async def count_tokens(self, prompt: Prompt) -> int:
+        """Count with the model's own tokenizer and template."""
+        return await self._ask("count_tokens", prompt, int)
+
+    def cost(self, prompt: Prompt) -> int:
+        """Estimate from the length of the text and the output limit."""
+        texts = [message.text for message in prompt.messages] + [prompt.system or ""]
+        size_bytes = sum(len(text.encode(errors="replace")) for text in texts)
+        output_tokens = prompt.sampling.max_output_tokens or limits.OUTPUT_TOKENS_DEFAULT
+        return size_bytes // _BYTES_PER_TOKEN + _TEMPLATE_TOKENS + output_tokens
+
+    async def likelihood(self, mode: Mode = "fast") -> dict[str, Any]:
+        """Check that the model is computed rightly; see `likelihood`.
+
+        Returns:
+            By passage: ``measured`` and ``reference`` (each ``nats_per_token`` and ``tokens``) and
+            ``passed``; the latter two are None for a model without stored reference values.
+        """
+        measured = await self._child.ask("likelihood", mode, dict[str, Measured])
+        comparison = compare(self._model_version, measured)
+        return {name: msgspec.to_builtins(one) for name, one in comparison.items()}
+
+    async def self_check(self) -> list[Finding]:
+        """Hold the likelihood of fixed passages against the reference; see `likelihood`."""
+        findings = []
+        for passage, one in (await self.likelihood()).items():
+            found = f"{one['measured']['nats_per_token']:.3f} nats a token"
+            if one["reference"] is None:
+                found += ", no reference for this model"
+            else:
+                found += f", {one['reference']['nats_per_token']:.3f} expected"
+            ok = one["passed"] is not False
+            remedy = "" if ok else "the weights are computed wrongly: remove the cached file"
+            findings.append(Finding(f"{self.name}: likelihood, {passage} passage", ok, found, remedy))
+        return findings
+
+    async def _ask(self, verb: str, prompt: Prompt, shape: type[Shape]) -> Shape:
+        characters = sum(len(message.text) for message in prompt.messages)
+        characters += len(prompt.system or "")
+        if 0 < self._tokens_max * _CHARACTERS_PER_TOKEN_MAX < characters:
+            raise RequestFailed(
+                f"The prompt has {characters:,} characters, far more than fit into the "
+                f"{self._tokens_max:,} tokens of the model's context.",
+                code=Code.INVALID_ARGUMENT,
+            )
+        try:
+            return await self._child.ask(verb, prompt, shape)
+        except UnicodeEncodeError as error:
+            message = f"The prompt's text is not valid Unicode: {error.reason}."
+            raise RequestFailed(message, code=Code.INVALID_ARGUMENT) from error
+
+
+def setup_of(options: OpenVINOOptions, prepared: weights.Weights) -> ModelSetup:
+    """Put together what the child is told."""
+    return ModelSetup(
+        path=str(prepared.path),
+        model_version=prepared.model_version,
+        context_tokens=prepared.context_tokens,
+        kv_cache_gib=options.kv_cache_gib,
+        threads=options.threads,
+        requests=options.requests,
+        reproducible=options.reproducible,
+        ignore_eos=options.ignore_eos,
+    )
+
+
+def _with_spare(requests: int) -> int:
+    return requests + max(1, requests // 8)

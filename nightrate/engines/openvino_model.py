@@ -1,0 +1,307 @@
+"""OpenVINO GenAI, touched here only: loading, tokens, sampling settings and the batching pipelines.
+
+Runs in the engine's child process. The library's usage reports are switched off before it is
+imported.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from nightrate import clock, limits
+from nightrate.domain.generation import Prompt, Sampling
+from nightrate.engines.likelihood import Measured, Mode
+from nightrate.errors import Code, RequestFailed
+
+EXACT_PROPERTIES = {
+    "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0",
+    "KV_CACHE_PRECISION": "f32",
+    "INFERENCE_PRECISION_HINT": "f32",
+}
+"""With these an answer does not depend on its neighbours; measured identical, at half the speed."""
+
+TEMPERATURE_DEFAULT = 1.0
+TOP_P_DEFAULT = 0.95
+TOP_K_DEFAULT = 64
+"""What Gemini models draw with when a request does not say."""
+
+PENALTY_MAX = 2.0
+STEP_TOKENS_MAX = 512
+"""Tokens of one step: enough to fill the processor, few enough for a step to stay short."""
+
+BLOCK_TOKENS = 32
+"""Tokens of one block of the attention cache on a processor."""
+
+_CONTEXT_TOKENS_USUAL = 1 << 16
+"""Assumed where the files do not say; only the tokenizer's limit is looked for with it."""
+
+_SEQUENCES_MAX = 256
+_SEEDS = 1 << 64
+_WARM_UP_TOKENS = BLOCK_TOKENS + 1
+"""Takes two blocks, so that the share in use tells how many there are."""
+
+
+class ModelSetup(Struct, frozen=True, kw_only=True):
+    """What the child loads, and how: its first frame."""
+
+    path: str
+    model_version: str
+    context_tokens: int | None
+    kv_cache_gib: int
+    threads: int | None
+    requests: int
+    reproducible: Literal["auto", "always", "never"]
+    ignore_eos: bool
+
+
+class Encoded(Struct, frozen=True):
+    """A prompt as the model sees it: token ids of shape (1, tokens)."""
+
+    ids: Any
+    tokens: int
+
+
+def import_openvino() -> tuple[Any, Any]:
+    """Import the library with its usage reports switched off, and give (openvino, genai).
+
+    Raises:
+        ImportError: it is not installed, or not made for this machine.
+    """
+    # The library falls back to a stub when its reporting package cannot be imported.
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+    import openvino
+    import openvino_genai
+
+    return openvino, openvino_genai
+
+
+class Model:
+    """A loaded tokenizer, and pipelines made when they are first needed."""
+
+    def __init__(self, setup: ModelSetup) -> None:
+        self.setup = setup
+        self.openvino, self.genai = import_openvino()
+        self.finished = {self.genai.GenerationStatus.FINISHED, self.genai.GenerationStatus.STOP}
+        self.running = self.genai.GenerationStatus.RUNNING
+        self.length = self.genai.GenerationFinishReason.LENGTH
+        self._path = Path(setup.path)
+        self._tokenizer = self.genai.Tokenizer(self._path)
+        self._tokenizer_tokens_max = self._find_tokenizer_limit()
+        self._control = self._control_words()
+
+    def mode_of(self, sampling: Sampling) -> Mode:
+        """Choose the pipeline for a request."""
+        choice = self.setup.reproducible
+        if choice == "always" or (choice == "auto" and sampling.reproducible):
+            return "exact"
+        return "fast"
+
+    def pipeline(self, mode: Mode) -> tuple[Any, int]:
+        """Load a pipeline and warm it up; give it with the tokens its attention cache holds."""
+        pipeline = self._load(mode, cache_gib=self.setup.kv_cache_gib, reuse_prefixes=True)
+        return pipeline, self._warm_up(pipeline)
+
+    def _load(self, mode: Mode, *, cache_gib: int, reuse_prefixes: bool) -> Any:
+        properties: dict[str, Any] = dict(EXACT_PROPERTIES) if mode == "exact" else {}
+        if self.setup.threads is not None:
+            properties["INFERENCE_NUM_THREADS"] = self.setup.threads
+        scheduler = self.genai.SchedulerConfig()
+        scheduler.max_num_batched_tokens = STEP_TOKENS_MAX
+        scheduler.max_num_seqs = _SEQUENCES_MAX
+        scheduler.cache_size = cache_gib
+        scheduler.dynamic_split_fuse = True
+        scheduler.enable_prefix_caching = reuse_prefixes
+        return self.genai.ContinuousBatchingPipeline(
+            self._path, self._tokenizer, scheduler, "CPU", **properties
+        )
+
+    def _warm_up(self, pipeline: Any) -> int:
+        import numpy as np
+
+        ids = np.zeros((1, _WARM_UP_TOKENS), dtype=np.int64)
+        config = self._config(2)
+        config.ignore_eos = True
+        handle = pipeline.add_request(0, self.openvino.Tensor(ids), config)
+        pipeline.step()
+        share_percent = pipeline.get_metrics().cache_usage
+        while pipeline.has_non_finished_requests():
+            pipeline.step()
+        handle.read_all()
+        blocks = -(-_WARM_UP_TOKENS // BLOCK_TOKENS)
+        return int(blocks * 100 / share_percent) * BLOCK_TOKENS
+
+    def encode(self, prompt: Prompt) -> Encoded:
+        """Put a conversation into the model's template and give its token ids."""
+        turns = [("system", prompt.system)] if prompt.system else []
+        turns += [
+            ("assistant" if message.role == "model" else "user", message.text)
+            for message in prompt.messages
+        ]
+        mark = self._mark(text for _, text in turns)
+        history = [{"role": role, "content": self._defused(text, mark)} for role, text in turns]
+        text = self._tokenizer.apply_chat_template(history, add_generation_prompt=True)
+        return self.encode_text(*text.split(mark)) if mark else self.encode_text(text)
+
+    def encode_text(self, *pieces: str) -> Encoded:
+        """Give the token ids of some pieces of text, one after the other."""
+        import numpy as np
+
+        parts = [part for piece in pieces for part in self._parts(piece)]
+        ids = np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
+        return Encoded(self.openvino.Tensor(ids.astype(np.int64, copy=False)), int(ids.shape[1]))
+
+    def _parts(self, text: str) -> list[Any]:
+        """Encode a text, in halves if need be: the tokenizer cuts off silently at its own limit.
+
+        What is longer than that fits into no context; it is encoded in order to be counted.
+        """
+        import numpy as np
+
+        # Copied: the tokenizer writes its next answer into the same memory.
+        ids = np.array(self._tokenizer.encode(text, add_special_tokens=False).input_ids.data)
+        if ids.shape[1] < self._tokenizer_tokens_max or len(text) == 1:
+            return [ids]
+        middle = text.rfind(" ", 1, len(text) // 2)
+        middle = middle if middle > 0 else len(text) // 2
+        return self._parts(text[:middle]) + self._parts(text[middle:])
+
+    def _find_tokenizer_limit(self) -> float:
+        """Find out after how many tokens the tokenizer cuts a text off."""
+        words = 2 * (self.setup.context_tokens or _CONTEXT_TOKENS_USUAL)
+        ids = self._tokenizer.encode(" a" * words, add_special_tokens=False).input_ids
+        return int(ids.shape[1]) if ids.shape[1] < words else math.inf
+
+    def decode(self, ids: list[int]) -> str:
+        """Give the text of generated tokens, without control tokens and unfinished characters."""
+        return str(self._tokenizer.decode(ids)) if ids else ""
+
+    def _control_words(self) -> list[str]:
+        """Give the words of the vocabulary that are control tokens: decoding leaves them out."""
+        brackets = {b"<": b">", b"[": b"]"}
+        bracketed = [
+            (word, number)
+            for word, number in self._tokenizer.get_vocab().items()
+            if len(word) > len("<>") and brackets.get(word[:1]) == word[-1:]
+        ]
+        return [word.decode() for word, number in bracketed if not self._tokenizer.decode([number])]
+
+    def _mark(self, texts: Any) -> str:
+        """Give a character that no text has, if a text has a control word in it; else nothing."""
+        whole = "".join(texts)
+        if not any(word in whole for word in self._control):
+            return ""
+        return next(mark for mark in map(chr, range(0xE000, 0xF8FF)) if mark not in whole)
+
+    def _defused(self, text: str, mark: str) -> str:
+        """Mark where control words in a client's text are cut, so that they stay plain text.
+
+        A client must not be able to end its turn and speak as the system.
+        """
+        if mark:
+            for word in self._control:
+                text = text.replace(word, word[0] + mark + word[1:])
+        return text
+
+    def tokens_max(self, cache_tokens: int) -> int:
+        """Give how many tokens a prompt and its answer may have together."""
+        return min(self.setup.context_tokens or cache_tokens, cache_tokens)
+
+    def config(self, sampling: Sampling, prompt_tokens: int, tokens_max: int) -> Any:
+        """Turn sampling settings into the library's.
+
+        Raises:
+            RequestFailed: a value is out of range, or the prompt leaves no room for an answer.
+        """
+        _check(sampling)
+        config = self._config(output_tokens_max(sampling, prompt_tokens, tokens_max))
+        config.ignore_eos = self.setup.ignore_eos
+        config.presence_penalty = sampling.presence_penalty or 0.0
+        config.frequency_penalty = sampling.frequency_penalty or 0.0
+        if sampling.stop:
+            config.stop_strings = set(sampling.stop)
+            # Kept by the library, cut by us: it would drop the whole token that a stop begins in.
+            config.include_stop_str_in_output = True
+        temperature = _either(sampling.temperature, TEMPERATURE_DEFAULT)
+        top_p = _either(sampling.top_p, TOP_P_DEFAULT)
+        if temperature > 0 and top_p > 0:
+            config.do_sample = True
+            config.temperature = temperature
+            config.top_p = top_p
+            config.top_k = _either(sampling.top_k, TOP_K_DEFAULT)
+            seed = sampling.seed
+            config.rng_seed = int(clock.jitter() * _SEEDS) if seed is None else seed % _SEEDS
+        return config
+
+    def likelihoods(self, mode: Mode, passages: dict[str, str]) -> dict[str, Measured]:
+        """Measure how likely the model finds some texts. Nothing else runs meanwhile.
+
+        The pipeline is loaded like those that answer, but for prefix reuse: tokens that are not
+        computed have no likelihood.
+        """
+        pipeline = self._load(mode, cache_gib=1, reuse_prefixes=False)
+        config = self._config(1)
+        config.echo = True
+        config.logprobs = 1
+        measured = {}
+        for number, (name, text) in enumerate(passages.items()):
+            encoded = self.encode_text(text)
+            handle = pipeline.add_request(number, encoded.ids, config)
+            while pipeline.has_non_finished_requests():
+                pipeline.step()
+            # The first token follows nothing; what is generated after the text does not count.
+            logs = list(handle.read_all()[0].generated_log_probs)[1 : encoded.tokens]
+            measured[name] = Measured(-math.fsum(logs) / len(logs), encoded.tokens)
+        return measured
+
+    def _config(self, output_tokens: int) -> Any:
+        config = self.genai.GenerationConfig()
+        config.max_new_tokens = output_tokens
+        config.do_sample = False
+        config.stop_token_ids = {self._tokenizer.get_eos_token_id()}
+        config.eos_token_id = self._tokenizer.get_eos_token_id()
+        return config
+
+
+def output_tokens_max(sampling: Sampling, prompt_tokens: int, tokens_max: int) -> int:
+    """Give the longest answer: as asked or by default, clipped to the room the prompt leaves.
+
+    Raises:
+        RequestFailed: it leaves none.
+    """
+    if prompt_tokens >= tokens_max:
+        raise _invalid(
+            f"The prompt has {prompt_tokens:,} tokens; with its answer it must fit into the "
+            f"{tokens_max:,} tokens of the model's context."
+        )
+    wanted = sampling.max_output_tokens or limits.OUTPUT_TOKENS_DEFAULT
+    return min(wanted, tokens_max - prompt_tokens)
+
+
+def _either(value: float | None, default: float) -> Any:
+    return default if value is None else value
+
+
+def _check(sampling: Sampling) -> None:
+    """Refuse what the library would refuse in its own words, or not at all."""
+    ranges = {
+        "temperature": (sampling.temperature, 0.0, float("inf")),
+        "top_p": (sampling.top_p, 0.0, 1.0),
+        "top_k": (sampling.top_k, 0, float("inf")),
+        "presence_penalty": (sampling.presence_penalty, -PENALTY_MAX, PENALTY_MAX),
+        "frequency_penalty": (sampling.frequency_penalty, -PENALTY_MAX, PENALTY_MAX),
+        "max_output_tokens": (sampling.max_output_tokens, 1, float("inf")),
+    }
+    for name, (value, least, most) in ranges.items():
+        if value is not None and not least <= value <= most:
+            raise _invalid(
+                f"The {name.replace('_', ' ')} is {value}; it must lie in [{least}, {most}]."
+            )
+
+
+def _invalid(message: str) -> RequestFailed:
+    return RequestFailed(message, code=Code.INVALID_ARGUMENT)

@@ -1,0 +1,64 @@
+"""Which beginnings of prompts are being read, so that nobody reads the same one at the same time.
+
+A pipeline reuses what it has computed for a shared beginning only once that is finished. When many
+prompts with one long beginning arrive together, the first is let in alone and the others wait for
+it: measured three to six times faster than reading it once each.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+CHUNK_TOKENS = 128
+"""Beginnings are told apart in chunks of this size; what is shorter is not worth waiting for."""
+
+
+class Prefixes:
+    """Keeps the beginnings that are being read now, and those read lately.
+
+    Args:
+        remembered_max: how many chunks the pipeline's cache holds. One that is remembered here but
+            gone there costs a second reading, nothing else.
+    """
+
+    def __init__(self, remembered_max: int) -> None:
+        self._remembered_max = remembered_max
+        self._read: dict[int, None] = {}
+        self._reading: Counter[int] = Counter()
+
+    def worth_waiting(self, beginnings: Sequence[int]) -> bool:
+        """Tell whether another prompt is reading what this one would have to read first."""
+        new = next((beginning for beginning in beginnings if beginning not in self._read), None)
+        return new is not None and new in self._reading
+
+    def begin(self, beginnings: Sequence[int]) -> None:
+        """Note that a prompt is being read."""
+        self._reading.update(beginnings)
+
+    def done(self, beginnings: Sequence[int]) -> None:
+        """Note that a prompt has been read and can be reused."""
+        self.drop(beginnings)
+        for beginning in beginnings:
+            self._read.pop(beginning, None)  # The latest are remembered longest.
+            self._read[beginning] = None
+        while len(self._read) > self._remembered_max:
+            del self._read[next(iter(self._read))]
+
+    def drop(self, beginnings: Sequence[int]) -> None:
+        """Note that a prompt is not being read any more, done or not."""
+        self._reading.subtract(beginnings)
+        for beginning in beginnings:
+            if self._reading[beginning] <= 0:
+                del self._reading[beginning]
+
+
+def beginnings_of(tokens: bytes, token_bytes: int) -> list[int]:
+    """Give one number for each beginning of whole chunks: equal numbers, equal beginnings."""
+    size = CHUNK_TOKENS * token_bytes
+    numbers: list[int] = []
+    number = 0
+    for start in range(0, len(tokens) - size + 1, size):
+        number = hash((number, tokens[start : start + size]))
+        numbers.append(number)
+    return numbers

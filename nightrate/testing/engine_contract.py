@@ -1,0 +1,201 @@
+"""What every engine promises, as tests: subclass `EngineContract`, provide an engine, run pytest.
+
+::
+
+    class TestMyEngine(EngineContract):
+        @pytest.fixture
+        async def engine(self) -> AsyncIterator[Engine]:
+            engine = create_engine("mine", {})
+            await engine.open()
+            yield engine
+            await engine.close()
+
+The tests need pytest-asyncio in its auto mode. They leave the engine as they found it, so that one
+engine that is slow to open can serve them all. `EngineLifeContract` needs an engine for each test.
+"""
+# ruff: noqa: D102 - the names of the promises are sentences
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from nightrate.domain.generation import Capability, FinishReason, Message, Prompt, Reply, Sampling
+from nightrate.engines.base import Engine
+from nightrate.errors import EngineDown, RequestFailed
+
+NEIGHBOURS = 8
+"""Prompts that run beside the one a test looks at."""
+
+FEW_TOKENS = 24
+"""Output limit of answers whose text is looked at."""
+
+QUESTION = "Tell me three things about rivers, in a few sentences."
+
+
+def asked(text: str, **sampling: Any) -> Prompt:
+    """Make a prompt of one user turn."""
+    return Prompt(messages=(Message("user", text),), sampling=Sampling(**sampling))
+
+
+def text_of(reply: Reply) -> str:
+    """Give the text of a reply's first candidate."""
+    return reply.candidates[0].text
+
+
+class EngineContract:
+    """Promises of an open engine. Fixture to provide: ``engine``."""
+
+    unanswerable: Prompt | None = None
+    """A prompt that this engine must refuse with `RequestFailed`; None if it takes anything."""
+
+    def lasting(self, number: int) -> Prompt:
+        """Make a prompt that is still being answered while the test goes on."""
+        return asked(f"{number}. Write a story of two thousand words.", max_output_tokens=4000)
+
+    async def test_it_can_answer_text_and_wants_work(self, engine: Engine) -> None:
+        assert engine.name
+        assert Capability.TEXT in engine.capabilities
+        assert engine.capacity.requests >= 1
+
+    async def test_an_open_engine_is_ready(self, engine: Engine) -> None:
+        await engine.ready()
+
+    async def test_a_reply_has_text_usage_and_the_name_of_the_model(self, engine: Engine) -> None:
+        reply = await engine.generate(asked(QUESTION, max_output_tokens=FEW_TOKENS, temperature=0))
+        assert len(reply.candidates) == 1
+        assert text_of(reply)
+        assert reply.usage.prompt_tokens > 0
+        assert 0 < reply.usage.output_tokens <= FEW_TOKENS
+        assert 0 <= reply.usage.cached_tokens <= reply.usage.prompt_tokens
+        assert reply.model_version
+
+    async def test_the_output_limit_cuts_an_answer_and_the_reply_says_so(
+        self, engine: Engine
+    ) -> None:
+        reply = await engine.generate(asked(QUESTION, max_output_tokens=1, temperature=0))
+        assert reply.usage.output_tokens == 1
+        assert reply.candidates[0].finish_reason is FinishReason.LENGTH
+
+    async def test_an_answer_ends_before_its_stop_sequence(self, engine: Engine) -> None:
+        whole = text_of(
+            await engine.generate(asked(QUESTION, max_output_tokens=FEW_TOKENS, temperature=0))
+        )
+        stop = whole[len(whole) // 2 :][:5]
+        reply = await engine.generate(
+            asked(QUESTION, max_output_tokens=FEW_TOKENS, temperature=0, stop=(stop,))
+        )
+        assert text_of(reply) == whole[: whole.index(stop)]
+        assert reply.candidates[0].finish_reason is FinishReason.STOP
+
+    async def test_text_is_unicode_that_can_be_sent(self, engine: Engine) -> None:
+        prompts = [
+            asked(f"Copy these: é 漢字 😀 नमस्ते {number}", max_output_tokens=number + 1)
+            for number in range(NEIGHBOURS)
+        ]
+        for reply in await asyncio.gather(*map(engine.generate, prompts)):
+            assert text_of(reply).encode("utf-8").decode("utf-8") == text_of(reply)
+
+    async def test_the_system_text_and_all_turns_are_read(self, engine: Engine) -> None:
+        turns = (Message("user", "Hello."), Message("model", "Hi!"), Message("user", "Go on."))
+        sampling = Sampling(max_output_tokens=4)
+        short = Prompt(messages=turns[2:], sampling=sampling)
+        full = Prompt(messages=turns, system="You are a laconic poet.", sampling=sampling)
+        assert await engine.count_tokens(full) > await engine.count_tokens(short)
+        assert (await engine.generate(full)).usage.output_tokens > 0
+
+    async def test_counted_tokens_are_those_that_a_reply_reports(self, engine: Engine) -> None:
+        prompt = asked(QUESTION, max_output_tokens=1)
+        reply = await engine.generate(prompt)
+        assert await engine.count_tokens(prompt) == reply.usage.prompt_tokens
+
+    async def test_a_prompt_costs_no_less_than_it_uses(self, engine: Engine) -> None:
+        if engine.capacity.tokens is None:
+            return  # The engine does not bound tokens, so nobody asks for the cost.
+        prompt = asked(QUESTION, max_output_tokens=FEW_TOKENS)
+        usage = (await engine.generate(prompt)).usage
+        cost = engine.cost(prompt)
+        assert usage.prompt_tokens + usage.output_tokens <= cost <= engine.capacity.tokens
+
+    @pytest.mark.parametrize("sampling", [{"seed": 11}, {"temperature": 0}])
+    async def test_a_reproducible_answer_is_the_same_alone_and_among_others(
+        self, engine: Engine, sampling: dict[str, Any]
+    ) -> None:
+        prompt = asked(QUESTION, max_output_tokens=FEW_TOKENS, **sampling)
+        alone = await engine.generate(prompt)
+        others = [
+            asked(f"{number} and what?", max_output_tokens=FEW_TOKENS, seed=number)
+            for number in range(4)
+        ]
+        among, *_ = await asyncio.gather(*map(engine.generate, [prompt, *others, prompt]))
+        again = await engine.generate(prompt)
+        assert text_of(alone) == text_of(among) == text_of(again)
+
+    async def test_more_prompts_than_it_wants_are_all_answered(self, engine: Engine) -> None:
+        many = engine.capacity.requests + NEIGHBOURS
+        prompts = [asked(f"Say {number}.", max_output_tokens=2) for number in range(many)]
+        replies = await asyncio.gather(*map(engine.generate, prompts))
+        assert all(reply.usage.prompt_tokens > 0 for reply in replies)
+
+    async def test_a_refused_prompt_does_not_hurt_its_neighbours(self, engine: Engine) -> None:
+        if self.unanswerable is None:
+            return  # The engine takes anything.
+        good = [asked(f"Say {number}.", max_output_tokens=4) for number in range(NEIGHBOURS)]
+        half = NEIGHBOURS // 2
+        outcomes = await asyncio.gather(
+            *map(engine.generate, [*good[:half], self.unanswerable, *good[half:]]),
+            return_exceptions=True,
+        )
+        assert isinstance(outcomes.pop(half), RequestFailed)
+        assert all(isinstance(outcome, Reply) for outcome in outcomes)
+
+    async def test_cancelled_prompts_free_their_places(self, engine: Engine) -> None:
+        lasting = [
+            asyncio.create_task(engine.generate(self.lasting(number)))
+            for number in range(2 * engine.capacity.requests)
+        ]
+        await engine.count_tokens(asked("Are you there?"))  # They have reached the engine now.
+        for task in lasting:
+            task.cancel()
+        outcomes = await asyncio.gather(*lasting, return_exceptions=True)
+        assert all(isinstance(outcome, asyncio.CancelledError) for outcome in outcomes)
+        reply = await engine.generate(asked("Say hello.", max_output_tokens=2))
+        assert reply.usage.output_tokens > 0
+
+
+class EngineLifeContract:
+    """Promises about opening and closing. Fixture to provide: ``fresh``, an engine not yet open."""
+
+    def lasting(self, number: int) -> Prompt:
+        """Make a prompt that is still being answered while the test goes on."""
+        return asked(f"{number}. Write a story of two thousand words.", max_output_tokens=4000)
+
+    async def test_an_engine_that_was_not_opened_is_down(self, fresh: Engine) -> None:
+        with pytest.raises(EngineDown):
+            await fresh.ready()
+        with pytest.raises(EngineDown) as down:
+            await fresh.generate(asked("Are you there?"))
+        assert not down.value.in_flight
+
+    async def test_a_closed_engine_is_down(self, fresh: Engine) -> None:
+        await fresh.open()
+        await fresh.close()
+        with pytest.raises(EngineDown):
+            await fresh.ready()
+        with pytest.raises(EngineDown):
+            await fresh.generate(asked("Are you there?"))
+
+    async def test_closing_fails_what_is_in_flight(self, fresh: Engine) -> None:
+        await fresh.open()
+        lasting = [asyncio.create_task(fresh.generate(self.lasting(number))) for number in range(3)]
+        await fresh.count_tokens(asked("Are you there?"))  # They have reached the engine now.
+        await fresh.close()
+        outcomes = await asyncio.gather(*lasting, return_exceptions=True)
+        assert all(isinstance(outcome, EngineDown) for outcome in outcomes)
+
+    async def test_closing_twice_is_closing(self, fresh: Engine) -> None:
+        await fresh.open()
+        await fresh.close()
+        await fresh.close()

@@ -1,0 +1,68 @@
+"""Shared beginnings: who waits for whom."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nightrate.engines.prefixes import CHUNK_TOKENS, Prefixes, beginnings_of
+
+
+def beginnings(*chunks: int) -> list[int]:
+    """Give the beginnings of a prompt made of chunks of one token each, repeated."""
+    tokens = np.repeat(np.array(chunks, dtype=np.int64), CHUNK_TOKENS)
+    return beginnings_of(tokens.tobytes(), tokens.itemsize)
+
+
+def test_a_prompt_has_one_beginning_for_each_whole_chunk() -> None:
+    tokens = np.arange(CHUNK_TOKENS * 3 - 1, dtype=np.int64)
+    assert len(beginnings_of(tokens.tobytes(), tokens.itemsize)) == 2
+
+
+def test_beginnings_are_equal_as_far_as_prompts_are() -> None:
+    one, other = beginnings(1, 2, 3), beginnings(1, 2, 4)
+    assert one[:2] == other[:2]
+    assert one[2] != other[2]
+    assert set(beginnings(2, 1)).isdisjoint(one)
+
+
+def test_a_prompt_waits_while_another_reads_its_beginning() -> None:
+    prefixes = Prefixes(100)
+    prefixes.begin(beginnings(1, 2, 3))
+    assert prefixes.worth_waiting(beginnings(1, 2, 4))
+    assert not prefixes.worth_waiting(beginnings(4, 2, 1))
+
+
+def test_nobody_waits_for_what_has_been_read() -> None:
+    prefixes = Prefixes(100)
+    prefixes.begin(beginnings(1, 2))
+    prefixes.done(beginnings(1, 2))
+    prefixes.begin(beginnings(1, 2, 3))
+    assert not prefixes.worth_waiting(beginnings(1, 2, 4))
+    assert prefixes.worth_waiting(beginnings(1, 2, 3, 4))
+
+
+def test_nobody_waits_for_a_reader_that_left() -> None:
+    prefixes = Prefixes(100)
+    prefixes.begin(beginnings(1, 2))
+    prefixes.begin(beginnings(1, 3))
+    prefixes.drop(beginnings(1, 2))
+    assert prefixes.worth_waiting(beginnings(1, 5))
+    prefixes.drop(beginnings(1, 3))
+    assert not prefixes.worth_waiting(beginnings(1, 5))
+
+
+def test_a_short_prompt_never_waits() -> None:
+    prefixes = Prefixes(100)
+    prefixes.begin(beginnings(1))
+    assert not prefixes.worth_waiting([])
+
+
+def test_the_oldest_beginnings_are_forgotten() -> None:
+    prefixes = Prefixes(2)
+    for number in (1, 2, 3):
+        prefixes.begin(beginnings(number))
+        prefixes.done(beginnings(number))
+    for number in (1, 2, 3):
+        prefixes.begin(beginnings(number))
+    assert prefixes.worth_waiting(beginnings(1, 9))
+    assert not prefixes.worth_waiting(beginnings(3))
