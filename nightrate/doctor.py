@@ -112,7 +112,7 @@ async def _engine(name: str, settings: Settings, progress: Progress) -> AsyncIte
 async def _answer(engine: Engine) -> Finding:
     prompt = Prompt(
         messages=(Message("user", "Say hello in five words."),),
-        sampling=Sampling(temperature=0.0, max_output_tokens=32),
+        sampling=Sampling(max_output_tokens=32),
     )
     started = clock.monotonic()
     reply = await engine.generate(prompt)

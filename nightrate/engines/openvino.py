@@ -186,7 +186,8 @@ class OpenVINOEngine(Engine):
                 found += f", {one['reference']['nats_per_token']:.3f} expected"
             ok = one["passed"] is not False
             remedy = "" if ok else "the weights are computed wrongly: remove the cached file"
-            findings.append(Finding(f"{self.name}: likelihood, {passage} passage", ok, found, remedy))
+            check = f"{self.name}: likelihood, {passage} passage"
+            findings.append(Finding(check, ok, found, remedy))
         return findings
 
     async def _ask(self, verb: str, prompt: Prompt, shape: type[Shape]) -> Shape:
