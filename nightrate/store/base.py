@@ -112,7 +112,7 @@ class Store(ABC):
 
     @abstractmethod
     async def claimable(self, now: Instant, limit: int) -> list[Claimable]:
-        """Give live batches that have a shard nobody holds, oldest first."""
+        """Give live batches with a shard nobody holds: high priority first, then the oldest."""
 
     @abstractmethod
     async def claim(

@@ -32,7 +32,8 @@ class Run(Protocol):
         ...
 
 
-_NAME = re.compile(r"[a-z0-9._-]+(/[a-z0-9._-]+)*")
+_NAME = re.compile(r"[a-z0-9_-][a-z0-9._-]*(/[a-z0-9_-][a-z0-9._-]*)*")
+"""No part of a name begins with a dot, so none leads out of the directory."""
 
 
 class Appender:
@@ -61,6 +62,11 @@ class Appender:
     async def sync(self) -> None:
         """Return when everything written so far is on the disk."""
         await self._run(self._sync)
+
+    async def cut(self, size_bytes: int) -> None:
+        """Drop what follows the first bytes: nobody is to read it."""
+        await self._run(lambda: os.ftruncate(self._descriptor, size_bytes))
+        self.size_bytes = size_bytes
 
     async def read_all(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         """Read back several (offset, length) ranges of what was written."""
@@ -144,11 +150,18 @@ class Blobs:
         return await self._run(call)
 
     async def reopen(self, name: str, size_bytes: int) -> Appender:
-        """Continue a blob whose first bytes count; what follows them is cut off."""
+        """Continue a blob whose first bytes count; what follows them is cut off.
+
+        Raises:
+            Damaged: it is missing, or shorter than that.
+        """
         path = self.path(name)
 
         def call() -> Appender:
-            descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+            descriptor = _open(path, name, os.O_RDWR | os.O_APPEND)
+            if os.fstat(descriptor).st_size < size_bytes:
+                os.close(descriptor)
+                raise Damaged(f"blob {name} ends before byte {size_bytes}")
             os.ftruncate(descriptor, size_bytes)
             return Appender(self._run, path, descriptor, size_bytes)
 
@@ -170,13 +183,7 @@ class Blobs:
         """
         path = self.path(name)
 
-        def call() -> Reader:
-            try:
-                return Reader(self._run, path, os.open(path, os.O_RDONLY | os.O_CLOEXEC))
-            except FileNotFoundError as error:
-                raise Damaged(f"blob {name} is missing") from error
-
-        return await self._run(call)
+        return await self._run(lambda: Reader(self._run, path, _open(path, name, os.O_RDONLY)))
 
     async def size(self, name: str) -> int | None:
         """Tell how long a blob is; None when there is none."""
@@ -196,6 +203,15 @@ class Blobs:
             _sync_directory(path.parent)
 
         await self._run(call)
+
+    async def list(self, folder: str) -> list[str]:
+        """Name what lies in a folder; nothing when there is none."""
+        path = self.path(folder)
+
+        def call() -> list[str]:
+            return [entry.name for entry in path.iterdir()] if path.is_dir() else []
+
+        return await self._run(call)
 
     async def delete(self, *names: str) -> None:
         """Remove blobs or whole directories of them; missing ones are fine."""
@@ -219,6 +235,13 @@ class Blobs:
             return usage.free - min(limits.DISK_RESERVE_BYTES, share)
 
         return await self._run(call)
+
+
+def _open(path: Path, name: str, flags: int) -> int:
+    try:
+        return os.open(path, flags | os.O_CLOEXEC)
+    except FileNotFoundError as error:
+        raise Damaged(f"blob {name} is missing") from error
 
 
 def _write_all(descriptor: int, piece: bytes) -> None:

@@ -61,23 +61,41 @@ def open_directory(path: Path) -> DataDirectory:
         os.close(lock)
         message = f"{path} is in use by another nightrate; stop that one or choose another --data"
         raise StoreFault(message) from error
-    _check_format(path / "format", lock)
-    return DataDirectory(path, lock)
+    directory = DataDirectory(path, lock)
+    try:
+        _check_format(path / "format")
+    except BaseException:
+        directory.unlock()
+        raise
+    return directory
 
 
-def _check_format(path: Path, lock: int) -> None:
+def _check_format(path: Path) -> None:
     if not path.exists():
-        path.write_text(FORMAT, encoding="utf-8")
+        _write_format(path)
         return
-    if (found := path.read_text(encoding="utf-8")) != FORMAT:
-        os.close(lock)
-        message = f"{path.parent} was written by another version ({found.strip()!r})"
+    if (found := path.read_bytes()) != FORMAT.encode():
+        message = f"{path.parent} was written by another version ({found[:80]!r})"
         raise StoreFault(message)
 
 
-def file_system(path: Path) -> str:
+def _write_format(path: Path) -> None:
+    """Write it whole or not at all: half a line would lock the owner out for ever."""
+    new = path.with_name("format.new")
+    with new.open("wb") as file:
+        file.write(FORMAT.encode())
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def file_system(path: Path, mounts: Path = Path("/proc/self/mounts")) -> str:
     """Name the type of file system a path lies on; ``unknown`` where the system does not tell."""
-    mounts = Path("/proc/self/mounts")
     if not mounts.exists():
         return "unknown"
     best, kind = "", "unknown"

@@ -180,7 +180,7 @@ WHERE b.ended_at IS NULL AND b.state IN {_CLAIMABLE}
   AND (EXISTS (SELECT 1 FROM shard WHERE {_OF_B} AND state = {_PENDING})
        OR EXISTS (SELECT 1 FROM shard
                   WHERE {_OF_B} AND state = {_RUNNING} AND lease_until <= :now))
-ORDER BY b.created_at LIMIT :limit"""
+ORDER BY b.priority DESC, b.created_at LIMIT :limit"""
 
 FIRST_PENDING = f"""
 SELECT shard FROM shard WHERE {_OF_BATCH} AND state = {_PENDING} ORDER BY shard LIMIT 1"""

@@ -1,0 +1,120 @@
+"""The verbs about files and uploads, in SQL."""
+
+from __future__ import annotations
+
+from nightrate.clock import Instant
+from nightrate.domain.batch import BatchForm
+from nightrate.domain.file import (
+    File,
+    FileSource,
+    Page,
+    Upload,
+    UploadState,
+    batch_of_result,
+)
+from nightrate.domain.states import BatchState
+from nightrate.errors import Conflict
+from nightrate.store import statements as sql
+from nightrate.store.relational import Relational
+from nightrate.store.rows import columns, file_of, page_values, shard_or_end, upload_of
+
+
+class FileVerbs(Relational):
+    """See `Store`, files and uploads."""
+
+    async def add_upload(self, upload: Upload) -> None:
+        """See `Store.add_upload`."""
+
+        def call() -> None:
+            if self._one(sql.ADD_UPLOAD, columns(upload)) is None:
+                raise Conflict(f"File {upload.file_id} already exists.")
+
+        await self._write(call)
+
+    async def get_upload(self, upload_id: str) -> Upload | None:
+        """See `Store.get_upload`."""
+        rows = await self._read(sql.GET_UPLOAD, {"upload_id": upload_id})
+        return upload_of(rows[0]) if rows else None
+
+    async def grow_upload(self, upload: Upload, received_bytes: int, now: Instant) -> None:
+        """See `Store.grow_upload`."""
+        del now
+        values = {**columns(upload), "received_bytes": received_bytes}
+        await self._write(lambda: self._all(sql.GROW_UPLOAD, values))
+
+    async def finish_upload(self, upload: Upload, file: File) -> None:
+        """See `Store.finish_upload`."""
+
+        def call() -> None:
+            ended = self._one(sql.END_UPLOAD, {**columns(upload), "state": UploadState.FINAL})
+            if ended is None:
+                raise Conflict("The upload has ended already.")
+            self._all(sql.ADD_FILE, columns(file))
+
+        await self._write(call)
+
+    async def cancel_upload(self, upload: Upload, now: Instant) -> None:
+        """See `Store.cancel_upload`."""
+        del now
+        values = {**columns(upload), "state": UploadState.CANCELLED}
+        await self._write(lambda: self._all(sql.END_UPLOAD, values))
+
+    async def get_file(self, tenant: str, file_id: str, now: Instant) -> File | None:
+        """See `Store.get_file`."""
+        values = {"tenant": tenant, "file_id": file_id, "now": now}
+        rows = await self._read(sql.GET_FILE, values)
+        if rows:
+            return file_of(rows[0])
+        return await self._growing_file(tenant, file_id)
+
+    async def _growing_file(self, tenant: str, file_id: str) -> File | None:
+        """Describe the result file of a batch that has not ended: what is sealed without a gap."""
+        batch_id = batch_of_result(file_id)
+        if batch_id is None:
+            return None
+        batch = await self.get_batch(tenant, batch_id)
+        if batch is None or batch.state is not BatchState.RUNNING or batch.form is BatchForm.INLINE:
+            return None
+
+        def call() -> int:
+            values = {"tenant": tenant, "batch_id": batch_id}
+            until = shard_or_end(self._aggregate(sql.FIRST_UNSEALED, values)[0])
+            return int(self._aggregate(sql.PREFIX_BYTES, {**values, "until_shard": until})[0])
+
+        size_bytes = await self._call(call)
+        return File(
+            tenant=tenant,
+            file_id=file_id,
+            blob=None,
+            display_name=f"{batch.display_name} results",
+            mime_type="application/jsonl",
+            size_bytes=size_bytes,
+            sha256=None,
+            source=FileSource.GENERATED,
+            created_at=batch.created_at,
+            updated_at=batch.updated_at,
+            expires_at=batch.expires_at,
+        )
+
+    async def list_files(self, tenant: str, page: Page, now: Instant) -> list[File]:
+        """See `Store.list_files`."""
+        values = {"tenant": tenant, "now": now, **page_values(page)}
+        return [file_of(row) for row in await self._read(sql.LIST_FILES, values)]
+
+    async def delete_file(self, tenant: str, file_id: str, now: Instant) -> bool:
+        """See `Store.delete_file`."""
+        values = {"tenant": tenant, "file_id": file_id, "now": now}
+        return bool(await self._write(lambda: self._all(sql.DELETE_FILE, values)))
+
+    async def sweep(self, now: Instant, uploads_before: Instant, limit: int) -> list[str]:
+        """See `Store.sweep`."""
+        values = {"now": now, "uploads_before": uploads_before, "limit": limit}
+
+        def call() -> list[str]:
+            files = self._all(sql.SWEEP_FILES, values)
+            uploads = self._all(sql.SWEEP_UPLOADS, values)
+            # The blob of an upload that became a file belongs to the file now.
+            dropped = [blob for blob, state in uploads if state != UploadState.FINAL]
+            return [row[0] for row in files if row[0] is not None] + dropped
+
+        return await self._write(call)

@@ -1,0 +1,121 @@
+"""Rows and values: how the statements' parameters and columns become domain values and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from nightrate.domain.batch import Batch, BatchForm, Claimable
+from nightrate.domain.file import File, FileSource, Page, Upload, UploadState
+from nightrate.domain.generation import Failure
+from nightrate.domain.shard import Claim, JournalPart, Segment, Tally
+from nightrate.domain.states import BatchState
+from nightrate.errors import Code
+from nightrate.store import statements as sql
+from nightrate.store.base import SealedSegment
+
+Row = tuple[Any, ...]
+
+_FIRST_PAGE = (2**62, "")
+_BEYOND_ALL_SHARDS = 2**62
+
+_UPLOAD_NAMES = tuple(name.strip() for name in sql.UPLOAD_COLUMNS.split(","))
+_FILE_NAMES = tuple(name.strip() for name in sql.FILE_COLUMNS.split(","))
+
+
+# values to parameters -------------------------------------------------------------------------
+
+
+def columns(value: Any) -> dict[str, Any]:
+    """Give a value's fields as statement parameters."""
+    return {name: getattr(value, name) for name in value.__struct_fields__}
+
+
+def page_values(page: Page) -> dict[str, Any]:
+    """Give where a page begins, and one row more than it holds, which tells whether it is last."""
+    after_time, after_id = page.after or _FIRST_PAGE
+    return {"after_time": after_time, "after_id": after_id, "limit": page.size + 1}
+
+
+def shard_or_end(shard: int | None) -> int:
+    """Give a shard's number, or one beyond all shards."""
+    return _BEYOND_ALL_SHARDS if shard is None else shard
+
+
+def fence_values(claim: Claim) -> dict[str, Any]:
+    """Give what every word about a claim must match."""
+    return {
+        "tenant": claim.tenant,
+        "batch_id": claim.batch_id,
+        "shard": claim.plan.index,
+        "epoch": claim.epoch,
+        "owner": claim.owner,
+    }
+
+
+def journal_text(parts: Sequence[JournalPart]) -> str:
+    """Write which journal bytes count."""
+    return " ".join(f"{part.epoch}:{part.byte_length}" for part in parts)
+
+
+# columns to values ----------------------------------------------------------------------------
+
+
+def journal_parts(text: str) -> tuple[JournalPart, ...]:
+    """Read which journal bytes count."""
+    return tuple(JournalPart(*map(int, part.split(":"))) for part in text.split())
+
+
+def upload_of(row: Row) -> Upload:
+    """Read an upload session."""
+    values = dict(zip(_UPLOAD_NAMES, row, strict=True))
+    values["state"] = UploadState(values["state"])
+    return Upload(**values)
+
+
+def file_of(row: Row) -> File:
+    """Read a file."""
+    values = dict(zip(_FILE_NAMES, row, strict=True))
+    values["source"] = FileSource(values["source"])
+    return File(**values)
+
+
+def batch_of(row: Row) -> Batch:
+    """Read a batch and what its shards sum up to."""
+    failure = None if row[15] is None else Failure(Code(row[15]), row[16])
+    return Batch(
+        tenant=row[0],
+        batch_id=row[1],
+        model=row[2],
+        display_name=row[3],
+        form=BatchForm(row[4]),
+        state=BatchState(row[5]),
+        input_blob=row[6],
+        input_file_id=row[7],
+        input_bytes=row[8],
+        priority=row[9],
+        request_count=row[10],
+        tally=Tally(*row[17:22]),
+        created_at=row[11],
+        updated_at=row[12],
+        ended_at=row[13],
+        expires_at=row[14],
+        failure=failure,
+    )
+
+
+def claimable_of(row: Row) -> Claimable:
+    """Read a batch with a shard that nobody holds."""
+    return Claimable(
+        tenant=row[0],
+        batch_id=row[1],
+        model=row[2],
+        priority=row[3],
+        created_at=row[4],
+        running_shards=row[5],
+    )
+
+
+def sealed_of(row: Row) -> SealedSegment:
+    """Read a sealed shard."""
+    return SealedSegment(row[0], row[1], row[2], Segment(*row[3:]))

@@ -1,0 +1,147 @@
+"""The verbs about claims, in SQL: each word about a claim passes its fence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from nightrate import clock, limits
+from nightrate.clock import Instant
+from nightrate.domain.batch import Batch, BatchForm, Claimable
+from nightrate.domain.file import result_file_id
+from nightrate.domain.shard import Beat, Claim, JournalPart, Segment, ShardPlan, Tally
+from nightrate.errors import ClaimLost
+from nightrate.store import statements as sql
+from nightrate.store.relational import Relational
+from nightrate.store.rows import (
+    batch_of,
+    claimable_of,
+    columns,
+    fence_values,
+    journal_parts,
+    journal_text,
+)
+
+
+class WorkVerbs(Relational):
+    """See `Store`, work."""
+
+    async def claimable(self, now: Instant, limit: int) -> list[Claimable]:
+        """See `Store.claimable`."""
+        rows = await self._read(sql.CLAIMABLE, {"now": now, "limit": limit})
+        return [claimable_of(row) for row in rows]
+
+    async def claim(
+        self, tenant: str, batch_id: str, owner: str, now: Instant, lease_until: Instant
+    ) -> Claim | None:
+        """See `Store.claim`."""
+        values: dict[str, Any] = {
+            "tenant": tenant,
+            "batch_id": batch_id,
+            "owner": owner,
+            "now": now,
+            "lease_until": lease_until,
+        }
+
+        def call() -> Claim | None:
+            found = None
+            if self._one(sql.IS_CLAIMABLE, values) is not None:
+                found = self._one(sql.FIRST_OVERDUE, values) or self._one(sql.FIRST_PENDING, values)
+            if found is None:
+                return None
+            row = self._one(sql.CLAIM, {**values, "shard": found[0]})
+            assert row is not None, "chosen in the same transaction"
+            self._all(sql.START_BATCH, values)
+            return Claim(
+                tenant=tenant,
+                batch_id=batch_id,
+                plan=ShardPlan(*row[:6]),
+                epoch=row[6],
+                owner=owner,
+                lease_until=lease_until,
+                parts=journal_parts(row[7]),
+            )
+
+        return await self._write(call)
+
+    async def freeze(self, claim: Claim, parts: tuple[JournalPart, ...]) -> None:
+        """See `Store.freeze`."""
+
+        def call() -> None:
+            if (
+                self._one(sql.FREEZE, {**fence_values(claim), "journal": journal_text(parts)})
+                is None
+            ):
+                raise ClaimLost
+
+        await self._write(call)
+
+    async def beat(self, beats: Sequence[Beat], now: Instant, lease_until: Instant) -> list[Claim]:
+        """See `Store.beat`."""
+
+        def call() -> list[Claim]:
+            lost = []
+            for beat in beats:
+                claim = beat.claim
+                assert claim.parts[-1].epoch == claim.epoch, "frozen before the first beat"
+                parts = (*claim.parts[:-1], JournalPart(claim.epoch, beat.byte_length))
+                values = {
+                    **fence_values(claim),
+                    **columns(beat.tally),
+                    "journal": journal_text(parts),
+                    "lease_until": lease_until,
+                }
+                if self._one(sql.BEAT, values) is None:
+                    lost.append(claim)
+                else:
+                    self._all(sql.TOUCH_BATCH, {**fence_values(claim), "now": now})
+            return lost
+
+        return await self._write(call)
+
+    async def release(self, claims: Sequence[Claim]) -> None:
+        """See `Store.release`."""
+
+        def call() -> None:
+            for claim in claims:
+                self._all(sql.RELEASE, fence_values(claim))
+
+        await self._write(call)
+
+    async def release_all(self) -> int:
+        """See `Store.release_all`."""
+        return len(await self._write(lambda: self._all(sql.RELEASE_ALL)))
+
+    async def seal(
+        self, claim: Claim, segment: Segment, tally: Tally, now: Instant
+    ) -> Batch | None:
+        """See `Store.seal`."""
+        values = {**fence_values(claim), **columns(segment), **columns(tally), "now": now}
+
+        def call() -> Batch | None:
+            if self._one(sql.SEAL, values) is None:
+                raise ClaimLost
+            if self._one(sql.ANY_UNSEALED, values) is not None:
+                self._all(sql.TOUCH_BATCH, values)
+                return None
+            drained = self._one(sql.DRAIN_BATCH, values)
+            assert drained is not None, "the fence saw a live batch"
+            batch = batch_of(self._all(sql.GET_BATCH, values)[0])
+            if batch.form is BatchForm.FILE:
+                self._add_result_file(batch, now)
+            event = {"event_id": clock.new_id(24), "type": f"batch.{batch.state}"}
+            self._all(sql.ADD_EVENT, {**values, **event})
+            return batch
+
+        return await self._write(call)
+
+    def _add_result_file(self, batch: Batch, now: Instant) -> None:
+        values = {
+            "tenant": batch.tenant,
+            "batch_id": batch.batch_id,
+            "file_id": result_file_id(batch.batch_id),
+            "display_name": f"{batch.display_name} results",
+            "now": now,
+            "expires_at": clock.later(now, limits.RESULT_LIFETIME_SECONDS),
+        }
+        self._all(sql.ADD_RESULT_FILE, values)
