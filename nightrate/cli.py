@@ -33,7 +33,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON for a s
 def main() -> None:
     """Run the command line; what goes wrong in a foreseen way is one message and status 1."""
     try:
-        commands(standalone_mode=False)
+        commands(prog_name="nightrate", standalone_mode=False)
     except click.exceptions.Abort:
         sys.exit(130)
     except click.ClickException as error:
@@ -91,7 +91,7 @@ def serve(config: Path | None, **flags: Any) -> None:
 
 
 @commands.command()
-@click.argument("source", metavar="INPUT.jsonl", type=click.Path(path_type=Path))
+@click.argument("source", metavar="INPUT.jsonl", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Where the answers go.")
 @click.option("--model", default=DEFAULT_MODEL, show_default=True, help="The model to ask.")
 @_config
@@ -151,7 +151,9 @@ def _tell_end(batch: Batch, output: Path, seconds: float, *, as_json: bool) -> N
 
 
 @commands.command()
-@click.argument("source", metavar="INPUT.jsonl", type=click.Path(exists=True, path_type=Path))
+@click.argument(
+    "source", metavar="INPUT.jsonl", type=click.Path(exists=True, dir_okay=False, path_type=Path)
+)
 @click.option("--model", default=DEFAULT_MODEL, show_default=True, help="The model to ask.")
 @_json
 def validate(source: Path, model: str, *, as_json: bool) -> None:

@@ -39,9 +39,9 @@ async def examine(settings: Settings, progress: Progress) -> AsyncIterator[Findi
 
 
 def _existing(path: Path) -> Path:
-    """Give the nearest directory that exists already; nothing is made by looking."""
+    """Give what exists already, the path itself or its nearest parent; looking makes nothing."""
     path = path.absolute()
-    while not path.is_dir():
+    while not path.exists():
         path = path.parent
     return path
 
@@ -72,13 +72,18 @@ def _room(directory: Path) -> Finding:
 def _sync_speed(directory: Path) -> Finding:
     """Time small synced appends: what an acknowledged upload piece or commit waits for."""
     took: list[float] = []
-    with tempfile.NamedTemporaryFile(dir=directory, prefix=".doctor-") as file:
-        for _ in range(SYNCS):
-            started = clock.monotonic()
-            file.write(b"x" * 4096)
-            file.flush()
-            os.fdatasync(file.fileno())
-            took.append((clock.monotonic() - started) * 1000)
+    try:
+        with tempfile.NamedTemporaryFile(dir=directory, prefix=".doctor-") as file:
+            for _ in range(SYNCS):
+                started = clock.monotonic()
+                file.write(b"x" * 4096)
+                file.flush()
+                os.fdatasync(file.fileno())
+                took.append((clock.monotonic() - started) * 1000)
+    except OSError as error:
+        found = f"{directory} cannot be written to: {error.strerror}"
+        remedy = "choose a --data directory that this user may write to"
+        return Finding("disk sync", ok=False, found=found, remedy=remedy)
     middle = statistics.median(took)
     ok = middle <= SLOW_SYNC_MILLISECONDS
     remedy = "" if ok else "put --data on a faster disk: every acknowledged call waits for it"

@@ -65,16 +65,31 @@ async def run_file(
     state = state_directory(output)
     _check(source, output, state)
     house = open_house(msgspec.structs.replace(settings, data=str(state)))
+    worth_keeping = True
     try:
         async with house.working(progress):
-            batch = await _resume(house, source, model) or await _submit(house, source, model)
+            batch = await _resume(house, source, model)
+            if batch is None:
+                worth_keeping = False  # a refused order leaves nothing that a next try could use
+                batch = await _submit(house, source, model)
+                worth_keeping = True
             batch = await _finish(house, batch, watch)
             if batch.state is BatchState.SUCCEEDED:
                 await _write_output(house, batch, output)
+        worth_keeping = False
     finally:
         await house.close()
-    shutil.rmtree(state)
+        if not worth_keeping:
+            _remove(state)
     return batch
+
+
+def _remove(state: Path) -> None:
+    """Delete the state; whoever is killed over it leaves nothing that looks like a run."""
+    ended = state.with_name(state.name + ".ended")
+    shutil.rmtree(ended, ignore_errors=True)
+    state.rename(ended)
+    shutil.rmtree(ended)
 
 
 def _check(source: Path, output: Path, state: Path) -> None:
@@ -146,3 +161,13 @@ async def _write_output(house: House, batch: Batch, output: Path) -> None:
         file.flush()
         await asyncio.to_thread(os.fsync, file.fileno())
     part.replace(output)
+    await asyncio.to_thread(_sync_directory, output.parent)
+
+
+def _sync_directory(path: Path) -> None:
+    """Make the output's name durable before the state that could write it again is deleted."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -45,13 +45,14 @@ BLOB_THREADS = 8
 class House:
     """Every room, wired. Made by `open_house`."""
 
-    def __init__(self, settings: Settings, directory: DataDirectory, runs: _Runs) -> None:
-        rules = settings.model_rules()
+    def __init__(
+        self, settings: Settings, lanes: dict[str, Lane], directory: DataDirectory, runs: _Runs
+    ) -> None:
         self.directory = directory.path
         self._lock = directory
         self._runs = runs
-        self.models = Models(rules)
-        self.lanes = {name: _lane(name, settings) for name in dict.fromkeys(rules.values())}
+        self.models = Models(settings.model_rules())
+        self.lanes = lanes
         self.store = SQLiteStore(directory.database, runs.database)
         self.blobs = Blobs(directory.blobs, runs.disk)
         self.executor = Executor(self.lanes)
@@ -67,7 +68,12 @@ class House:
         def serves(model: str) -> bool:
             return self.models.engine_of(model) == lane.name
 
-        return Runner(lane, self.executor, self.store, self.blobs, serves=serves, owner=owner)
+        return Runner(
+            *(lane, self.executor, self.store, self.blobs),
+            serves=serves,
+            owner=owner,
+            ended=self.upkeep.ended,
+        )
 
     def _wake_runners(self) -> None:
         for runner in self.runners:
@@ -165,14 +171,20 @@ def open_house(settings: Settings) -> House:
     """Lock the data directory and wire the rooms.
 
     Raises:
-        StoreFault: the directory is in use, damaged, or of an unknown version.
+        StoreFault: the directory is in use, damaged, of an unknown version, or none can be there.
         SettingsFault: an engine is unknown or its options are wrong.
     """
-    directory = open_directory(Path(settings.data))
+    names = dict.fromkeys(settings.model_rules().values())
+    lanes = {name: _lane(name, settings) for name in names}  # before anything is made on the disk
+    try:
+        directory = open_directory(Path(settings.data))
+    except OSError as error:
+        message = f"{settings.data} cannot be used as the data directory: {error.strerror}"
+        raise StoreFault(message) from error
     runs = _Runs()
     try:
-        return House(settings, directory, runs)
-    except (SettingsFault, StoreFault):
+        return House(settings, lanes, directory, runs)
+    except StoreFault:
         runs.close()
         directory.unlock()
         raise

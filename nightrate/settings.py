@@ -118,6 +118,8 @@ def _read(path: Path, problems: list[str]) -> dict[str, Any]:
         problems.append(f"settings file {path} does not exist")
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         problems.append(f"settings file {path} is not TOML: {error}")
+    except OSError as error:
+        problems.append(f"settings file {path} cannot be read: {error.strerror}")
     return {}
 
 

@@ -8,7 +8,6 @@ from msgspec import Struct
 
 from nightrate.clock import Instant
 
-
 RESULT_PREFIX = "batch-"
 """Begins the id of a result file, as Google names them; no uploaded file may be called so."""
 

@@ -9,8 +9,8 @@ def retry_delay_seconds(attempt: int, after_seconds: float | None, chance: float
     """Give the wait before another try.
 
     Doubles from `limits.RETRY_FIRST_SECONDS` with every attempt, spread between half and the whole
-    of it, so that requests which failed together do not come back together. An engine that says when
-    to come back is believed. Nothing waits longer than `limits.RETRY_LONGEST_SECONDS`.
+    of it, so that requests which failed together do not come back together. An engine that says
+    when to come back is believed. Nothing waits longer than `limits.RETRY_LONGEST_SECONDS`.
 
     Args:
         attempt: how many tries have failed, from 1.

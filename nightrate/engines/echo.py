@@ -105,13 +105,12 @@ class EchoEngine(Engine):
         pause = asyncio.ensure_future(clock.sleep(seconds))
         self._pauses.add(pause)
         try:
-            await pause
-        except asyncio.CancelledError:
-            if self._open:
-                raise
-            raise EngineDown("The echo engine was closed.", in_flight=True) from None
+            await asyncio.wait([pause])  # so that a cancelled caller and a cancelled pause differ
         finally:
             self._pauses.discard(pause)
+            pause.cancel()
+        if pause.cancelled():
+            raise EngineDown("The echo engine was closed.", in_flight=True)
 
     async def _play(self, text: str) -> None:
         for order, argument in _SCRIPT.findall(text):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
-from nightrate.dialects.gemini import parse_line, render_line
+from nightrate.dialects.gemini import Echo, parse_line, render_line
 from nightrate.dialects.lines import RawLine
 from nightrate.domain.batch import BatchForm
 from nightrate.domain.generation import Failure, Outcome, Prompt, Reply
@@ -46,19 +46,23 @@ class Executor:
         Raises:
             EngineDown: the engine has given up; the row has no outcome yet.
         """
-        parsed = parse_line(line.data, line.number, form, model)
+        echo = Echo()
         outcome: Outcome
-        if isinstance(parsed.prompt, Failure):
-            outcome = parsed.prompt
-        else:
-            try:
+        try:
+            parsed = parse_line(line.data, line.number, form, model)
+            echo = parsed.echo
+            if isinstance(parsed.prompt, Failure):
+                outcome = parsed.prompt
+            else:
                 outcome = await lane.outcome(parsed.prompt)
-            except EngineDown:
-                raise
-            except Exception:  # one row must not stop the server; the trace tells us of our mistake
-                log.exception("line %d failed by a mistake of the server", line.number)
-                outcome = Failure(Code.INTERNAL, "Internal error; see the log of the server.")
-        return Answer(render_line(parsed.echo, outcome, form, response_id), _tally(outcome))
+            output = render_line(echo, outcome, form, response_id)
+        except EngineDown:
+            raise
+        except Exception:  # one row must not stop the server; the trace tells us of our mistake
+            log.exception("line %d failed by a mistake of the server", line.number)
+            outcome = Failure(Code.INTERNAL, "Internal error; see the log of the server.")
+            output = render_line(echo, outcome, form, response_id)
+        return Answer(output, _tally(outcome))
 
 
 def _tally(outcome: Outcome) -> Tally:

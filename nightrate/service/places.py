@@ -44,11 +44,12 @@ class Places:
         try:
             await waiter[0]
         except asyncio.CancelledError:
-            if waiter in queue:
-                queue.remove(waiter)
-                self._grant()  # it may have been the one that the others waited behind
-            else:
+            if not waiter[0].cancelled():  # let in and cancelled in the same moment
                 self.give(cost, alone=alone)
+            else:
+                if waiter in queue:
+                    queue.remove(waiter)
+                self._grant()  # it may have been the one that the others waited behind
             raise
 
     def give(self, cost: int, *, alone: bool = False) -> None:
@@ -74,17 +75,24 @@ class Places:
         self.tokens += cost
 
     def _grant(self) -> None:
-        if self._alone:
+        if self._waits(self._alone):
             if self.requests == 0:
-                waiter, cost = self._alone.popleft()
                 self._taken_alone = True
-                self._enter(cost)
-                waiter.set_result(None)
+                self._let_in(self._alone)
             return
         for queue in (self._live, self._batch):
-            while queue and self._fits(queue[0][1]):
-                waiter, cost = queue.popleft()
-                self._enter(cost)
-                waiter.set_result(None)
+            while self._waits(queue) and self._fits(queue[0][1]):
+                self._let_in(queue)
             if queue:
                 return
+
+    def _waits(self, queue: deque[_Waiter]) -> bool:
+        """Tell whether somebody waits, passing over those whose task was cancelled just now."""
+        while queue and queue[0][0].cancelled():
+            queue.popleft()
+        return bool(queue)
+
+    def _let_in(self, queue: deque[_Waiter]) -> None:
+        waiter, cost = queue.popleft()
+        self._enter(cost)
+        waiter.set_result(None)

@@ -106,6 +106,8 @@ class Journal:
         self.tally = Tally()
         self.counted_bytes = 0
         """How many bytes of our own part are synced."""
+        self.counted = Tally()
+        """What the synced outcomes add up to; only these may be told to anybody."""
 
     @property
     def unwritten_bytes(self) -> int:
@@ -143,15 +145,31 @@ class Journal:
             pieces, self._unwritten, self._unwritten_bytes = self._unwritten, [], 0
             if not pieces or self._closed:
                 return
-            written, end = list(self._recent), self._end
+            written, end, tally = list(self._recent), self._end, self.tally
             if self._appender is None:
                 name = journal_name(self._claim, self._claim.epoch)
                 self._appender = await self._blobs.create(name)
                 pieces.insert(0, MAGIC)
-            await self._appender.append(b"".join(pieces), sync=True)
-            self.counted_bytes = end
+            try:
+                await self._appender.append(b"".join(pieces), sync=True)
+            except OSError:
+                await self._abandon(self._appender)
+                raise
+            self.counted_bytes, self.counted = end, tally
             for index in written:
                 del self._recent[index]
+
+    async def _abandon(self, part: Appender) -> None:
+        """Cut off what a failed sync left.
+
+        The next owner would find it in the kernel's memory and count it, and the disk may never
+        have it.
+        """
+        self._closed = True
+        try:
+            await part.cut(self.counted_bytes)
+        except OSError as error:
+            log.warning("the end of an abandoned journal could not be cut off: %s", error)
 
     async def lines(self, first: int, bytes_max: int) -> list[bytes]:
         """Give recorded lines from an index on, in order, until the bound or a gap."""
@@ -186,11 +204,17 @@ class Journal:
                     log.error("answers are gone and will be made again: %s", fault)  # noqa: TRY400
                     continue
                 self._readers[part.epoch] = reader
+                end = 0
                 async for record in scan(reader, part.byte_length):
+                    end = record.offset + record.length
                     if record.index not in self._entries:
                         entry = Entry(part.epoch, record.offset, record.length)
                         self._entries[record.index] = entry
                         self.tally = self.tally.plus(record.tally)
+                if end < part.byte_length:
+                    name = journal_name(self._claim, part.epoch)
+                    log.error("blob %s is damaged: answers after byte %d are made again", name, end)
+        self.counted = self.tally
 
     async def close(self) -> None:
         """Let go of the files."""
@@ -206,7 +230,7 @@ async def scan(reader: Reader, byte_length: int) -> AsyncIterator[Record]:
     """Read a journal's records, up to a length or to the first one that is not whole.
 
     A record longer than one read is read again with twice the length, so a damaged length field
-    cannot make us hold more than `limits.LINE_BYTES_MAX` twice over.
+    cannot make us hold more than twice `limits.LINE_BYTES_MAX`.
     """
     if await reader.read_some(0, len(MAGIC)) != MAGIC:
         return
@@ -219,7 +243,7 @@ async def scan(reader: Reader, byte_length: int) -> AsyncIterator[Record]:
             end = record.offset + record.length
         if end > position:
             position, want = end, limits.READ_BYTES
-        elif len(data) < want or want > 2 * limits.LINE_BYTES_MAX:
+        elif len(data) < want or want >= 2 * limits.LINE_BYTES_MAX:
             return
         else:
             want *= 2

@@ -11,6 +11,7 @@ from nightrate import clock, limits
 from nightrate.dialects.lines import LineSplitter, RawLine
 from nightrate.domain.batch import Batch
 from nightrate.domain.shard import Beat, Claim, Segment, Tally, taken_over
+from nightrate.errors import ClaimLost, Damaged
 from nightrate.store.base import Store
 from nightrate.store.blobs import Blobs, Reader
 from nightrate.work.journal import Journal, journal_name, readable_bytes
@@ -53,7 +54,8 @@ class OpenShard:
         """Read on, and give the requests that have no outcome yet, with their index.
 
         Raises:
-                Damaged: the input has gone or became shorter.
+            Damaged: the input is not what was planned.
+            OSError: the disk refused.
         """
         async with self._using_reader:
             if self.lost:
@@ -64,7 +66,10 @@ class OpenShard:
         if self._position == self._end:
             lines += self._splitter.finish()
         first, self._next_index = self._next_index, self._next_index + len(lines)
-        assert self._position < self._end or self.exhausted, "the plan and the input agree"
+        if self._next_index > self.claim.plan.request_count or (
+            self._position == self._end and not self.exhausted
+        ):
+            raise Damaged(f"blob {self.batch.input_blob} has other lines than were planned")
         numbered = enumerate(lines, first)
         return [(index, line) for index, line in numbered if index not in self.journal]
 
@@ -75,7 +80,7 @@ class OpenShard:
     def due_beat(self) -> Beat | None:
         """Give what is to be told to the store now, if anything is."""
         waited = clock.monotonic() - self._beat_at
-        changed = self.journal.tally != self._shown and waited >= limits.BEAT_SECONDS
+        changed = self.journal.counted != self._shown and waited >= limits.BEAT_SECONDS
         if not changed and waited < limits.LEASE_SECONDS / 4:
             return None
         return self.beat()
@@ -83,7 +88,7 @@ class OpenShard:
     def beat(self) -> Beat:
         """Give the progress so far; only what is synced counts."""
         self._beat_at = clock.monotonic()
-        self._shown = self.journal.tally
+        self._shown = self.journal.counted
         return Beat(claim=self.claim, byte_length=self.journal.counted_bytes, tally=self._shown)
 
     async def seal(self, store: Store, blobs: Blobs) -> Batch | None:
@@ -91,10 +96,16 @@ class OpenShard:
 
         Raises:
             ClaimLost: the epoch has passed; the segment is an orphan and is deleted.
-            OSError: the disk refused.
+            OSError: the disk refused; so is what it took of the segment.
+            StoreFault: the database refused. Whether it names the segment is known only to whoever
+                opens it again, so the segment stays.
         """
-        segment: Segment = await write_segment(blobs, self.claim, self.journal)
-        return await store.seal(self.claim, segment, self.journal.tally, clock.now())
+        try:
+            segment: Segment = await write_segment(blobs, self.claim, self.journal)
+            return await store.seal(self.claim, segment, self.journal.tally, clock.now())
+        except (ClaimLost, OSError):
+            await blobs.delete(segment_name(self.claim))
+            raise
 
     async def close(self, blobs: Blobs, *, sealed: bool) -> None:
         """Let go of the files; of a sealed shard, delete the journals, which nothing names now."""
@@ -106,9 +117,10 @@ class OpenShard:
             written = [part.epoch for part in claim.parts if part.epoch != claim.epoch]
             if self.journal.counted_bytes:
                 written.append(claim.epoch)
-            await blobs.delete(*(journal_name(claim, epoch) for epoch in written))
-        elif self.sealing:
-            await blobs.delete(segment_name(claim))
+            try:
+                await blobs.delete(*(journal_name(claim, epoch) for epoch in written))
+            except OSError as error:
+                log.warning("journals of a sealed shard could not be deleted: %s", error)
 
 
 async def open_shard(claim: Claim, batch: Batch, store: Store, blobs: Blobs) -> OpenShard:
@@ -117,6 +129,7 @@ async def open_shard(claim: Claim, batch: Batch, store: Store, blobs: Blobs) -> 
     Raises:
         ClaimLost: somebody else has the shard already.
         Damaged: the input is missing.
+        OSError: the disk refused.
     """
     reader = await blobs.open(batch.input_blob)
     journal = Journal(blobs, claim)

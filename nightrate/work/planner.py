@@ -11,7 +11,7 @@ from pathlib import Path
 from nightrate import clock, limits
 from nightrate.domain.batch import Batch, Plan
 from nightrate.domain.generation import Failure
-from nightrate.errors import Code, Damaged
+from nightrate.errors import Code, Damaged, StoreFault
 from nightrate.store.base import Store
 from nightrate.store.blobs import Blobs, Run
 from nightrate.work.plan import read_plan
@@ -54,12 +54,22 @@ class Planner:
         wake = self._wakes[small]
         while True:
             wake.clear()
-            waiting = await self._store.submitted_batches(limits.CLAIMABLE_BATCHES_MAX)
-            mine = [batch for batch in waiting if _is_small(batch) == small]
-            for batch in mine:
-                await self._plan(batch)
-            if not mine:
+            try:
+                found = await self._plan_waiting(small=small)
+            except (OSError, StoreFault) as error:
+                log.error("planning waits: %s", error)  # noqa: TRY400 - the reason is all
+                await clock.sleep(limits.DISK_PAUSE_SECONDS)
+                continue
+            if not found:
                 await wake.wait()
+
+    async def _plan_waiting(self, *, small: bool) -> bool:
+        """Plan what waits now; False when nothing did."""
+        waiting = await self._store.submitted_batches(limits.CLAIMABLE_BATCHES_MAX)
+        mine = [batch for batch in waiting if _is_small(batch) == small]
+        for batch in mine:
+            await self._plan(batch)
+        return bool(mine)
 
     async def _plan(self, batch: Batch) -> None:
         folder = f"batches/{batch.tenant}/{batch.batch_id}"
@@ -74,12 +84,13 @@ class Planner:
         except (PlanningFailed, Damaged, OSError) as fault:
             await self._failed(batch, fault)
             return
+        self._attempts.pop(batch.batch_id, None)
         now = clock.now()
         if plan.invalid_count == plan.request_count:
             await self._store.fail_batch(batch, plan, _no_valid_request(plan), now)
+            await self._blobs.delete(f"{folder}/plan")
         elif await self._store.open_batch(batch, plan, shards, now):
-            self._planned()
-        await self._blobs.delete(f"{folder}/plan")
+            self._planned()  # the plan file stays until the batch is tidied (`work.tidy`)
 
     async def _plan_in_place(self, batch: Batch, output: Path) -> None:
         source = self._blobs.path(batch.input_blob)

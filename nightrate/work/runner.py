@@ -19,6 +19,7 @@ from nightrate import clock, limits
 from nightrate.dialects.lines import RawLine
 from nightrate.domain.batch import Batch
 from nightrate.domain.generation import Failure
+from nightrate.domain.shard import Claim
 from nightrate.errors import ClaimLost, Code, Damaged, EngineDown, StoreFault
 from nightrate.service.execute import Executor
 from nightrate.service.lane import Lane
@@ -33,7 +34,7 @@ log = logging.getLogger(__name__)
 class Runner:
     """Runs the shards of the models that one lane serves."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one keyword a wire
         self,
         lane: Lane,
         executor: Executor,
@@ -42,6 +43,7 @@ class Runner:
         *,
         serves: Callable[[str], bool],
         owner: str,
+        ended: Callable[[Batch], None] = lambda _batch: None,
     ) -> None:
         """Wire a runner.
 
@@ -52,6 +54,7 @@ class Runner:
             blobs: the input, the journals and the segments.
             serves: whether a model's requests run on this lane.
             owner: a name no other process start has.
+            ended: told each batch whose last shard was sealed here.
         """
         self._lane = lane
         self._executor = executor
@@ -59,10 +62,13 @@ class Runner:
         self._blobs = blobs
         self._serves = serves
         self._owner = owner
+        self._tell_ended = ended
         self._ready: deque[tuple[OpenShard, int, RawLine]] = deque()
         self._open: list[OpenShard] = []
         self._reading: OpenShard | None = None
         self._feeding = asyncio.Lock()
+        self._claiming = asyncio.Lock()
+        self._disk_refused = False
         self._wake = asyncio.Event()
         self._stopping = False
         self._busy = 0
@@ -94,17 +100,11 @@ class Runner:
                 await self._drained.wait()
         except TimeoutError:
             log.info("%d requests did not finish in time and will run again", self._busy)
+        async with self._claiming:  # a claim that is being made is handed back as well
+            shards = tuple(self._open)
+        for shard in shards:
+            await self._hand_back(shard)
         await asyncio.gather(*self._sealing)
-        shards = [shard for shard in self._open if not shard.sealing]
-        for shard in shards:
-            await self._flush(shard)
-        kept = [shard for shard in shards if not shard.lost]
-        if kept:
-            beats = [shard.beat() for shard in kept]
-            await self._store.beat(beats, clock.now(), clock.now())
-            await self._store.release([shard.claim for shard in kept])
-        for shard in shards:
-            await shard.close(self._blobs, sealed=False)
 
     # requests ---------------------------------------------------------------------------------
 
@@ -112,6 +112,7 @@ class Runner:
         """Take requests and answer them, one at a time."""
         slice_end = clock.monotonic() + limits.RUNNER_SLICE_SECONDS
         while True:
+            await self._lane.opened.wait()
             shard, index, line = await self._next()
             self._busy += 1
             self._drained.clear()
@@ -132,8 +133,8 @@ class Runner:
                 self._lane, batch.model, batch.form, line, shard.response_id(index)
             )
         except EngineDown:
-            await self._give_up(shard)
-            await self._lane.opened.wait()
+            for held in tuple(self._open):
+                await self._hand_back(held)
             return
         if shard.lost:
             return
@@ -165,9 +166,10 @@ class Runner:
         try:
             requests = await shard.read()
         except Damaged as fault:
-            await self._fail(shard.batch, fault)
-            self._forget(shard)
-            await shard.close(self._blobs, sealed=False)
+            await self._end_unreadable(shard, fault)
+            return
+        except OSError as error:
+            self._abandon(shard, error)
             return
         self._ready.extend((shard, index, line) for index, line in requests)
         if shard.exhausted:
@@ -179,42 +181,65 @@ class Runner:
         """Claim and open a shard, waiting until there is one."""
         while True:
             self._wake.clear()
-            if not self._stopping and len(self._open) < limits.OPEN_SHARDS_MAX:
-                try:
-                    shard = await self._claim()
-                except StoreFault as fault:
-                    log.error("no shard could be claimed: %s", fault)  # noqa: TRY400 - the reason is all
-                    await clock.sleep(limits.DISK_PAUSE_SECONDS)
-                    continue
-                if shard is not None:
-                    return shard
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(limits.IDLE_POLL_SECONDS):
-                    await self._wake.wait()
+            await self._lane.opened.wait()
+            if self._disk_refused:
+                self._disk_refused = False
+                await clock.sleep(limits.DISK_PAUSE_SECONDS)
+            async with self._claiming:
+                shard = await self._claim()
+            if shard is not None:
+                return shard
+            if not self._disk_refused:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(limits.IDLE_POLL_SECONDS):
+                        await self._wake.wait()
 
     async def _claim(self) -> OpenShard | None:
-        await self._lane.opened.wait()
+        """Claim a shard and open it, if there is one that we may have."""
+        if self._stopping or len(self._open) >= limits.OPEN_SHARDS_MAX:
+            return None
         now = clock.now()
-        found = await self._store.claimable(now, limits.CLAIMABLE_BATCHES_MAX)
-        chosen = choose([candidate for candidate in found if self._serves(candidate.model)])
-        if chosen is None:
-            return None
-        lease_until = clock.later(now, limits.LEASE_SECONDS)
-        claim = await self._store.claim(
-            chosen.tenant, chosen.batch_id, self._owner, now, lease_until
-        )
-        batch = await self._store.get_batch(chosen.tenant, chosen.batch_id)
-        if claim is None or batch is None:
-            return None
         try:
-            shard = await open_shard(claim, batch, self._store, self._blobs)
-        except ClaimLost:
+            found = await self._store.claimable(now, limits.CLAIMABLE_BATCHES_MAX)
+            chosen = choose([candidate for candidate in found if self._serves(candidate.model)])
+            if chosen is None:
+                return None
+            lease_until = clock.later(now, limits.LEASE_SECONDS)
+            claim = await self._store.claim(
+                chosen.tenant, chosen.batch_id, self._owner, now, lease_until
+            )
+            return None if claim is None else await self._begin(claim)
+        except (OSError, StoreFault) as error:
+            log.error("no shard could be claimed: %s", error)  # noqa: TRY400 - the reason is all
+            self._disk_refused = True
             return None
-        except Damaged as fault:
-            await self._fail(batch, fault)
-            return None
+
+    async def _begin(self, claim: Claim) -> OpenShard | None:
+        """Open a claimed shard; whatever prevents it, the claim is not kept."""
+        try:
+            batch = await self._store.get_batch(claim.tenant, claim.batch_id)
+            assert batch is not None, "its shard was there"
+            try:
+                shard = await open_shard(claim, batch, self._store, self._blobs)
+            except ClaimLost:
+                return None
+            except Damaged as fault:
+                await self._fail(batch, fault)
+                return None
+        except (OSError, StoreFault):
+            await self._store.release([claim])
+            raise
         self._open.append(shard)
         return shard
+
+    async def _end_unreadable(self, shard: OpenShard, fault: Damaged) -> None:
+        try:
+            await self._fail(shard.batch, fault)
+        except StoreFault as error:
+            self._abandon(shard, error)
+            return
+        self._forget(shard)
+        await shard.close(self._blobs, sealed=False)
 
     async def _fail(self, batch: Batch, fault: Damaged) -> None:
         """End a batch whose input cannot be read any more."""
@@ -226,7 +251,7 @@ class Runner:
     # ends -------------------------------------------------------------------------------------
 
     def _seal_soon(self, shard: OpenShard) -> None:
-        if shard.sealing:
+        if shard.sealing or shard.lost:
             return
         shard.sealing = True
         task = self._group.create_task(self._seal(shard))
@@ -240,12 +265,14 @@ class Runner:
             sealed = True
             if ended is not None:
                 log.info("batch %s %s", ended.batch_id, ended.state)
+                self._tell_ended(ended)
         except ClaimLost:
             log.info(
                 "shard %d of batch %s is another's", shard.claim.plan.index, shard.batch.batch_id
             )
         except (OSError, StoreFault) as error:
-            await self._disk_refused(shard, error)
+            self._abandon(shard, error)
+            return
         self._forget(shard)
         await shard.close(self._blobs, sealed=sealed)
 
@@ -255,29 +282,39 @@ class Runner:
             self._open.remove(shard)
         self.wake()
 
-    async def _give_up(self, shard: OpenShard) -> None:
-        """Hand a shard back because its engine has given up; what it answered so far is kept."""
-        if shard.lost:
-            return
+    async def _hand_back(self, shard: OpenShard) -> None:
+        """Give up a claim; what is synced of its answers is counted and kept."""
         await self._flush(shard)
-        if not shard.lost:
-            await self._store.beat([shard.beat()], clock.now(), clock.now())
+        if shard.lost or shard.sealing:
+            return
+        self._forget(shard)  # from here on nobody adds an answer, and nobody seals
+        now = clock.now()
+        try:
+            await self._store.beat([shard.beat()], now, now)
             await self._store.release([shard.claim])
-            self._forget(shard)
-            await shard.close(self._blobs, sealed=False)
+        except StoreFault as fault:
+            log.warning("a claim could not be handed back, its lease will end: %s", fault)
+        await shard.close(self._blobs, sealed=False)
+        self.wake()
 
-    async def _disk_refused(self, shard: OpenShard, error: Exception) -> None:
-        """Abandon a claim whose bytes could not be kept: a file that failed once is not trusted."""
+    def _abandon(self, shard: OpenShard, error: Exception) -> None:
+        """Drop a claim whose bytes could not be kept: a file that failed once is not trusted."""
         log.error(
             "the disk refused shard %d of batch %s: %s; trying again in %.0f s",
             *(shard.claim.plan.index, shard.batch.batch_id, error, limits.DISK_PAUSE_SECONDS),
         )
-        shard.lost = True
+        self._forget(shard)
+        self._disk_refused = True
+        self._group.create_task(self._release_later(shard))
+
+    async def _release_later(self, shard: OpenShard) -> None:
+        await shard.close(self._blobs, sealed=False)
         await clock.sleep(limits.DISK_PAUSE_SECONDS)
         try:
             await self._store.release([shard.claim])
-        except StoreFault:
-            log.info("the claim could not be handed back; its lease will end")
+        except StoreFault as fault:
+            log.warning("a claim could not be handed back, its lease will end: %s", fault)
+        self.wake()
 
     # durability -------------------------------------------------------------------------------
 
@@ -291,15 +328,12 @@ class Runner:
             await self._beat()
 
     async def _flush(self, shard: OpenShard) -> None:
-        if shard.lost:
-            return
         try:
-            await shard.journal.flush()
-        except OSError as error:
             if not shard.lost:
-                await self._disk_refused(shard, error)
-                self._forget(shard)
-                await shard.close(self._blobs, sealed=False)
+                await shard.journal.flush()
+        except OSError as error:
+            if not shard.lost and not shard.sealing:  # a segment needs no journal
+                self._abandon(shard, error)
 
     async def _beat(self) -> None:
         due = [

@@ -1,12 +1,15 @@
-"""What time brings: expired batches, files that nobody can ask for any more."""
+"""What time brings: expired batches, files that nobody can ask for, leftovers of finished work."""
 
 from __future__ import annotations
 
 import logging
 
 from nightrate import clock, limits
+from nightrate.domain.batch import Batch
+from nightrate.errors import StoreFault
 from nightrate.store.base import Store
 from nightrate.store.blobs import Blobs
+from nightrate.work.tidy import tidy_all, tidy_batch
 
 log = logging.getLogger(__name__)
 
@@ -17,11 +20,20 @@ class Upkeep:
     def __init__(self, store: Store, blobs: Blobs) -> None:
         self._store = store
         self._blobs = blobs
+        self._ended: list[Batch] = []
+        self._looked_back = False
+
+    def ended(self, batch: Batch) -> None:
+        """Take note of a batch that has just succeeded; its leftovers go at the next turn."""
+        self._ended.append(batch)
 
     async def run(self) -> None:
         """Work until cancelled."""
         while True:
-            await self.turn()
+            try:
+                await self.turn()
+            except (OSError, StoreFault) as error:
+                log.error("upkeep waits: %s", error)  # noqa: TRY400 - the reason is all
             await clock.sleep(limits.UPKEEP_SECONDS)
 
     async def turn(self) -> None:
@@ -32,3 +44,9 @@ class Upkeep:
         uploads_before = clock.later(now, -limits.UPLOAD_LIFETIME_SECONDS)
         blobs = await self._store.sweep(now, uploads_before, limits.SWEEP_ROWS_MAX)
         await self._blobs.delete(*blobs)
+        if not self._looked_back:
+            await tidy_all(self._store, self._blobs)
+            self._looked_back = True
+        while self._ended:
+            await tidy_batch(self._store, self._blobs, self._ended[-1])
+            self._ended.pop()

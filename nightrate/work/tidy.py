@@ -1,0 +1,45 @@
+"""What a finished batch leaves behind: journals that nothing names, segments that lost a race.
+
+The plan file is kept until all of that is gone, and so marks a batch that is still to be tidied: a
+crash in the middle costs nothing but another look at the next start.
+"""
+
+from __future__ import annotations
+
+from nightrate import limits
+from nightrate.domain.batch import Batch
+from nightrate.domain.states import BatchState
+from nightrate.store.base import Store
+from nightrate.store.blobs import Blobs
+
+
+def batch_folder(tenant: str, batch_id: str) -> str:
+    """Name the folder of everything that a batch keeps."""
+    return f"batches/{tenant}/{batch_id}"
+
+
+async def tidy_batch(store: Store, blobs: Blobs, batch: Batch) -> None:
+    """Delete what a succeeded batch does not need: nobody works on it any more."""
+    assert batch.state is BatchState.SUCCEEDED, "others may still be asked for their journals"
+    folder = batch_folder(batch.tenant, batch.batch_id)
+    named: set[str] = set()
+    shard = 0
+    while page := await store.segments(
+        batch.tenant, batch.batch_id, shard, limits.SEGMENTS_PAGE_SIZE
+    ):
+        named.update(sealed.segment.blob for sealed in page)
+        shard = page[-1].shard + 1
+    written = {f"{folder}/segments/{name}" for name in await blobs.list(f"{folder}/segments")}
+    await blobs.delete(*(written - named), f"{folder}/journal")
+    await blobs.delete(f"{folder}/plan")
+
+
+async def tidy_all(store: Store, blobs: Blobs) -> None:
+    """Tidy what an earlier process left: every succeeded batch that still has its plan."""
+    for tenant in await blobs.list("batches"):
+        for batch_id in await blobs.list(f"batches/{tenant}"):
+            if await blobs.size(f"{batch_folder(tenant, batch_id)}/plan") is None:
+                continue
+            batch = await store.get_batch(tenant, batch_id)
+            if batch is not None and batch.state is BatchState.SUCCEEDED:
+                await tidy_batch(store, blobs, batch)

@@ -1,0 +1,198 @@
+"""The embedded model in a real server: documented flows, and the death of either process."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psutil
+import pytest
+from google import genai
+from google.genai import types
+
+from tests.acceptance.server import (
+    START_SECONDS,
+    Process,
+    Server,
+    counters,
+    request_line,
+    text_of,
+    until,
+)
+
+pytestmark = pytest.mark.embedded
+
+MODEL = "gemini-2.5-flash"
+MODEL_VERSION = "smollm2-135m-instruct"
+REQUESTS = 40
+CHILD = "nightrate.engines.openvino_child"
+SECONDS = 300.0
+"""A slow machine's patience: the tests wait for what happens, not for this."""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Give a server with the engine that it has right after installation."""
+    server = Server(tmp_path_factory.mktemp("embedded") / "data")
+    server.start_seconds = max(START_SECONDS, SECONDS)
+    try:
+        yield server.start()
+    finally:
+        server.close()
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[genai.Client]:
+    options = types.HttpOptions(base_url=server.base_url)
+    with genai.Client(api_key="any-key", http_options=options) as client:
+        yield client
+
+
+def finished(client: genai.Client, job: types.BatchJob) -> types.BatchJob:
+    """Poll until a batch has ended."""
+    assert job.name is not None
+    name = job.name
+
+    def ended() -> types.BatchJob | None:
+        found = client.batches.get(name=name)
+        return found if found.done else None
+
+    found: types.BatchJob = until(ended, SECONDS)
+    assert found.state is types.JobState.JOB_STATE_SUCCEEDED
+    return found
+
+
+def assert_answered(response: types.GenerateContentResponse | None) -> None:
+    """Check that a model said something, and what it cost."""
+    assert response is not None
+    assert response.text is not None
+    assert response.text.strip()
+    assert MODEL_VERSION in (response.model_version or "").lower()
+    usage = response.usage_metadata
+    assert usage is not None
+    assert (usage.prompt_token_count or 0) > 0
+    assert (usage.candidates_token_count or 0) > 0
+    assert (usage.total_token_count or 0) >= (usage.prompt_token_count or 0) + (
+        usage.candidates_token_count or 0
+    )
+
+
+def test_two_inline_requests_are_answered_by_the_real_model(client: genai.Client) -> None:
+    requests: list[types.InlinedRequestDict] = [
+        {"contents": types.ContentDict(parts=[{"text": text}], role="user")}
+        for text in ("Tell me a joke in one sentence.", "Why is the sky blue?")
+    ]
+    config = types.CreateBatchJobConfig(display_name="two")
+    job = finished(client, client.batches.create(model=MODEL, src=requests, config=config))
+    assert job.dest is not None
+    assert job.dest.inlined_responses is not None
+    assert len(job.dest.inlined_responses) == 2
+    for item in job.dest.inlined_responses:
+        assert item.error is None
+        assert_answered(item.response)
+
+
+def test_a_file_of_two_is_answered_by_the_real_model(client: genai.Client, tmp_path: Path) -> None:
+    path = tmp_path / "requests.jsonl"
+    path.write_bytes(
+        request_line("request-1", "Describe how plants grow.", temperature=0.7, maxOutputTokens=60)
+        + request_line("request-2", "What goes onto a pizza?", maxOutputTokens=60)
+    )
+    file = client.files.upload(file=path, config=types.UploadFileConfig(mime_type="jsonl"))
+    assert file.name is not None
+    job = finished(client, client.batches.create(model=MODEL, src=file.name))
+    assert job.dest is not None
+    assert job.dest.file_name is not None
+    content = client.files.download(file=job.dest.file_name)
+    lines = [msgspec.json.decode(line) for line in content.splitlines()]
+    assert [line["key"] for line in lines] == ["request-1", "request-2"]
+    for line in lines:
+        assert_answered(types.GenerateContentResponse.model_validate(line["response"]))
+
+
+def forty() -> bytes:
+    """Write a batch whose answers end one after another, half of them in the exact mode."""
+    return b"".join(
+        request_line(
+            i, f"Write a story about the number {i}.", maxOutputTokens=4 + i, temperature=i % 2
+        )
+        for i in range(REQUESTS)
+    )
+
+
+def engine_process(server: Server) -> psutil.Process:
+    """Find the process that computes."""
+    (process,) = until(lambda: server.process.descendants(CHILD), SECONDS)
+    assert isinstance(process, psutil.Process)
+    return process
+
+
+def some_answered(server: Server, name: str, most: int) -> int:
+    """Wait until some requests are answered, and check that not all are."""
+
+    def some() -> int:
+        return counters(server.batch(name))[2]
+
+    answered: int = until(some, SECONDS)
+    assert answered < most
+    return answered
+
+
+def assert_all_answered(server: Server, document: Any) -> None:
+    """Check that no request was lost or failed, and that each has its own line."""
+    assert counters(document) == (REQUESTS, 0, REQUESTS, 0)
+    lines = server.results(document["name"])
+    assert [line["key"] for line in lines] == list(range(REQUESTS))
+    assert all(text_of(line).strip() for line in lines)
+
+
+def test_an_engine_that_is_killed_costs_nothing(server: Server) -> None:
+    name = server.submit(forty())
+    victim = engine_process(server)
+    some_answered(server, name, REQUESTS)
+    victim.kill()
+    document = server.finish(name, SECONDS)
+    assert_all_answered(server, document)
+    assert engine_process(server).pid != victim.pid
+
+
+def test_a_server_that_is_killed_with_its_engine_at_work_costs_nothing(server: Server) -> None:
+    name = server.submit(forty())
+    orphan = engine_process(server)
+    some_answered(server, name, REQUESTS)
+    server.kill()
+    gone, alive = psutil.wait_procs([orphan], SECONDS)
+    assert (len(gone), alive) == (1, []), "the engine's process outlives its server"
+    server.restart()
+    assert_all_answered(server, server.finish(name, SECONDS))
+
+
+def test_an_interrupted_run_ends_at_once_and_goes_on_with_the_real_model(tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_bytes(forty())
+    first = Process(["run", "in.jsonl"], directory=tmp_path)
+    try:
+        (child,) = until(lambda: first.descendants(CHILD), SECONDS)
+        until(lambda: child.cpu_times().user > 1, SECONDS)
+        first.popen.send_signal(signal.SIGINT)
+        assert first.wait(SECONDS) == 130, first.said
+        assert not child.is_running()
+    finally:
+        first.close()
+    second = Process(["run", "in.jsonl", "--json"], directory=tmp_path)
+    try:
+        assert second.wait(SECONDS) == 0, second.said
+    finally:
+        second.close()
+    lines = [
+        msgspec.json.decode(line) for line in (tmp_path / "in.out.jsonl").read_bytes().splitlines()
+    ]
+    assert [line["key"] for line in lines] == list(range(REQUESTS))
+    assert all(text_of(line).strip() for line in lines)
+    figures = msgspec.json.decode(second.stdout.lines[-1])
+    assert (figures["succeeded"], figures["failed"]) == (REQUESTS, 0)
+    assert figures["outputTokens"] == sum(
+        line["response"]["usageMetadata"]["candidatesTokenCount"] for line in lines
+    )

@@ -1,0 +1,139 @@
+"""``nightrate serve``: when it starts, when it refuses to, and how it ends."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+
+import psutil
+import pytest
+
+from tests.acceptance.server import READY, Server, counters, request_line, text_of, until
+from tests.cli.conftest import Commands
+
+ECHO = ("--engine", "echo")
+
+
+@pytest.fixture
+def server(commands: Commands) -> Server:
+    """Give a server that is not started; its process is ended with the test's commands."""
+    server = Server(commands.folder / "data", *ECHO)
+    commands.servers.append(server)
+    return server
+
+
+def test_readiness_is_one_line_and_an_answer(server: Server) -> None:
+    server.start()
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+", server.base_url)
+    assert server.ask("GET", "/readyz").status == 200
+    assert server.terminate() == 0
+    assert server.process.stdout.lines == [READY + server.base_url]
+
+
+@pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGINT])
+def test_an_asked_server_ends_well_and_leaves_no_process(
+    server: Server, name: signal.Signals
+) -> None:
+    server.start()
+    name_of_batch = server.submit(request_line("a", "x"))
+    server.finish(name_of_batch)
+    family = server.process.descendants()
+    server.process.popen.send_signal(name)
+    assert server.process.wait() == 0
+    assert "Traceback" not in server.process.said
+    assert not [process for process in family if process.is_running()]
+
+
+def test_a_second_signal_ends_a_server_that_waits_for_its_requests(server: Server) -> None:
+    server.start()
+    name = server.submit(request_line("slow", "[[delay 600]]") + request_line("fast", "fast"))
+    until(lambda: server.batch(name)["state"] == "JOB_STATE_RUNNING", 30)
+    server.process.popen.terminate()
+    assert server.process.stderr.wait_for("Finished server process", 30), "the door is closed"
+    assert server.process.popen.poll() is None, "the slow request is waited for"
+    server.process.popen.terminate()
+    assert server.process.wait() == -signal.SIGTERM
+    server.restart()
+    until(lambda: counters(server.batch(name))[2] == 1, 30)
+    assert server.batch(name)["state"] == "JOB_STATE_RUNNING"
+
+
+def test_a_request_in_flight_is_answered_before_the_end(server: Server) -> None:
+    server.start()
+    name = server.submit(request_line("slow", "[[delay 2]] slow"))
+    until(lambda: server.batch(name)["state"] == "JOB_STATE_RUNNING", 30)
+    assert server.terminate() == 0
+    server.restart()
+    document = server.batch(name)
+    assert document["state"] == "JOB_STATE_SUCCEEDED"
+    assert text_of(server.results(name)[0]) == "[[delay 2]] slow"
+
+
+def test_a_second_server_on_the_same_data_is_refused(server: Server, commands: Commands) -> None:
+    server.start()
+    told = commands.run("serve", *ECHO, "--port", "0", "--data", str(server.data))
+    assert told.status == 1
+    assert told.out == []
+    assert f"{server.data} is in use by another nightrate" in told.complaint
+    assert server.ask("GET", "/readyz").status == 200
+    server.kill()
+    server.restart()  # the lock ends with its holder
+
+
+def test_a_port_in_use_is_refused_before_anything_is_made(commands: Commands) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        told = commands.run("serve", *ECHO, "--port", str(port))
+    assert told.status == 2
+    assert f"127.0.0.1:{port} cannot be listened on" in told.complaint
+    assert "choose another --port" in told.complaint
+    assert commands.names() == set()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "complaint"),
+    [
+        (("--host", "0.0.0.0"), 2, "loopback only"),  # noqa: S104 - what is refused
+        (("--host", "192.0.2.1"), 2, "loopback only"),
+        (("--port", "65536"), 2, "not between 0 and 65535"),
+        (("--port", "http"), 2, "not a valid integer"),
+        (("--engine", "no-such"), 2, "engine 'no-such' is not known; there are: echo"),
+        (("--config", "options.toml"), 2, "engines.echo"),
+        (("--data", "options.toml"), 1, "cannot be used as the data directory"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused_with_the_reason(
+    commands: Commands, arguments: tuple[str, ...], status: int, complaint: str
+) -> None:
+    commands.write("options.toml", "[engines.echo]\nno_such_option = 1\n")
+    told = commands.run("serve", "--port", "0", *ECHO, *arguments)
+    assert told.status == status
+    assert told.out == []
+    assert complaint in told.complaint
+    assert commands.names() == {"options.toml"}
+
+
+def test_data_of_another_version_is_refused_and_left_alone(
+    server: Server, commands: Commands
+) -> None:
+    server.start()
+    server.terminate()
+    (server.data / "format").write_text("nightrate data, format 999\n")
+    told = commands.run("serve", *ECHO, "--port", "0", "--data", str(server.data))
+    assert told.status == 1
+    assert "another version" in told.complaint
+    assert (server.data / "format").read_text() == "nightrate data, format 999\n"
+
+
+def test_a_name_of_this_machine_that_means_loopback_is_served(commands: Commands) -> None:
+    process = commands.start("serve", *ECHO, "--host", "localhost", "--port", "0")
+    line = process.stdout.wait_for(READY, 30)
+    assert line is not None, process.said
+    (listening,) = [
+        connection
+        for connection in psutil.Process(process.popen.pid).net_connections()
+        if connection.status == psutil.CONN_LISTEN
+    ]
+    assert listening.laddr.ip == "127.0.0.1"
+    assert line == f"{READY}http://127.0.0.1:{listening.laddr.port}"

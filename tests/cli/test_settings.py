@@ -1,0 +1,108 @@
+"""``nightrate settings``: where each value came from, and every problem at once."""
+
+from __future__ import annotations
+
+import pytest
+from click.testing import CliRunner
+
+from nightrate.cli import commands as entry
+from tests.cli.conftest import Commands
+
+ALL = {"host", "port", "data", "cache", "public_url", "engine", "models", "engines"}
+
+
+def test_every_setting_tells_its_value_and_its_origin(commands: Commands) -> None:
+    commands.write("my.toml", 'port = 9000\ndata = "/srv/x"\n[models]\n"gemini-*" = "echo"\n')
+    environment = {"NIGHTRATE_PORT": "9001", "NIGHTRATE_PUBLIC_URL": "https://example.org"}
+    told = commands.run("settings", "--config", "my.toml", "--json", environment=environment)
+    assert told.status == 0, told.complaint
+    assert told.json.keys() == ALL
+    assert told.json["host"] == {"value": "127.0.0.1", "from": "default"}
+    assert told.json["port"] == {"value": 9001, "from": "environment variable NIGHTRATE_PORT"}
+    assert told.json["data"] == {"value": "/srv/x", "from": "my.toml"}
+    assert told.json["models"] == {"value": {"gemini-*": "echo"}, "from": "my.toml"}
+    plain = commands.run("settings", "--config", "my.toml", environment=environment)
+    assert "port = 9001  (environment variable NIGHTRATE_PORT)" in plain.out
+    assert 'data = "/srv/x"  (my.toml)' in plain.out
+    assert {line.partition(" ")[0] for line in plain.out} == ALL
+
+
+def test_the_file_may_be_named_by_the_environment(commands: Commands) -> None:
+    commands.write("my.toml", "port = 9000\n")
+    told = commands.run("settings", "--json", environment={"NIGHTRATE_CONFIG": "my.toml"})
+    assert told.json["port"] == {"value": 9000, "from": "my.toml"}
+
+
+def test_a_flag_comes_before_environment_and_file(commands: Commands) -> None:
+    commands.write("my.toml", 'host = "0.0.0.0"\nport = 80\n')
+    command = ("serve", "--config", "my.toml", "--port", "70000")
+    told = commands.run(*command, environment={"NIGHTRATE_HOST": "::"})
+    assert told.status == 2
+    assert told.err[0].startswith("error: host '::':")
+    assert told.err[1].startswith("error: port 70000:")
+
+
+def test_all_problems_are_told_at_once(commands: Commands) -> None:
+    commands.write("my.toml", 'prot = 80\nport = "many"\n[engines]\necho = 5\n')
+    environment = {"NIGHTRATE_PORRT": "1", "NIGHTRATE_MODELS": "x"}
+    told = commands.run("settings", "--config", "my.toml", environment=environment)
+    assert told.status == 2
+    assert told.out == []
+    complaint = told.complaint
+    assert "prot (my.toml): unknown setting; there are: host, port" in complaint
+    assert "port (my.toml): Expected `int`" in complaint
+    assert "engines (my.toml): Expected `object`" in complaint
+    assert "porrt (environment variable NIGHTRATE_PORRT): unknown setting" in complaint
+    assert "NIGHTRATE_MODELS: tables are set in the settings file" in complaint
+    assert len(told.err) == 5
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [(b"port = ", "is not TOML"), (b"\xff", "is not TOML"), (None, "does not exist")],
+)
+def test_a_settings_file_that_cannot_be_read_is_named(
+    commands: Commands, content: bytes | None, complaint: str
+) -> None:
+    if content is not None:
+        commands.write("my.toml", content)
+    told = commands.run("settings", "--config", "my.toml")
+    assert told.status == 2
+    assert f"settings file my.toml {complaint}" in told.complaint
+
+
+def test_a_folder_is_no_settings_file(commands: Commands) -> None:
+    told = commands.run("settings", "--config", ".")
+    assert told.status == 2
+    assert "settings file . cannot be read" in told.complaint
+
+
+def test_models_tells_which_engine_answers(commands: Commands) -> None:
+    commands.write("my.toml", '[models]\n"gemini-*" = "openvino"\nmine = "echo"\n')
+    told = commands.run("models", "--config", "my.toml")
+    assert told.out == ["gemini-* -> openvino", "mine -> echo"]
+    assert commands.run("models", "--config", "my.toml", "--engine", "echo", "--json").json == {
+        "gemini-*": "echo",
+        "mine": "echo",
+    }
+
+
+@pytest.mark.parametrize(
+    "command", ["", "serve", "run", "validate", "doctor", "settings", "models"]
+)
+def test_every_command_explains_itself_and_its_options(command: str) -> None:
+    told = CliRunner().invoke(entry, [*command.split(), "--help"])
+    assert told.exit_code == 0
+    usage, _, rest = told.output.partition("\n\n")
+    assert usage.startswith("Usage: ")
+    assert rest.strip()
+    options = [line for line in rest.splitlines() if line.startswith("  -")]
+    assert options
+    # Either the words stand behind the option, or in the line below a long one.
+    assert all(len(line.split()) > 2 or line.endswith(("PATH", "DIR", "NAME")) for line in options)
+
+
+def test_the_version_is_told(commands: Commands) -> None:
+    told = commands.run("--version")
+    assert (told.status, len(told.out)) == (0, 1)
+    assert told.out[0].startswith("nightrate, version ")

@@ -1,0 +1,279 @@
+"""Blobs are written once, synced when they say so, and never read short."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import threading
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from nightrate import limits
+from nightrate.errors import Damaged
+from nightrate.store.blobs import Blobs
+
+T = TypeVar("T")
+
+
+async def inline(call: Callable[[], T]) -> T:
+    return call()
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> Blobs:
+    return Blobs(tmp_path / "blobs", inline)
+
+
+def open_descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+class Syncs:
+    """What was synced, in order, as paths below the root."""
+
+    def __init__(self, root: Path, patch: pytest.MonkeyPatch) -> None:
+        self.root = root
+        self.seen: list[str] = []
+        patch.setattr(os, "fdatasync", self.note)
+        patch.setattr(os, "fsync", self.note)
+
+    def note(self, descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        self.seen.append(str(path.relative_to(self.root)))
+
+    def take(self) -> list[str]:
+        seen, self.seen = self.seen, []
+        return seen
+
+
+@pytest.fixture
+def syncs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Syncs:
+    return Syncs(tmp_path / "blobs", monkeypatch)
+
+
+# writing --------------------------------------------------------------------------------------
+
+
+async def test_a_blob_holds_what_was_put(blobs: Blobs) -> None:
+    await blobs.put("a/b/c", [b"one ", b"two"])
+    assert blobs.path("a/b/c").read_bytes() == b"one two"
+    assert await blobs.size("a/b/c") == 7
+    assert await blobs.size("a/b/d") is None
+
+
+async def test_a_name_is_written_once(blobs: Blobs) -> None:
+    await blobs.put("a", [b"first"])
+    with pytest.raises(FileExistsError):
+        await blobs.create("a")
+    with pytest.raises(FileExistsError):
+        await blobs.put("a", [b"second"])
+    assert blobs.path("a").read_bytes() == b"first"
+
+
+async def test_blobs_are_for_their_owner_only(blobs: Blobs) -> None:
+    await blobs.put("a/b", [b"x"])
+    for name in ("a", "a/b"):
+        assert blobs.path(name).stat().st_mode & 0o077 == 0
+
+
+async def test_a_short_write_is_carried_on(blobs: Blobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:3]))
+    await blobs.put("a", [b"a long piece"])
+    assert blobs.path("a").read_bytes() == b"a long piece"
+
+
+@pytest.mark.parametrize(
+    "name", ["", "/etc/passwd", "../x", "a/../x", "a/..", ".", "a//b", "a/", "A", "a b", ".hidden"]
+)
+async def test_a_name_that_could_lead_elsewhere_is_a_mistake(blobs: Blobs, name: str) -> None:
+    with pytest.raises(AssertionError):
+        blobs.path(name)
+
+
+async def test_a_reopened_blob_loses_what_does_not_count(blobs: Blobs) -> None:
+    await blobs.put("a", [b"counted, torn"])
+    blob = await blobs.reopen("a", 7)
+    assert blob.size_bytes == 7
+    assert blobs.path("a").read_bytes() == b"counted"
+    await blob.append(b" and more", sync=True)
+    await blob.close()
+    assert blob.size_bytes == 16
+    assert blobs.path("a").read_bytes() == b"counted and more"
+
+
+async def test_a_blob_that_lost_bytes_is_not_reopened(blobs: Blobs) -> None:
+    await blobs.put("a", [b"short"])
+    with pytest.raises(Damaged, match="blob a ends before byte 9"):
+        await blobs.reopen("a", 9)
+    assert blobs.path("a").read_bytes() == b"short"
+    with pytest.raises(Damaged, match="blob b is missing"):
+        await blobs.reopen("b", 0)
+
+
+async def test_a_blob_that_is_being_written_can_be_read_back_and_cut(blobs: Blobs) -> None:
+    blob = await blobs.create("a")
+    await blob.append(b"one", b"two", b"three")
+    assert blob.size_bytes == 11
+    assert await blob.read_all([(3, 3), (0, 3)]) == [b"two", b"one"]
+    await blob.cut(6)
+    assert blob.size_bytes == 6
+    await blob.append(b"!")
+    await blob.close()
+    await blob.close()
+    assert blobs.path("a").read_bytes() == b"onetwo!"
+
+
+# syncs ----------------------------------------------------------------------------------------
+
+
+async def test_new_folders_are_synced_from_the_top_before_the_blob_is_made(
+    blobs: Blobs, syncs: Syncs
+) -> None:
+    blob = await blobs.create("a/b/c")
+    assert syncs.take() == [".", "a"]
+    await blob.close()
+    await (await blobs.create("a/b/d")).close()
+    assert syncs.take() == []
+    await blobs.make("a/e/f")
+    assert syncs.take() == ["a", "a/e"]
+
+
+async def test_the_bytes_are_synced_before_the_name(blobs: Blobs, syncs: Syncs) -> None:
+    await blobs.put("a", [b"x"])
+    assert syncs.take() == ["a", "."]
+
+
+async def test_an_append_syncs_only_when_asked_and_the_name_once(
+    blobs: Blobs, syncs: Syncs
+) -> None:
+    blob = await blobs.create("a")
+    await blob.append(b"x")
+    assert syncs.take() == []
+    await blob.append(b"y", sync=True)
+    assert syncs.take() == ["a", "."]
+    await blob.append(b"z", sync=True)
+    await blob.sync()
+    assert syncs.take() == ["a", "a"]
+    await blob.close()
+
+
+async def test_the_blob_of_another_writer_is_synced_with_its_name(
+    blobs: Blobs, syncs: Syncs
+) -> None:
+    await blobs.make("a")
+    blobs.path("a/plan").write_bytes(b"x")
+    syncs.take()
+    await blobs.sync("a/plan")
+    assert syncs.take() == ["a/plan", "a"]
+
+
+async def test_a_failed_sync_is_told_and_the_file_is_let_go(
+    blobs: Blobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_descriptor: int) -> None:
+        raise OSError(errno.EIO, "the disk is gone")
+
+    monkeypatch.setattr(os, "fdatasync", refuse)
+    before = open_descriptors()
+    with pytest.raises(OSError, match="the disk is gone"):
+        await blobs.put("a", [b"x"])
+    with pytest.raises(OSError, match="the disk is gone"):
+        await blobs.sync("a")
+    assert open_descriptors() == before
+
+
+# reading --------------------------------------------------------------------------------------
+
+
+async def test_a_blob_is_read_in_ranges(blobs: Blobs) -> None:
+    await blobs.put("a", [b"0123456789"])
+    reader = await blobs.open("a")
+    assert await reader.read(2, 3) == b"234"
+    assert await reader.read(10, 0) == b""
+    assert await reader.read_all([(8, 2), (0, 1)]) == [b"89", b"0"]
+    assert await reader.read_some(8, 9) == b"89"
+    assert await reader.read_some(10, 9) == b""
+    await reader.close()
+    await reader.close()
+
+
+async def test_a_short_read_is_damage_that_names_the_blob(blobs: Blobs) -> None:
+    await blobs.put("a", [b"0123456789"])
+    reader = await blobs.open("a")
+    with pytest.raises(Damaged, match="blob a ends before byte 11"):
+        await reader.read(8, 3)
+    with pytest.raises(Damaged, match="blob a ends before byte 12"):
+        await reader.read_all([(0, 1), (11, 1)])
+    await reader.close()
+
+
+async def test_a_read_that_returns_less_is_carried_on(
+    blobs: Blobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await blobs.put("a", [b"0123456789"])
+    pread = os.pread
+    monkeypatch.setattr(
+        os, "pread", lambda descriptor, length, offset: pread(descriptor, min(length, 4), offset)
+    )
+    reader = await blobs.open("a")
+    assert await reader.read(0, 10) == b"0123456789"
+    await reader.close()
+
+
+async def test_a_missing_blob_is_damage_that_names_it(blobs: Blobs) -> None:
+    with pytest.raises(Damaged, match="blob a/b is missing"):
+        await blobs.open("a/b")
+
+
+# the rest -------------------------------------------------------------------------------------
+
+
+async def test_blobs_and_whole_folders_are_deleted_and_missing_ones_are_fine(blobs: Blobs) -> None:
+    for name in ("a/b", "a/c/d", "e", "f"):
+        await blobs.put(name, [b"x"])
+    await blobs.delete("a", "e", "nothing")
+    assert await blobs.size("a/b") is None
+    assert await blobs.size("e") is None
+    assert await blobs.size("f") == 1
+    await blobs.put("e", [b"again"])
+
+
+async def test_the_room_leaves_the_reserve_free(
+    blobs: Blobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def usage(total: int, free: int) -> Callable[[Path], object]:
+        return lambda _path: type("Usage", (), {"total": total, "free": free})
+
+    large, small = 1000 * limits.GIB, limits.GIB
+    monkeypatch.setattr("shutil.disk_usage", usage(large, 3 * limits.GIB))
+    assert await blobs.room() == limits.GIB
+    monkeypatch.setattr("shutil.disk_usage", usage(small, 10 * limits.MIB))
+    assert await blobs.room() == 10 * limits.MIB - int(small * limits.DISK_RESERVE_SHARE)
+
+
+async def test_blocking_calls_leave_the_loop_to_others(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        threads: set[threading.Thread] = set()
+
+        def run(call: Callable[[], T], /) -> Awaitable[T]:
+            def noted() -> T:
+                threads.add(threading.current_thread())
+                return call()
+
+            return asyncio.get_running_loop().run_in_executor(pool, noted)
+
+        blobs = Blobs(tmp_path / "blobs", run)
+        names = [f"some/{number % 7}/folder/{number}" for number in range(40)]
+        await asyncio.gather(*(blobs.put(name, [name.encode()]) for name in names))
+        for name in names:
+            assert blobs.path(name).read_bytes() == name.encode()
+        reader = await blobs.open(names[0])
+        assert await reader.read(0, 4) == b"some"
+        await reader.close()
+    assert threading.current_thread() not in threads

@@ -1,0 +1,16 @@
+"""What the tests of this room share."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.work.workshop import Workshop, opened
+
+
+@pytest.fixture
+async def shop(tmp_path: Path) -> AsyncIterator[Workshop]:
+    async with opened(tmp_path) as shop:
+        yield shop

@@ -1,0 +1,124 @@
+"""Time ends batches and takes away bytes that nobody can ask for."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+
+import pytest
+
+from nightrate import clock, limits
+from nightrate.domain.file import File, FileSource, Upload, UploadState
+from nightrate.domain.states import BatchState
+from nightrate.errors import StoreFault
+from nightrate.work.upkeep import Upkeep
+from tests.work.site import until
+from tests.work.workshop import TENANT, Workshop, numbered
+
+
+async def add_upload(shop: Workshop, name: str, created_at: int) -> Upload:
+    upload = Upload(
+        tenant=TENANT,
+        upload_id=name,
+        file_id=name,
+        blob=f"files/{name}",
+        display_name=None,
+        mime_type="jsonl",
+        received_bytes=3,
+        state=UploadState.ACTIVE,
+        created_at=created_at,
+    )
+    await shop.blobs.put(upload.blob, [b"abc"])
+    await shop.store.add_upload(upload)
+    return upload
+
+
+async def add_file(shop: Workshop, name: str, expires_at: int) -> None:
+    upload = await add_upload(shop, name, clock.now())
+    file = File(
+        tenant=TENANT,
+        file_id=name,
+        blob=upload.blob,
+        display_name=None,
+        mime_type="jsonl",
+        size_bytes=3,
+        sha256="",
+        source=FileSource.UPLOADED,
+        created_at=0,
+        updated_at=0,
+        expires_at=expires_at,
+    )
+    await shop.store.finish_upload(upload, file)
+
+
+async def test_a_turn_expires_batches_whose_time_is_over(
+    shop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await shop.plan(numbered(1))
+    upkeep = Upkeep(shop.store, shop.blobs)
+    await upkeep.turn()
+    assert (await shop.batch()).state is BatchState.PLANNED
+    end = clock.later(clock.now(), 3600)
+    monkeypatch.setattr("nightrate.clock.now", lambda: end)
+    await upkeep.turn()
+    assert (await shop.batch()).state is BatchState.EXPIRED
+
+
+async def test_a_turn_deletes_the_bytes_of_what_is_forgotten(shop: Workshop) -> None:
+    now = clock.now()
+    await add_file(shop, "expired", now)
+    await add_file(shop, "kept", clock.later(now, 3600))
+    await add_file(shop, "deleted", clock.later(now, 3600))
+    await shop.store.delete_file(TENANT, "deleted", now)
+    await add_upload(shop, "old", clock.later(now, -limits.UPLOAD_LIFETIME_SECONDS))
+    await add_upload(shop, "young", now)
+    await shop.store.cancel_upload(await add_upload(shop, "cancelled", now), now)
+    await Upkeep(shop.store, shop.blobs).turn()
+    assert shop.files() == ["files/kept", "files/young"]
+
+
+async def test_rows_go_before_their_bytes(shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = clock.now()
+    await add_file(shop, "expired", now)
+    rows: list[int] = []
+    delete = shop.blobs.delete
+
+    async def noted(*names: str) -> None:
+        rows.append(len(shop.store._all("SELECT 1 FROM file")))
+        await delete(*names)
+
+    monkeypatch.setattr(shop.blobs, "delete", noted)
+    await Upkeep(shop.store, shop.blobs).turn()
+    assert rows == [0]
+
+
+@pytest.mark.parametrize(
+    "error", [StoreFault("the disk is full"), OSError(errno.EIO, "the disk refuses")]
+)
+async def test_upkeep_goes_on_after_a_turn_that_failed(
+    shop: Workshop,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+) -> None:
+    upkeep = Upkeep(shop.store, shop.blobs)
+    turns: list[float] = []
+
+    async def turn() -> None:
+        turns.append(0)
+        if len(turns) == 1:
+            raise error
+
+    async def sleep(seconds: float) -> None:
+        turns.append(seconds)
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr(upkeep, "turn", turn)
+    monkeypatch.setattr("nightrate.clock.sleep", sleep)
+    task = asyncio.create_task(upkeep.run())
+    await until(lambda: len(turns) >= 4)
+    assert turns[:4] == [0, limits.UPKEEP_SECONDS, 0, limits.UPKEEP_SECONDS]
+    assert str(error) in caplog.text
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
