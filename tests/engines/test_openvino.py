@@ -98,7 +98,7 @@ async def test_an_engine_that_cannot_start_names_the_alternatives(tiny_gguf: Pat
     engine = OpenVINOEngine(options, (sys.executable, "-c", without_library))
     with pytest.raises(EngineDown, match="cannot be used on this machine") as down:
         await engine.open()
-    assert 'engine = "echo"' in down.value.message
+    assert "--engine echo" in down.value.message
 
 
 async def test_progress_is_told_where_the_caller_runs(misread_gguf: Path, tmp_path: Path) -> None:
