@@ -516,7 +516,7 @@ async def test_a_journal_that_fails_beside_a_seal_does_not_take_the_segment_away
 
         async def failing(_journal: Journal) -> None:
             engine.let_go()
-            await site.ended()
+            await until(lambda: site.runner._open[0].sealing)
             raise OSError(errno.EIO, "the disk refuses")
 
         monkeypatch.setattr(Journal, "flush", failing)

@@ -1,0 +1,208 @@
+"""An accepted batch survives everything; what cannot be accepted says why."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from nightrate import clock, limits
+from nightrate.domain.batch import Batch, BatchForm, Order
+from nightrate.domain.file import File, FileSource, Page
+from nightrate.domain.states import BatchState
+from nightrate.errors import BadRequest, NotFound, OverQuota, Precondition, TooLarge
+from nightrate.service.batches import Batches
+from nightrate.service.models import Models
+from tests.service.home import TENANT, Home, opened, pieces
+
+MODEL = "models/gemini-2.5-flash"
+OTHER = "somebody-else"
+
+
+def inline_order(*items: bytes, name: str | None = None, priority: int = 0) -> Order:
+    return Order(display_name=name, priority=priority, file_name=None, inline=items)
+
+
+def file_order(file_id: str) -> Order:
+    return Order(display_name="mine", priority=3, file_name=file_id, inline=None)
+
+
+class Desk:
+    """The service, and what it told the planner."""
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self.told = 0
+        self.batches = Batches(home.store, home.blobs, Models({"gemini-*": "text"}), self.tell)
+
+    def tell(self) -> None:
+        self.told += 1
+
+    async def upload(self, data: bytes) -> File:
+        upload = await self.home.start()
+        await self.home.files.append(upload.upload_id, 0, pieces(data))
+        return await self.home.files.finalize(upload.upload_id)
+
+    async def stored(self, batch: Batch) -> bytes:
+        return self.home.blobs.path(batch.input_blob).read_bytes()
+
+
+@pytest.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+    async with opened(tmp_path) as home:
+        yield Desk(home)
+
+
+async def test_inline_requests_become_an_input_of_one_line_each(desk: Desk) -> None:
+    order = inline_order(b'{"a":1}', b'{\n "b":\r\n 2}', name="mine", priority=5)
+    batch = await desk.batches.submit(TENANT, MODEL, order)
+    assert await desk.stored(batch) == b'{"a":1}\n{  "b":   2}\n'
+    assert batch.input_bytes == len(await desk.stored(batch))
+    assert batch.form is BatchForm.INLINE
+    assert batch.input_file_id is None
+    assert batch.model == "gemini-2.5-flash"
+    assert (batch.display_name, batch.priority) == ("mine", 5)
+    assert batch.state is BatchState.SUBMITTED
+    assert batch.expires_at - batch.created_at == limits.BATCH_LIFETIME_SECONDS * 1_000_000
+    assert await desk.home.store.get_batch(TENANT, batch.batch_id) == batch
+    assert desk.told == 1
+
+
+async def test_a_batch_without_a_name_gets_one(desk: Desk) -> None:
+    batch = await desk.batches.submit(TENANT, MODEL, inline_order(b"{}"))
+    assert batch.display_name.startswith("batch-")
+
+
+async def test_the_bytes_are_synced_before_the_row_that_names_them(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    happened: list[str] = []
+    add_batch = desk.home.store.add_batch
+
+    async def noted(batch: Batch) -> None:
+        happened.append("row")
+        await add_batch(batch)
+
+    monkeypatch.setattr(os, "fdatasync", lambda _descriptor: happened.append("bytes"))
+    monkeypatch.setattr(desk.home.store, "add_batch", noted)
+    await desk.batches.submit(TENANT, MODEL, inline_order(b"{}"))
+    assert happened == ["bytes", "row"]
+
+
+async def test_a_batch_reads_its_uploaded_file_without_a_copy(desk: Desk) -> None:
+    file = await desk.upload(b'{"a":1}\n')
+    batch = await desk.batches.submit(TENANT, MODEL, file_order(file.file_id))
+    assert batch.input_blob == file.blob
+    assert batch.input_bytes == file.size_bytes == 8
+    assert batch.form is BatchForm.FILE
+    assert batch.input_file_id == file.file_id
+
+
+async def test_an_unknown_model_is_refused_before_anything_is_written(desk: Desk) -> None:
+    with pytest.raises(NotFound, match="models/gpt-9"):
+        await desk.batches.submit(TENANT, "models/gpt-9", inline_order(b"{}"))
+    assert desk.told == 0
+    assert await desk.home.store.submitted_batches(5) == []
+
+
+async def test_an_unknown_or_expired_file_is_refused(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(NotFound, match="files/none does not exist"):
+        await desk.batches.submit(TENANT, MODEL, file_order("none"))
+    file = await desk.upload(b"{}\n")
+    later = clock.later(clock.now(), limits.FILE_LIFETIME_SECONDS + 1)
+    monkeypatch.setattr("nightrate.clock.now", lambda: later)
+    with pytest.raises(NotFound, match="expired"):
+        await desk.batches.submit(TENANT, MODEL, file_order(file.file_id))
+    assert desk.told == 0
+
+
+async def test_the_file_of_another_tenant_does_not_exist(desk: Desk) -> None:
+    file = await desk.upload(b"{}\n")
+    with pytest.raises(NotFound):
+        await desk.batches.submit(OTHER, MODEL, file_order(file.file_id))
+
+
+async def test_a_file_that_goes_while_the_batch_is_made_is_refused(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = await desk.upload(b"{}\n")
+    get_file = desk.home.store.get_file
+
+    async def deleted_right_after(*arguments: str | int) -> File | None:
+        found = await get_file(*arguments)  # type: ignore[arg-type]
+        await desk.home.store.delete_file(TENANT, file.file_id, clock.now())
+        return found
+
+    monkeypatch.setattr(desk.home.store, "get_file", deleted_right_after)
+    with pytest.raises(NotFound, match="does not exist any more"):
+        await desk.batches.submit(TENANT, MODEL, file_order(file.file_id))
+    assert desk.told == 0
+
+
+async def test_an_empty_file_is_refused(desk: Desk) -> None:
+    file = await desk.upload(b"")
+    with pytest.raises(BadRequest, match="is empty"):
+        await desk.batches.submit(TENANT, MODEL, file_order(file.file_id))
+
+
+async def test_a_file_over_the_limit_is_refused(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = await desk.upload(b"{}\n" * 10)
+    monkeypatch.setattr(limits, "FILE_BYTES_MAX", 29)
+    with pytest.raises(TooLarge, match="over the limit"):
+        await desk.batches.submit(TENANT, MODEL, file_order(file.file_id))
+
+
+async def test_a_result_file_is_no_input(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = await desk.upload(b"{}\n")
+    result = msgspec.structs.replace(file, blob=None, source=FileSource.GENERATED)
+
+    async def generated(*_arguments: object) -> File:
+        return result
+
+    monkeypatch.setattr(desk.home.store, "get_file", generated)
+    with pytest.raises(Precondition, match="holds results"):
+        await desk.batches.submit(TENANT, MODEL, file_order(file.file_id))
+
+
+async def test_a_nearly_full_disk_takes_no_new_work(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def room() -> int:
+        return 2
+
+    monkeypatch.setattr(desk.home.blobs, "room", room)
+    with pytest.raises(OverQuota, match="nearly full"):
+        await desk.batches.submit(TENANT, MODEL, inline_order(b"{}"))
+    assert desk.told == 0
+
+
+async def test_a_batch_is_found_by_its_tenant_only(desk: Desk) -> None:
+    batch = await desk.batches.submit(TENANT, MODEL, inline_order(b"{}"))
+    assert await desk.batches.get(TENANT, batch.batch_id) == batch
+    with pytest.raises(NotFound, match=batch.batch_id):
+        await desk.batches.get(OTHER, batch.batch_id)
+
+
+async def test_batches_are_listed_by_pages_until_the_last(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    for second in range(5):
+        monkeypatch.setattr("nightrate.clock.now", lambda second=second: second * 10)
+        made.append(await desk.batches.submit(TENANT, MODEL, inline_order(b"{}")))
+    first, after = await desk.batches.list(TENANT, Page(size=2))
+    assert first == [made[4], made[3]]
+    assert after == (30, made[3].batch_id)
+    middle, after = await desk.batches.list(TENANT, Page(size=2, after=after))
+    assert middle == [made[2], made[1]]
+    last, after = await desk.batches.list(TENANT, Page(size=2, after=after))
+    assert last == [made[0]]
+    assert after is None
+    assert await desk.batches.list(OTHER, Page(size=2)) == ([], None)

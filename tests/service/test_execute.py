@@ -1,0 +1,173 @@
+"""One request to one outcome, live or from a batch; a bad row hurts only itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from nightrate.dialects.gemini import render_line
+from nightrate.dialects.lines import RawLine
+from nightrate.domain.batch import BatchForm
+from nightrate.domain.generation import Candidate, Failure, Message, Prompt, Reply, Usage
+from nightrate.domain.model import Model
+from nightrate.domain.shard import Answer, Tally
+from nightrate.engines.echo import EchoEngine, EchoOptions
+from nightrate.errors import Code, EngineDown
+from nightrate.service import execute as execute_module
+from nightrate.service.execute import Executor
+from nightrate.service.lane import Lane
+from nightrate.service.models import Models
+
+MODEL = Models({"*": "echo"}).resolve("gemini-2.5-flash")
+
+
+def raw(text: str, key: str | None = "k", number: int = 7) -> RawLine:
+    row: dict[str, Any] = {"request": {"contents": [{"parts": [{"text": text}]}]}}
+    if key is not None:
+        row["key"] = key
+    data = msgspec.json.encode(row)
+    return RawLine(number, 0, len(data) + 1, data)
+
+
+@pytest.fixture
+async def lane() -> AsyncIterator[Lane]:
+    lane = Lane("echo", EchoEngine(EchoOptions(requests=4)))
+    task = asyncio.create_task(lane.keep_open())
+    await lane.opened.wait()
+    yield lane
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.fixture
+def executor(lane: Lane) -> Executor:
+    return Executor({"echo": lane})
+
+
+async def answered(executor: Executor, lane: Lane, line: RawLine) -> Answer:
+    return await executor.answer(lane, MODEL.name, BatchForm.FILE, line, "b1-0")
+
+
+async def test_a_row_becomes_its_output_line_and_its_tally(executor: Executor, lane: Lane) -> None:
+    answer = await answered(executor, lane, raw("good day"))
+    row = msgspec.json.decode(answer.line)
+    assert row["key"] == "k"
+    assert row["response"]["responseId"] == "b1-0"
+    assert row["response"]["candidates"][0]["content"]["parts"] == [{"text": "good day"}]
+    assert answer.tally == Tally(1, 0, 2, 2, 0)
+    assert b"\n" not in answer.line
+
+
+async def test_a_row_that_the_engine_fails_becomes_an_error_line(
+    executor: Executor, lane: Lane
+) -> None:
+    answer = await answered(executor, lane, raw("[[fail 8]]"))
+    row = msgspec.json.decode(answer.line)
+    assert row["key"] == "k"
+    assert row["error"]["code"] == Code.RESOURCE_EXHAUSTED
+    assert answer.tally == Tally(0, 1)
+
+
+@pytest.mark.parametrize("data", [b"rubbish", b"{}", b"\xff\xfe", None])
+async def test_a_bad_row_becomes_an_error_line_that_names_its_line(
+    executor: Executor, lane: Lane, data: bytes | None
+) -> None:
+    answer = await answered(executor, lane, RawLine(7, 0, 9, data))
+    error = msgspec.json.decode(answer.line)["error"]
+    assert error["code"] == Code.INVALID_ARGUMENT
+    assert "line 7" in error["message"]
+    assert answer.tally == Tally(0, 1)
+
+
+async def test_a_row_whose_engine_gave_up_has_no_outcome_yet(
+    executor: Executor, lane: Lane
+) -> None:
+    await lane.engine.close()
+    with pytest.raises(EngineDown):
+        await answered(executor, lane, raw("hello"))
+
+
+@pytest.mark.parametrize("where", ["parse", "run", "render"])
+async def test_a_mistake_of_ours_costs_one_row_and_leaves_a_trace(
+    executor: Executor,
+    lane: Lane,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    where: str,
+) -> None:
+    def mistake(*_arguments: Any) -> Any:
+        raise ZeroDivisionError("our own mistake")
+
+    def render(echo: Any, outcome: Any, *rest: Any) -> bytes:
+        return render_line(echo, outcome, *rest) if isinstance(outcome, Failure) else mistake()
+
+    with monkeypatch.context() as patch:
+        if where == "parse":
+            patch.setattr(execute_module, "parse_line", mistake)
+        elif where == "run":
+            patch.setattr(lane.engine, "generate", mistake)
+        else:
+            patch.setattr(execute_module, "render_line", render)
+        answer = await answered(executor, lane, raw("hello"))
+    row = msgspec.json.decode(answer.line)
+    assert row["error"]["code"] == Code.INTERNAL
+    assert "our own mistake" not in row["error"]["message"]
+    assert row.get("key") == (None if where == "parse" else "k")
+    assert answer.tally == Tally(0, 1)
+    assert "our own mistake" in caplog.text
+    assert lane.places.requests == 0
+    assert (await answered(executor, lane, raw("hello"))).tally.succeeded == 1
+
+
+# live -----------------------------------------------------------------------------------------
+
+
+def asked(text: str) -> Prompt:
+    return Prompt(messages=(Message("user", text),))
+
+
+async def test_a_live_request_is_answered(executor: Executor) -> None:
+    outcome = await executor.live(MODEL, asked("hello"))
+    assert outcome == Reply((Candidate("hello"),), Usage(2, 2), "echo")
+
+
+async def test_a_live_request_that_fails_has_its_failure(executor: Executor) -> None:
+    outcome = await executor.live(MODEL, asked("[[fail 3]]"))
+    assert isinstance(outcome, Failure)
+    assert outcome.code is Code.INVALID_ARGUMENT
+
+
+async def test_a_live_request_does_not_wait_for_an_engine_that_is_being_loaded() -> None:
+    lane = Lane("echo", EchoEngine(EchoOptions()))
+    outcome = await Executor({"echo": lane}).live(MODEL, asked("hello"))
+    assert isinstance(outcome, Failure)
+    assert outcome.code is Code.UNAVAILABLE
+    assert "it is being loaded" in outcome.message
+
+
+async def test_a_live_request_is_told_why_the_engine_cannot_run() -> None:
+    lane = Lane("echo", EchoEngine(EchoOptions()))
+    lane.fault = EngineDown("There is no disk space for the weights.")
+    outcome = await Executor({"echo": lane}).live(MODEL, asked("hello"))
+    assert isinstance(outcome, Failure)
+    assert "no disk space for the weights" in outcome.message
+
+
+async def test_a_live_request_whose_engine_gives_up_is_told_so(
+    executor: Executor, lane: Lane
+) -> None:
+    await lane.engine.close()
+    outcome = await executor.live(MODEL, asked("hello"))
+    assert isinstance(outcome, Failure)
+    assert outcome.code is Code.UNAVAILABLE
+
+
+async def test_a_live_request_goes_to_the_engine_of_its_model(executor: Executor) -> None:
+    other = msgspec.structs.replace(MODEL, engine="nowhere")
+    assert isinstance(other, Model)
+    with pytest.raises(KeyError):
+        await executor.live(other, asked("hello"))

@@ -1,0 +1,261 @@
+"""A lane keeps its engine open, and takes each prompt through it with the retries it deserves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from nightrate import limits
+from nightrate.domain.generation import (
+    Candidate,
+    Capability,
+    Failure,
+    Message,
+    Prompt,
+    Reply,
+    Usage,
+)
+from nightrate.engines.base import Capacity, Engine, Progress, ignore_progress
+from nightrate.errors import Code, EngineDown, RequestFailed
+from nightrate.service.lane import Lane
+
+REPLY = Reply((Candidate("yes"),), Usage(1, 1), "m")
+BUSY = RequestFailed("Busy.", code=Code.UNAVAILABLE, retriable=True)
+DIED = EngineDown("It died.", in_flight=True)
+
+
+def fault_of(lane: Lane) -> str | None:
+    return None if lane.fault is None else lane.fault.message
+
+
+def prompt(text: str = "hello") -> Prompt:
+    return Prompt(messages=(Message("user", text),))
+
+
+class Puppet(Engine):
+    """Does what the lists say, then answers."""
+
+    name = "puppet"
+
+    def __init__(self) -> None:
+        self.opens: list[Exception] = []
+        self.readies: list[Exception] = []
+        self.answers: dict[str, list[Exception]] = {}
+        self.history: list[str] = []
+        self.inside: list[str] = []
+        self.together: list[set[str]] = []
+        self.gates: dict[str, asyncio.Event] = {}
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        return frozenset({Capability.TEXT})
+
+    @property
+    def capacity(self) -> Capacity:
+        return Capacity(4)
+
+    async def open(self, progress: Progress = ignore_progress) -> None:
+        progress("opening", 0.5)
+        self.history.append("open")
+        if self.opens:
+            raise self.opens.pop(0)
+
+    async def close(self) -> None:
+        self.history.append("close")
+
+    async def ready(self) -> None:
+        if self.readies:
+            raise self.readies.pop(0)
+
+    async def count_tokens(self, prompt: Prompt) -> int:
+        return len(prompt.messages)
+
+    async def generate(self, prompt: Prompt) -> Reply:
+        text = prompt.messages[-1].text
+        self.inside.append(text)
+        self.together.append(set(self.inside))
+        try:
+            if text in self.gates:
+                await self.gates[text].wait()
+            if self.answers.get(text):
+                raise self.answers[text].pop(0)
+        finally:
+            self.inside.remove(text)
+        return REPLY
+
+
+@pytest.fixture
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    seconds_slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        seconds_slept.append(seconds)
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr("nightrate.clock.sleep", sleep)
+    monkeypatch.setattr("nightrate.clock.jitter", lambda: 1.0)
+    return seconds_slept
+
+
+@pytest.fixture
+def puppet() -> Puppet:
+    return Puppet()
+
+
+@pytest.fixture
+async def lane(puppet: Puppet, slept: list[float]) -> AsyncIterator[Lane]:
+    del slept
+    lane = Lane("puppet", puppet)
+    task = asyncio.create_task(lane.keep_open())
+    await lane.settled.wait()
+    yield lane
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+# prompts --------------------------------------------------------------------------------------
+
+
+async def test_a_reply_is_the_outcome_and_gives_its_place_back(lane: Lane) -> None:
+    assert await lane.outcome(prompt()) == REPLY
+    assert lane.places.requests == 0
+
+
+async def test_a_failure_that_is_final_is_not_tried_again(lane: Lane, puppet: Puppet) -> None:
+    puppet.answers["hello"] = [RequestFailed("Too long.", code=Code.INVALID_ARGUMENT)]
+    assert await lane.outcome(prompt()) == Failure(Code.INVALID_ARGUMENT, "Too long.")
+    assert len(puppet.together) == 1
+    assert lane.places.requests == 0
+
+
+async def test_a_failure_that_may_pass_is_tried_again_later(
+    lane: Lane, puppet: Puppet, slept: list[float]
+) -> None:
+    puppet.answers["hello"] = [BUSY] * (limits.ATTEMPTS_MAX - 1)
+    assert await lane.outcome(prompt()) == REPLY
+    first = limits.RETRY_FIRST_SECONDS
+    assert slept == [first * 2**attempt for attempt in range(limits.ATTEMPTS_MAX - 1)]
+
+
+async def test_what_the_engine_asks_to_wait_is_waited(
+    lane: Lane, puppet: Puppet, slept: list[float]
+) -> None:
+    puppet.answers["hello"] = [
+        RequestFailed("Busy.", retriable=True, after_seconds=7.5),
+        RequestFailed("Busy.", retriable=True, after_seconds=10**6),
+    ]
+    assert await lane.outcome(prompt()) == REPLY
+    assert slept == [7.5, limits.RETRY_LONGEST_SECONDS]
+
+
+async def test_a_request_that_fails_too_often_has_failed(lane: Lane, puppet: Puppet) -> None:
+    puppet.answers["hello"] = [BUSY] * 99
+    assert await lane.outcome(prompt()) == Failure(Code.UNAVAILABLE, "Busy.")
+    assert len(puppet.together) == limits.ATTEMPTS_MAX
+
+
+async def test_a_waiting_retry_holds_no_place(
+    lane: Lane, puppet: Puppet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[int] = []
+
+    async def sleep(_seconds: float) -> None:
+        held.append(lane.places.requests)
+
+    monkeypatch.setattr("nightrate.clock.sleep", sleep)
+    puppet.answers["hello"] = [BUSY]
+    assert await lane.outcome(prompt()) == REPLY
+    assert held == [0]
+
+
+async def test_a_prompt_that_waited_outside_is_not_blamed_for_deaths(
+    lane: Lane, puppet: Puppet
+) -> None:
+    puppet.answers["hello"] = [EngineDown("It died.")] * 50
+    assert await lane.outcome(prompt()) == REPLY
+
+
+async def test_a_prompt_that_kills_the_engine_again_and_again_has_failed(
+    lane: Lane, puppet: Puppet
+) -> None:
+    puppet.answers["hello"] = [DIED] * 99
+    outcome = await lane.outcome(prompt())
+    assert isinstance(outcome, Failure)
+    assert outcome.code is Code.INTERNAL
+    assert len(puppet.together) == limits.ENGINE_DEATHS_MAX
+    assert lane.places.requests == 0
+
+
+async def test_the_last_try_after_deaths_is_made_alone(lane: Lane, puppet: Puppet) -> None:
+    puppet.gates["other"] = asyncio.Event()
+    other = asyncio.create_task(lane.outcome(prompt("other")))
+    puppet.answers["hello"] = [DIED] * (limits.ENGINE_DEATHS_MAX - 1)
+    suspect = asyncio.create_task(lane.outcome(prompt()))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not suspect.done()
+    assert puppet.inside == ["other"]
+    puppet.gates["other"].set()
+    assert await other == await suspect == REPLY
+    assert puppet.together[-1] == {"hello"}
+
+
+async def test_cancelling_a_prompt_gives_its_place_back(lane: Lane, puppet: Puppet) -> None:
+    puppet.gates["hello"] = asyncio.Event()
+    task = asyncio.create_task(lane.outcome(prompt()))
+    await asyncio.sleep(0)
+    assert lane.places.requests == 1
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert lane.places.requests == 0
+
+
+# the engine -----------------------------------------------------------------------------------
+
+
+async def test_an_engine_that_gave_up_is_opened_again_and_its_prompts_have_no_outcome(
+    lane: Lane, puppet: Puppet, slept: list[float]
+) -> None:
+    puppet.answers["hello"] = [DIED]
+    puppet.readies = [EngineDown("It has given up.")]
+    with pytest.raises(EngineDown, match="given up"):
+        await lane.outcome(prompt())
+    assert not lane.opened.is_set()
+    assert fault_of(lane) == "It has given up."
+    await lane.opened.wait()
+    assert fault_of(lane) is None
+    assert puppet.history == ["open", "close", "open"]
+    assert slept == [limits.ENGINE_REOPEN_SECONDS]
+    assert await lane.outcome(prompt()) == REPLY
+
+
+async def test_an_engine_that_cannot_open_is_settled_and_tried_again(
+    puppet: Puppet, slept: list[float]
+) -> None:
+    puppet.opens = [EngineDown("No weights."), EngineDown("Still none.")]
+    lane = Lane("puppet", puppet)
+    task = asyncio.create_task(lane.keep_open())
+    await lane.settled.wait()
+    assert not lane.opened.is_set()
+    assert fault_of(lane) == "No weights."
+    await lane.opened.wait()
+    assert fault_of(lane) is None
+    assert slept == [limits.ENGINE_REOPEN_SECONDS] * 2
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_stopping_closes_the_engine(puppet: Puppet) -> None:
+    told: list[tuple[str, float | None]] = []
+    lane = Lane("puppet", puppet)
+    task = asyncio.create_task(lane.keep_open(lambda doing, share: told.append((doing, share))))
+    await lane.opened.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert puppet.history == ["open", "close"]
+    assert not lane.opened.is_set()
+    assert told == [("opening", 0.5)]

@@ -1,0 +1,61 @@
+"""Which names are served: exact names first, then patterns in order."""
+
+from __future__ import annotations
+
+import pytest
+
+from nightrate.errors import Code, NotFound
+from nightrate.service.models import KNOWN_NAMES, Models
+
+
+@pytest.mark.parametrize("name", ["gemini-2.5-flash", "models/gemini-2.5-flash", "tunedModels/x"])
+def test_a_name_is_found_with_or_without_its_prefix(name: str) -> None:
+    model = Models({"*": "text"}).resolve(name)
+    assert model.engine == "text"
+    assert "/" not in model.name
+
+
+def test_an_exact_name_comes_before_every_pattern() -> None:
+    models = Models({"gemini-*": "text", "gemini-2.5-pro": "large"})
+    assert models.resolve("gemini-2.5-pro").engine == "large"
+    assert models.resolve("gemini-2.5-flash").engine == "text"
+
+
+def test_an_earlier_pattern_comes_before_a_later_one() -> None:
+    models = Models({"gemini-2*": "two", "gemini-*": "any"})
+    assert models.engine_of("gemini-2.5-pro") == "two"
+    assert models.engine_of("gemini-3-pro") == "any"
+
+
+def test_an_unknown_name_is_refused_and_told_what_is_served() -> None:
+    with pytest.raises(NotFound, match=r"models/gpt-9 is not found.*gemini-\*") as caught:
+        Models({"gemini-*": "text"}).resolve("models/gpt-9")
+    assert caught.value.code is Code.NOT_FOUND
+
+
+def test_without_rules_nothing_is_served() -> None:
+    models = Models({})
+    assert models.list() == []
+    with pytest.raises(NotFound, match="serves: none"):
+        models.resolve("gemini-2.5-flash")
+
+
+@pytest.mark.parametrize(
+    "name", ["gemini-embedding-001", "gemini-2.5-flash-image", "imagen-4", "gemini-2.5-pro-tts"]
+)
+def test_a_pattern_does_not_make_a_text_engine_answer_for_other_kinds_of_models(name: str) -> None:
+    with pytest.raises(NotFound):
+        Models({"*": "text"}).resolve(name)
+    assert Models({"*": "text", name: "special"}).resolve(name).engine == "special"
+
+
+def test_names_are_exact_about_case_and_stars() -> None:
+    models = Models({"a*": "text"})
+    assert models.engine_of("A1") is None
+    assert models.engine_of("a*") == "text"
+
+
+def test_the_list_holds_exact_names_and_those_of_the_documentation_sorted() -> None:
+    names = [model.name for model in Models({"gemini-*": "text", "my-model": "other"}).list()]
+    assert names == sorted([*KNOWN_NAMES, "my-model"])
+    assert [model.name for model in Models({"my-model": "other"}).list()] == ["my-model"]
