@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.work.site import ScriptedEngine, Waits
 from tests.work.workshop import Workshop, opened
 
 
@@ -14,3 +15,14 @@ from tests.work.workshop import Workshop, opened
 async def shop(tmp_path: Path) -> AsyncIterator[Workshop]:
     async with opened(tmp_path) as shop:
         yield shop
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> Waits:
+    return Waits(monkeypatch)
+
+
+@pytest.fixture
+def engine(waits: Waits) -> ScriptedEngine:
+    del waits  # no test of this file waits for the clock
+    return ScriptedEngine()

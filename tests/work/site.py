@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import os
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -122,6 +126,42 @@ class Waits:
         self._tick.set()
         for _ in range(50):
             await asyncio.sleep(0)
+
+
+def keys(count: int) -> list[str]:
+    """Name the keys of numbered lines."""
+    return [str(number) for number in range(count)]
+
+
+def refuse_once(patch: pytest.MonkeyPatch, where: Callable[[Path], bool]) -> list[Path]:
+    """Let the disk refuse the first sync of a file that fits."""
+    refused: list[Path] = []
+    sync = os.fdatasync
+
+    def fdatasync(descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        if not refused and where(path):
+            refused.append(path)
+            raise OSError(errno.EIO, "the disk refuses")
+        sync(descriptor)
+
+    patch.setattr(os, "fdatasync", fdatasync)
+    return refused
+
+
+def fail_once(patch: pytest.MonkeyPatch, holder: object, name: str, error: Exception) -> list[int]:
+    """Let a call fail the first time."""
+    calls: list[int] = []
+    real: Any = getattr(holder, name)
+
+    async def call(*arguments: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 1:
+            raise error
+        return await real(*arguments)
+
+    patch.setattr(holder, name, call)
+    return calls
 
 
 async def until(true: Callable[[], object]) -> None:
