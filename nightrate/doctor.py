@@ -15,6 +15,7 @@ from nightrate.domain.generation import Message, Prompt, Sampling
 from nightrate.engines.base import Engine, Finding, Progress, create_engine
 from nightrate.errors import EngineFault, SettingsFault
 from nightrate.settings import Settings
+from nightrate.store.blobs import sync_file
 from nightrate.store.directory import NETWORK_FILE_SYSTEMS, file_system
 from nightrate.store.sqlite import VERSION_MIN, sqlite_version
 
@@ -78,7 +79,7 @@ def _sync_speed(directory: Path) -> Finding:
                 started = clock.monotonic()
                 file.write(b"x" * 4096)
                 file.flush()
-                os.fdatasync(file.fileno())
+                sync_file(file.fileno())
                 took.append((clock.monotonic() - started) * 1000)
     except OSError as error:
         found = f"{directory} cannot be written to: {error.strerror}"

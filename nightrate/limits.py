@@ -62,6 +62,9 @@ FIRST_SHARD_REQUESTS = 16
 PLAN_IN_PLACE_BYTES_MAX = MIB
 """Ours: inputs below this are planned in the server (about 5 ms), larger ones in a process."""
 
+PLAN_TOTAL_BYTES_MAX = MIB
+"""Ours: the last line of a plan file, with its listed faults; about 20 KB in practice."""
+
 PLAN_ATTEMPTS_MAX = 3
 """Ours: a planning process that dies this often fails its batch."""
 
@@ -80,7 +83,7 @@ JOURNAL_SYNC_BYTES = MIB
 OPEN_SHARDS_MAX = 32
 """Ours: shards that one runner holds at once, so that many small batches fill an engine too."""
 
-CLAIMABLE_BATCHES_MAX = 200
+CLAIMABLE_BATCHES_MAX = 1_000
 """Ours: batches that the scheduler looks at for one choice."""
 
 IDLE_POLL_SECONDS = 1.0
@@ -88,6 +91,9 @@ IDLE_POLL_SECONDS = 1.0
 
 WATCH_SECONDS = 0.2
 """Ours: how often a run at the terminal looks at its counters."""
+
+FOLDERS_REMEMBERED_MAX = 10_000
+"""Ours: folders known to be synced; about 2 MB. Forgetting one costs another sync of it."""
 
 SEGMENTS_PAGE_SIZE = 1_000
 """Ours: sealed segments that one look at the store gives: about 100 KB."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import os
 import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -25,6 +24,7 @@ from nightrate.engines.base import Progress
 from nightrate.errors import BadRequest, Fault, Precondition
 from nightrate.runtime import House, open_house
 from nightrate.settings import Settings
+from nightrate.store.blobs import sync_file, sync_folder
 
 TENANT = "default"
 MIME_TYPE = "application/jsonl"
@@ -159,15 +159,7 @@ async def _write_output(house: House, batch: Batch, output: Path) -> None:
             async for piece in pieces:
                 await asyncio.to_thread(file.write, piece)
         file.flush()
-        await asyncio.to_thread(os.fsync, file.fileno())
+        await asyncio.to_thread(sync_file, file.fileno())
     part.replace(output)
-    await asyncio.to_thread(_sync_directory, output.parent)
-
-
-def _sync_directory(path: Path) -> None:
-    """Make the output's name durable before the state that could write it again is deleted."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    # The name is durable before the state that could write it again is deleted.
+    await asyncio.to_thread(sync_folder, output.parent)

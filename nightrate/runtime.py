@@ -162,9 +162,18 @@ def _run_in(pool: ThreadPoolExecutor) -> Run:
     return run
 
 
-def _lane(name: str, settings: Settings) -> Lane:
-    kind, options = settings.engine_options(name)
-    return Lane(name, create_engine(kind, options))
+def _lanes(settings: Settings) -> dict[str, Lane]:
+    """Make the lanes; the problems of all engines are told at once."""
+    lanes, problems = {}, []
+    for name in dict.fromkeys(settings.model_rules().values()):
+        kind, options = settings.engine_options(name)
+        try:
+            lanes[name] = Lane(name, create_engine(kind, options))
+        except SettingsFault as fault:
+            problems += fault.problems
+    if problems:
+        raise SettingsFault(problems)
+    return lanes
 
 
 def open_house(settings: Settings) -> House:
@@ -174,8 +183,7 @@ def open_house(settings: Settings) -> House:
         StoreFault: the directory is in use, damaged, of an unknown version, or none can be there.
         SettingsFault: an engine is unknown or its options are wrong.
     """
-    names = dict.fromkeys(settings.model_rules().values())
-    lanes = {name: _lane(name, settings) for name in names}  # before anything is made on the disk
+    lanes = _lanes(settings)  # before anything is made on the disk
     try:
         directory = open_directory(Path(settings.data))
     except OSError as error:

@@ -108,4 +108,6 @@ def taken_over(
         return (own,)
     *older, last = parts
     kept = JournalPart(last.epoch, max(last.byte_length, last_part_bytes))
-    return (*older, kept, own)
+    # Empty parts are dropped: what their owners write from now on cannot count either way, and the
+    # list does not grow with every owner that came and went.
+    return (*(part for part in (*older, kept) if part.byte_length), own)

@@ -89,8 +89,10 @@ class Store(ABC):
         """List batches, at most ``page.size + 1`` of them."""
 
     @abstractmethod
-    async def submitted_batches(self, limit: int) -> list[Batch]:
-        """Give the batches that wait for planning, oldest first."""
+    async def submitted_batches(
+        self, limit: int, *, bytes_from: int = 0, bytes_below: int | None = None
+    ) -> list[Batch]:
+        """Give batches that wait for planning, oldest first, with inputs of such a size."""
 
     @abstractmethod
     async def open_batch(
@@ -106,7 +108,10 @@ class Store(ABC):
 
     @abstractmethod
     async def expire_batches(self, now: Instant) -> list[Batch]:
-        """End every live batch whose time is over, each with its event, and give them."""
+        """End live batches whose time is over, each with its event, and give them.
+
+        At most `limits.SWEEP_ROWS_MAX` at once, so that nobody waits long for the database.
+        """
 
     # work -------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from nightrate import clock
+from nightrate import clock, limits
 from nightrate.clock import Instant
 from nightrate.domain.batch import Batch, Plan
 from nightrate.domain.file import Page
@@ -43,9 +43,13 @@ class BatchVerbs(Relational):
         rows = await self._read(sql.LIST_BATCHES, {"tenant": tenant, **page_values(page)})
         return [batch_of(row) for row in rows]
 
-    async def submitted_batches(self, limit: int) -> list[Batch]:
+    async def submitted_batches(
+        self, limit: int, *, bytes_from: int = 0, bytes_below: int | None = None
+    ) -> list[Batch]:
         """See `Store.submitted_batches`."""
-        return [batch_of(row) for row in await self._read(sql.SUBMITTED_BATCHES, {"limit": limit})]
+        end = 2**62 if bytes_below is None else bytes_below
+        values = {"limit": limit, "bytes_from": bytes_from, "bytes_below": end}
+        return [batch_of(row) for row in await self._read(sql.SUBMITTED_BATCHES, values)]
 
     async def open_batch(
         self, batch: Batch, plan: Plan, shards: Iterator[ShardPlan], now: Instant
@@ -86,7 +90,8 @@ class BatchVerbs(Relational):
 
         def call() -> list[Batch]:
             ended = []
-            for tenant, batch_id in self._all(sql.OVERDUE_BATCHES, {"now": now}):
+            bound = {"now": now, "limit": limits.SWEEP_ROWS_MAX}
+            for tenant, batch_id in self._all(sql.OVERDUE_BATCHES, bound):
                 key = {"tenant": tenant, "batch_id": batch_id}
                 batch = batch_of(self._all(sql.GET_BATCH, key)[0])
                 expired = self._end(batch, None, failure, now, BatchEvent.EXPIRED)

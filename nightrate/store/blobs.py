@@ -11,9 +11,11 @@ simulation it calls them inline.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
+import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -79,9 +81,9 @@ class Appender:
             await self._run(lambda: os.close(descriptor))
 
     def _sync(self) -> None:
-        os.fdatasync(self._descriptor)
+        sync_file(self._descriptor)
         if not self._entry_synced:  # the name of a new file is durable only with its directory
-            _sync_directory(self._path.parent)
+            sync_folder(self._path.parent)
             self._entry_synced = True
 
 
@@ -122,6 +124,7 @@ class Blobs:
     def __init__(self, root: Path, run: Run) -> None:
         self._root = root
         self._run = run
+        self._folders: set[Path] = {root}
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def path(self, name: str) -> Path:
@@ -132,7 +135,7 @@ class Blobs:
     async def make(self, folder: str) -> None:
         """Make a folder, for a child process that writes into it."""
         path = self.path(folder)
-        await self._run(lambda: _make_directories(path, self._root))
+        await self._run(lambda: self._make(path))
 
     async def create(self, name: str) -> Appender:
         """Begin a new blob.
@@ -143,7 +146,7 @@ class Blobs:
         path = self.path(name)
 
         def call() -> Appender:
-            _make_directories(path.parent, self._root)
+            self._make(path.parent)
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
             return Appender(self._run, path, os.open(path, flags, 0o600), 0)
 
@@ -197,10 +200,10 @@ class Blobs:
         def call() -> None:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             try:
-                os.fdatasync(descriptor)
+                sync_file(descriptor)
             finally:
                 os.close(descriptor)
-            _sync_directory(path.parent)
+            sync_folder(path.parent)
 
         await self._run(call)
 
@@ -212,6 +215,21 @@ class Blobs:
             return [entry.name for entry in path.iterdir()] if path.is_dir() else []
 
         return await self._run(call)
+
+    def _make(self, folder: Path) -> None:
+        """Make a folder, synced into its parent, so that a power cut keeps the whole path.
+
+        One that is there may have been made by another thread that has not synced it yet, so each
+        is synced here once before it is trusted.
+        """
+        if folder in self._folders:
+            return
+        self._make(folder.parent)
+        folder.mkdir(exist_ok=True, mode=0o700)
+        sync_folder(folder.parent)
+        if len(self._folders) >= limits.FOLDERS_REMEMBERED_MAX:
+            self._folders = {self._root}
+        self._folders.add(folder)
 
     async def delete(self, *names: str) -> None:
         """Remove blobs or whole directories of them; missing ones are fine."""
@@ -264,16 +282,16 @@ def _read_ranges(descriptor: int, ranges: Sequence[tuple[int, int]], path: Path)
     return [_read_exactly(descriptor, offset, length, path) for offset, length in ranges]
 
 
-def _make_directories(path: Path, root: Path) -> None:
-    """Make directories, each synced into its parent, so that a power cut keeps the whole path."""
-    if path.is_dir() or path == root:
-        return
-    _make_directories(path.parent, root)
-    path.mkdir(exist_ok=True, mode=0o700)
-    _sync_directory(path.parent)
+def sync_file(descriptor: int) -> None:
+    """Return when a file's bytes are on the disk."""
+    if sys.platform == "darwin":  # its fsync leaves them in the drive's cache
+        fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+    else:
+        os.fdatasync(descriptor)
 
 
-def _sync_directory(path: Path) -> None:
+def sync_folder(path: Path) -> None:
+    """Return when the names in a folder are on the disk."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from nightrate.errors import StoreFault
+from nightrate.store.blobs import sync_file, sync_folder
 
 FORMAT = "nightrate data, format 1\n"
 
@@ -46,7 +47,7 @@ def open_directory(path: Path) -> DataDirectory:
         StoreFault: another server holds it, its format is unknown, or it lies on a network file
             system, where neither the lock nor SQLite's write-ahead log can be trusted.
     """
-    path = path.absolute()
+    path = path.resolve()  # a link may lead to another file system
     path.mkdir(parents=True, exist_ok=True, mode=0o700)
     system = file_system(path)
     if system in NETWORK_FILE_SYSTEMS:
@@ -63,6 +64,7 @@ def open_directory(path: Path) -> DataDirectory:
         raise StoreFault(message) from error
     directory = DataDirectory(path, lock)
     try:
+        sync_folder(path.parent)  # the directory itself survives a power cut, too
         _check_format(path / "format")
     except BaseException:
         directory.unlock()
@@ -85,13 +87,9 @@ def _write_format(path: Path) -> None:
     with new.open("wb") as file:
         file.write(FORMAT.encode())
         file.flush()
-        os.fsync(file.fileno())
+        sync_file(file.fileno())
     new.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(path.parent)
 
 
 def file_system(path: Path, mounts: Path = Path("/proc/self/mounts")) -> str:

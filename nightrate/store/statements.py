@@ -134,6 +134,7 @@ GROUP BY b.tenant, b.batch_id ORDER BY b.created_at DESC, b.batch_id DESC LIMIT 
 
 SUBMITTED_BATCHES = f"""{_COUNTED}
 WHERE b.ended_at IS NULL AND b.state = '{BatchState.SUBMITTED}'
+  AND b.input_bytes >= :bytes_from AND b.input_bytes < :bytes_below
 GROUP BY b.tenant, b.batch_id ORDER BY b.created_at LIMIT :limit"""
 
 OPEN_BATCH = f"""
@@ -160,7 +161,7 @@ RETURNING batch_id"""
 }
 
 OVERDUE_BATCHES = """
-SELECT tenant, batch_id FROM batch WHERE ended_at IS NULL AND expires_at <= :now"""
+SELECT tenant, batch_id FROM batch WHERE ended_at IS NULL AND expires_at <= :now LIMIT :limit"""
 
 ADD_EVENT = """
 INSERT INTO event (tenant, event_id, batch_id, type, created_at)

@@ -7,6 +7,7 @@ back and records all shards in one transaction; a plan file without its last lin
 
 from __future__ import annotations
 
+import itertools
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -152,24 +153,37 @@ def _lines(source: BinaryIO, splitter: LineSplitter) -> Iterator[RawLine]:
 
 
 def read_plan(path: Path) -> tuple[Plan, Iterator[ShardPlan]]:
-    """Read a plan file back.
-
-    Held whole: it is at most 60 bytes a shard, 4 MB for the largest input of the shortest lines.
+    """Read a plan file back: checked whole first, then shard by shard, never held whole.
 
     Raises:
         Damaged: it is not what a planner wrote.
     """
-    data = path.read_bytes()
-    body_end = data.rfind(b"\n", 0, len(data) - 1) + 1
-    try:
-        total = msgspec.json.decode(data[body_end:], type=_Total)
-    except msgspec.DecodeError as error:
-        raise Damaged(f"plan {path.name} is cut off") from error
-    if not data.startswith(MAGIC) or zlib.crc32(data[:body_end]) != total.crc32:
+    size_bytes = path.stat().st_size
+    with path.open("rb") as file:
+        file.seek(max(0, size_bytes - limits.PLAN_TOTAL_BYTES_MAX))
+        tail = file.read()
+        last_line = tail[tail.rfind(b"\n", 0, len(tail) - 1) + 1 :]
+        try:
+            total = msgspec.json.decode(last_line, type=_Total)
+        except msgspec.DecodeError as error:
+            raise Damaged(f"plan {path.name} is cut off") from error
+        file.seek(0)
+        left, crc32 = size_bytes - len(last_line), 0
+        begins_rightly = file.read(len(MAGIC)) == MAGIC
+        file.seek(0)
+        while left:
+            block = file.read(min(left, limits.READ_BYTES))
+            crc32 = zlib.crc32(block, crc32)
+            left -= len(block)
+    if not begins_rightly or crc32 != total.crc32:
         raise Damaged(f"plan {path.name} does not match its checksum")
+    return total.plan, _shards(path, total.plan.shard_count)
+
+
+def _shards(path: Path, count: int) -> Iterator[ShardPlan]:
     decoder = msgspec.json.Decoder(_Cut)
-    cuts = (decoder.decode(row) for row in data[len(MAGIC) : body_end].splitlines())
-    shards = (
-        ShardPlan(*(getattr(cut, name) for name in ShardPlan.__struct_fields__)) for cut in cuts
-    )
-    return total.plan, shards
+    with path.open("rb") as file:
+        file.readline()
+        for row in itertools.islice(file, count):
+            cut = decoder.decode(row)
+            yield ShardPlan(*(getattr(cut, name) for name in ShardPlan.__struct_fields__))

@@ -65,18 +65,21 @@ class Planner:
 
     async def _plan_waiting(self, *, small: bool) -> bool:
         """Plan what waits now; False when nothing did."""
-        waiting = await self._store.submitted_batches(limits.CLAIMABLE_BATCHES_MAX)
-        mine = [batch for batch in waiting if _is_small(batch) == small]
-        for batch in mine:
+        edge = limits.PLAN_IN_PLACE_BYTES_MAX
+        first, end = (0, edge) if small else (edge, None)
+        waiting = await self._store.submitted_batches(
+            limits.CLAIMABLE_BATCHES_MAX, bytes_from=first, bytes_below=end
+        )
+        for batch in waiting:
             await self._plan(batch)
-        return bool(mine)
+        return bool(waiting)
 
     async def _plan(self, batch: Batch) -> None:
         folder = f"batches/{batch.tenant}/{batch.batch_id}"
         await self._blobs.make(folder)
         output = self._blobs.path(f"{folder}/plan")
         try:
-            if _is_small(batch):
+            if batch.input_bytes < limits.PLAN_IN_PLACE_BYTES_MAX:
                 await self._plan_in_place(batch, output)
             else:
                 await self._plan_in_process(batch, output)
@@ -94,7 +97,13 @@ class Planner:
 
     async def _plan_in_place(self, batch: Batch, output: Path) -> None:
         source = self._blobs.path(batch.input_blob)
-        await self._run(lambda: plan_file(source, output, batch.model, batch.form))
+        try:
+            await self._run(lambda: plan_file(source, output, batch.model, batch.form))
+        except OSError:
+            raise
+        except Exception as error:  # as in a process: one input must not stop the server for ever
+            log.exception("batch %s was not planned by a mistake of the server", batch.batch_id)
+            raise PlanningFailed(type(error).__name__) from error
 
     async def _plan_in_process(self, batch: Batch, output: Path) -> None:
         source = self._blobs.path(batch.input_blob)
@@ -128,10 +137,6 @@ class Planner:
         del self._attempts[batch.batch_id]
         message = f"The input could not be read {attempts} times; see the server's log."
         await self._store.fail_batch(batch, None, Failure(Code.INTERNAL, message), clock.now())
-
-
-def _is_small(batch: Batch) -> bool:
-    return batch.input_bytes < limits.PLAN_IN_PLACE_BYTES_MAX
 
 
 def _no_valid_request(plan: Plan) -> Failure:

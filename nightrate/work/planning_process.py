@@ -6,11 +6,11 @@ status 0 when the plan file is written and synced.
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
 from nightrate.domain.batch import BatchForm
+from nightrate.store.blobs import sync_file
 from nightrate.work.plan import plan_input
 
 
@@ -19,7 +19,7 @@ def plan_file(source: Path, output: Path, model: str, form: BatchForm) -> None:
     with source.open("rb", buffering=0) as input_file, output.open("wb") as plan:
         plan_input(input_file, plan, model, form)
         plan.flush()
-        os.fdatasync(plan.fileno())
+        sync_file(plan.fileno())
 
 
 def main(arguments: list[str]) -> int:

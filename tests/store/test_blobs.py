@@ -277,3 +277,18 @@ async def test_blocking_calls_leave_the_loop_to_others(tmp_path: Path) -> None:
         assert await reader.read(0, 4) == b"some"
         await reader.close()
     assert threading.current_thread() not in threads
+
+
+async def test_a_folder_that_another_thread_has_just_made_is_synced_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blobs = Blobs(tmp_path, inline)
+    (tmp_path / "files").mkdir()
+    synced = []
+
+    def note(descriptor: int) -> None:
+        synced.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+
+    monkeypatch.setattr(os, "fsync", note)
+    await blobs.make("files")
+    assert synced == [str(tmp_path)]

@@ -88,7 +88,7 @@ def test_a_format_that_a_crash_kept_from_being_written_is_written_again(
         raise OSError(5, "power cut")
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", power_cut)
+        patch.setattr(directory_module, "sync_file", power_cut)
         with pytest.raises(OSError, match="power cut"):
             open_directory(tmp_path)
     open_directory(tmp_path).unlock()
@@ -99,13 +99,14 @@ def test_the_format_is_synced_and_so_is_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced = []
-    monkeypatch.setattr(
-        os,
-        "fsync",
-        lambda descriptor: synced.append(str(Path(f"/proc/self/fd/{descriptor}").readlink())),
-    )
+
+    def note(descriptor: int) -> None:
+        synced.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+
+    monkeypatch.setattr(os, "fdatasync", note)
+    monkeypatch.setattr(os, "fsync", note)
     open_directory(tmp_path).unlock()
-    assert synced == [str(tmp_path / "format.new"), str(tmp_path)]
+    assert synced == [str(tmp_path.parent), str(tmp_path / "format.new"), str(tmp_path)]
 
 
 def test_a_network_file_system_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

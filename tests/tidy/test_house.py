@@ -52,6 +52,7 @@ BROAD_CATCHES: dict[str, str] = {
     # file: why everything is caught there, and where it goes
     "api/middleware.py": "around one call: answered with an error and logged",
     "service/execute.py": "around one request: becomes its outcome and is logged",
+    "work/planner.py": "around one input: counts as a failed try and is logged",
 }
 
 GIVEN_BY_NAME = {"httptools", "uvloop"}

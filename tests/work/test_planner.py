@@ -241,11 +241,11 @@ async def test_a_store_that_refuses_once_only_delays(
     real = getattr(shop.store, verb)
     calls: list[int] = []
 
-    async def refused_once(*arguments: Any) -> Any:
+    async def refused_once(*arguments: Any, **named: Any) -> Any:
         calls.append(1)
         if len(calls) == 1:
             raise StoreFault("the disk is full")
-        return await real(*arguments)
+        return await real(*arguments, **named)
 
     monkeypatch.setattr(shop.store, verb, refused_once)
     await shop.submit(numbered(3))
@@ -356,3 +356,19 @@ async def test_stopping_ends_the_planning_process(shop: Workshop, processes: Pro
     with pytest.raises(ProcessLookupError):
         os.kill(alive[0], 0)
     assert (await shop.batch()).state is BatchState.SUBMITTED
+
+
+async def test_a_mistake_of_ours_fails_the_batch_and_not_the_server(
+    shop: Workshop, slept: Slept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mistaken(*_arguments: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("nightrate.work.planner.plan_file", mistaken)
+    await shop.submit(numbered(3))
+    async with planning(shop):
+        batch = await left_submitted(shop)
+    assert batch.state is BatchState.FAILED
+    assert batch.failure is not None
+    assert batch.failure.code is Code.INTERNAL
+    assert slept.seconds == [limits.IDLE_POLL_SECONDS] * 2
