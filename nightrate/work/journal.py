@@ -146,28 +146,31 @@ class Journal:
             if not pieces or self._closed:
                 return
             written, end, tally = list(self._recent), self._end, self.tally
-            if self._appender is None:
-                name = journal_name(self._claim, self._claim.epoch)
-                self._appender = await self._blobs.create(name)
-                pieces.insert(0, MAGIC)
             try:
+                if self._appender is None:
+                    name = journal_name(self._claim, self._claim.epoch)
+                    self._appender = await self._blobs.create(name)
+                    pieces.insert(0, MAGIC)
                 await self._appender.append(b"".join(pieces), sync=True)
             except OSError:
-                await self._abandon(self._appender)
+                await self._abandon()
                 raise
             self.counted_bytes, self.counted = end, tally
             for index in written:
                 del self._recent[index]
 
-    async def _abandon(self, part: Appender) -> None:
-        """Cut off what a failed sync left.
+    async def _abandon(self) -> None:
+        """Write no more, and cut off what a failed sync left.
 
         The next owner would find it in the kernel's memory and count it, and the disk may never
-        have it.
+        have it. Who waited for this flush must not write behind the hole either: what is recorded
+        stays in memory, where a seal that has begun still finds it.
         """
         self._closed = True
+        if self._appender is None:
+            return
         try:
-            await part.cut(self.counted_bytes)
+            await self._appender.cut(self.counted_bytes)
         except OSError as error:
             log.warning("the end of an abandoned journal could not be cut off: %s", error)
 

@@ -448,3 +448,30 @@ async def test_a_damaged_part_is_reported_by_name_and_read_up_to_the_damage(
     assert f"{NAME} is damaged" in caplog.text
     assert len(journal) == 1
     await journal.close()
+
+
+async def test_who_waited_for_a_refused_flush_does_not_write_behind_the_hole(
+    blobs: Blobs, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, refuse = asyncio.Event(), asyncio.Event()
+
+    async def refused(_name: str) -> None:
+        begun.set()
+        await refuse.wait()
+        raise OSError(errno.ENOSPC, "no space left")
+
+    journal.add(0, answer("one"))
+    with monkeypatch.context() as patch:
+        patch.setattr(blobs, "create", refused)
+        first = asyncio.create_task(journal.flush())
+        await begun.wait()
+        journal.add(1, answer("two"))
+        second = asyncio.create_task(journal.flush())
+        await asyncio.sleep(0)
+        refuse.set()
+        with pytest.raises(OSError, match="no space"):
+            await first
+    await second
+    assert await blobs.size(NAME) is None
+    assert journal.counted_bytes == 0
+    assert await journal.lines(0, 1000) == [b"one", b"two"]
