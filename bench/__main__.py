@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from bench import batch
+import argparse
+
+from bench import batch, data_path
+
+
+def main() -> None:
+    """Measure everything and print it."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=batch.ROUNDS)
+    parser.add_argument("--requests", type=int, default=100_000, help="of the data path")
+    wanted = parser.parse_args()
+    data_path.report(wanted.requests, text_bytes=2_000)
+    print()
+    batch.report(concurrency=32, requests=256, rounds=wanted.rounds)
+
 
 if __name__ == "__main__":
-    batch.main()
+    main()
