@@ -12,7 +12,8 @@ from pathlib import Path
 
 from nightrate import clock, limits
 from nightrate.domain.generation import Message, Prompt, Sampling
-from nightrate.engines.base import Engine, Finding, Progress, create_engine
+from nightrate.engines.base import Engine, Finding, Progress
+from nightrate.engines.registry import create_engine
 from nightrate.errors import EngineFault, SettingsFault
 from nightrate.settings import Settings
 from nightrate.store.blobs import sync_file

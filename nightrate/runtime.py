@@ -20,7 +20,8 @@ from starlette.applications import Starlette
 
 from nightrate import clock, limits, telemetry
 from nightrate.api.app import create_app
-from nightrate.engines.base import Progress, create_engine, ignore_progress
+from nightrate.engines.base import Progress, ignore_progress
+from nightrate.engines.registry import create_engine
 from nightrate.errors import SettingsFault, StoreFault
 from nightrate.service.batches import Batches
 from nightrate.service.execute import Executor

@@ -1,26 +1,19 @@
-"""The engine contract and the registry of engines.
+"""The engine contract.
 
 An engine runs prompts. It is opened once and closed once; between the two, `Engine.generate` may be
 called concurrently, as often as `Engine.capacity` says. It does no retries, no queueing and no
 logging of content: `service/execute` does these once for all engines.
-
-Engines are found by name: the built-in ones below, and those that installed packages announce in
-the entry-point group ``nightrate.engines``. A factory imports what it needs only when it is called.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from importlib import metadata
 from typing import Any
 
 from msgspec import Struct
 
 from nightrate.domain.generation import Capability, Prompt, Reply
-from nightrate.errors import SettingsFault
-
-ENTRY_POINT_GROUP = "nightrate.engines"
 
 Options = Mapping[str, Any]
 """An engine's own settings, as read from the ``[engines.NAME]`` table of the settings file."""
@@ -108,41 +101,3 @@ class Engine(ABC):
         """Estimate, quickly and rather too high, the tokens of a prompt and its answer."""
         del prompt
         return 0
-
-
-Factory = Callable[[Options], Engine]
-
-
-def _echo(options: Options) -> Engine:
-    from nightrate.engines.echo import EchoEngine
-
-    return EchoEngine.from_options(options)
-
-
-def _openvino(options: Options) -> Engine:
-    from nightrate.engines.openvino import OpenVINOEngine
-
-    return OpenVINOEngine.from_options(options)
-
-
-BUILT_IN: dict[str, Factory] = {"echo": _echo, "openvino": _openvino}
-
-
-def engine_names() -> list[str]:
-    """Name every engine that can be created here."""
-    announced = {entry.name for entry in metadata.entry_points(group=ENTRY_POINT_GROUP)}
-    return sorted(announced | BUILT_IN.keys())
-
-
-def create_engine(name: str, options: Options) -> Engine:
-    """Make an engine, not yet open.
-
-    Raises:
-        SettingsFault: there is no such engine, or its options are wrong (every problem listed).
-    """
-    if name in BUILT_IN:
-        return BUILT_IN[name](options)
-    for entry in metadata.entry_points(group=ENTRY_POINT_GROUP, name=name):
-        factory: Factory = entry.load()
-        return factory(options)
-    raise SettingsFault([f"engine {name!r} is not known; there are: {', '.join(engine_names())}"])

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from nightrate.domain.generation import Prompt
-from nightrate.engines.base import Engine, create_engine
+from nightrate.engines.base import Engine
+from nightrate.engines.registry import create_engine
 from nightrate.errors import Code, EngineDown, RequestFailed, SettingsFault
 from nightrate.testing.engine_contract import EngineContract, EngineLifeContract, asked, text_of
 

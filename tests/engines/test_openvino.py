@@ -14,9 +14,10 @@ import pytest
 
 from nightrate import limits
 from nightrate.domain.generation import FinishReason, Message, Prompt, Sampling
-from nightrate.engines.base import Engine, create_engine
+from nightrate.engines.base import Engine
 from nightrate.engines.openvino import OpenVINOEngine, OpenVINOOptions
 from nightrate.engines.openvino_model import output_tokens_max
+from nightrate.engines.registry import create_engine
 from nightrate.errors import Code, EngineDown, RequestFailed, SettingsFault
 from nightrate.testing.engine_contract import EngineContract, EngineLifeContract, asked, text_of
 from tests.engines.fake_child import DIE, HOLD

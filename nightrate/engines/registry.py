@@ -1,0 +1,52 @@
+"""The engines that can be had by name.
+
+The built-in ones below, and those that installed packages announce in the entry-point group
+``nightrate.engines``. A factory imports what it needs only when it is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import metadata
+
+from nightrate.engines.base import Engine, Options
+from nightrate.errors import SettingsFault
+
+ENTRY_POINT_GROUP = "nightrate.engines"
+
+Factory = Callable[[Options], Engine]
+
+
+def _echo(options: Options) -> Engine:
+    from nightrate.engines.echo import EchoEngine
+
+    return EchoEngine.from_options(options)
+
+
+def _openvino(options: Options) -> Engine:
+    from nightrate.engines.openvino import OpenVINOEngine
+
+    return OpenVINOEngine.from_options(options)
+
+
+BUILT_IN: dict[str, Factory] = {"echo": _echo, "openvino": _openvino}
+
+
+def engine_names() -> list[str]:
+    """Name every engine that can be created here."""
+    announced = {entry.name for entry in metadata.entry_points(group=ENTRY_POINT_GROUP)}
+    return sorted(announced | BUILT_IN.keys())
+
+
+def create_engine(name: str, options: Options) -> Engine:
+    """Make an engine, not yet open.
+
+    Raises:
+        SettingsFault: there is no such engine, or its options are wrong (every problem listed).
+    """
+    if name in BUILT_IN:
+        return BUILT_IN[name](options)
+    for entry in metadata.entry_points(group=ENTRY_POINT_GROUP, name=name):
+        factory: Factory = entry.load()
+        return factory(options)
+    raise SettingsFault([f"engine {name!r} is not known; there are: {', '.join(engine_names())}"])
