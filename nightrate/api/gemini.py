@@ -84,6 +84,17 @@ class Gemini:
             return document(content, status)
         return document(wire.render_reply(outcome, clock.new_id(_RESPONSE_ID_CHARACTERS)))
 
+    async def count_tokens(self, request: Request) -> Response:
+        """Answer ``POST models/ID:countTokens``."""
+        name = request.path_params["model"]
+        prompt = wire.parse_count(await body.whole(request), name)
+        model = self._models.resolve(name)
+        tokens = await body.while_connected(request, self._executor.count_tokens(model, prompt))
+        if isinstance(tokens, Failure):
+            status, content = wire.render_failure(tokens)
+            return document(content, status)
+        return document(wire.render_count(tokens))
+
     # batches ----------------------------------------------------------------------------------
 
     async def create_batch(self, request: Request) -> Response:

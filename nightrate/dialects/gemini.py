@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nightrate.dialects.gemini_batches import ITEMS, Items, render_batch, render_batches
+from nightrate.dialects.gemini_counts import parse_count, render_count
 from nightrate.dialects.gemini_errors import http_status, render_error, render_failure
 from nightrate.dialects.gemini_files import (
     UploadStart,
@@ -29,12 +30,14 @@ __all__ = [
     "decode_page_token",
     "encode_page_token",
     "http_status",
+    "parse_count",
     "parse_line",
     "parse_order",
     "parse_prompt",
     "parse_upload_start",
     "render_batch",
     "render_batches",
+    "render_count",
     "render_error",
     "render_failure",
     "render_file",

@@ -171,3 +171,27 @@ async def test_a_live_request_goes_to_the_engine_of_its_model(executor: Executor
     assert isinstance(other, Model)
     with pytest.raises(KeyError):
         await executor.live(other, asked("hello"))
+
+
+# counting -------------------------------------------------------------------------------------
+
+
+async def test_tokens_are_counted_by_an_open_engine_only(executor: Executor, lane: Lane) -> None:
+    assert await executor.count_tokens(MODEL, asked("hello")) == 2
+    lane.opened.clear()
+    failure = await executor.count_tokens(MODEL, asked("hello"))
+    assert isinstance(failure, Failure)
+    assert failure.code is Code.UNAVAILABLE
+
+
+async def test_counting_on_an_engine_that_gives_up_is_told_so(
+    executor: Executor, lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def down(_prompt: Prompt) -> int:
+        raise EngineDown("It gave up.")
+
+    monkeypatch.setattr(lane.engine, "count_tokens", down)
+    monkeypatch.setattr(lane.engine, "ready", lambda: down(asked("")))
+    assert await executor.count_tokens(MODEL, asked("hello")) == Failure(
+        Code.UNAVAILABLE, "It gave up."
+    )

@@ -43,6 +43,7 @@ class Puppet(Engine):
         self.opens: list[Exception] = []
         self.readies: list[Exception] = []
         self.answers: dict[str, list[Exception]] = {}
+        self.counts: list[Exception] = []
         self.history: list[str] = []
         self.inside: list[str] = []
         self.together: list[set[str]] = []
@@ -70,6 +71,8 @@ class Puppet(Engine):
             raise self.readies.pop(0)
 
     async def count_tokens(self, prompt: Prompt) -> int:
+        if self.counts:
+            raise self.counts.pop(0)
         return len(prompt.messages)
 
     async def generate(self, prompt: Prompt) -> Reply:
@@ -113,6 +116,16 @@ async def lane(puppet: Puppet, slept: list[float]) -> AsyncIterator[Lane]:
     yield lane
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+# counting -------------------------------------------------------------------------------------
+
+
+async def test_counting_is_tried_again_as_often_as_answering(lane: Lane, puppet: Puppet) -> None:
+    puppet.counts = [BUSY, DIED]
+    assert await lane.count_tokens(prompt()) == 1
+    puppet.counts = [RequestFailed("Too long.", code=Code.INVALID_ARGUMENT)]
+    assert await lane.count_tokens(prompt()) == Failure(Code.INVALID_ARGUMENT, "Too long.")
 
 
 # prompts --------------------------------------------------------------------------------------
