@@ -19,16 +19,19 @@ from nightrate.dialects.gemini_pages import decode_page_token, encode_page_token
 from nightrate.dialects.gemini_prompts import bare_model, parse_prompt
 from nightrate.dialects.gemini_replies import render_reply
 from nightrate.dialects.gemini_results import render_line
+from nightrate.dialects.gemini_streams import StreamWriter, framing_of
 
 __all__ = [
     "ITEMS",
     "Echo",
     "Items",
     "ParsedLine",
+    "StreamWriter",
     "UploadStart",
     "bare_model",
     "decode_page_token",
     "encode_page_token",
+    "framing_of",
     "http_status",
     "parse_count",
     "parse_line",

@@ -242,6 +242,20 @@ class GenerateContentResponse(Struct, rename="camel", gc=False):
     response_id: str
 
 
+class PieceCandidate(Struct):
+    """What is known of an answer while it is made."""
+
+    content: AnswerContent
+    index: int
+
+
+class PieceOfResponse(Struct, rename="camel"):
+    """One piece of a streamed answer; the last document of a stream is a whole response."""
+
+    candidates: tuple[PieceCandidate, ...]
+    response_id: str
+
+
 class ModalityTokenCount(Struct, rename="camel", gc=False):
     """Tokens of one kind of content."""
 

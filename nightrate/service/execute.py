@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 
 from nightrate.dialects.gemini import Echo, parse_line, render_line
 from nightrate.dialects.lines import RawLine
@@ -34,6 +35,19 @@ class Executor:
             return await lane.outcome(prompt, live=True)
         except EngineDown as fault:
             return Failure(Code.UNAVAILABLE, fault.message)
+
+    async def stream(self, model: Model, prompt: Prompt) -> AsyncGenerator[str | Outcome, None]:
+        """Answer an interactive request piece by piece: texts, at last the outcome."""
+        lane = self._lanes[model.engine]
+        if failure := _closed(lane, model):
+            yield failure
+            return
+        try:
+            async with aclosing(lane.stream(prompt, live=True)) as pieces:
+                async for piece in pieces:
+                    yield piece
+        except EngineDown as fault:
+            yield Failure(Code.UNAVAILABLE, fault.message)
 
     async def count_tokens(self, model: Model, prompt: Prompt) -> int | Failure:
         """Count the tokens of a prompt, as the model sees it."""

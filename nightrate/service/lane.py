@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 
 from msgspec import Struct
 
@@ -85,6 +87,33 @@ class Lane:
                 if failure := await self._before_next(tries, fault):
                     return failure
 
+    async def stream(
+        self, prompt: Prompt, *, live: bool = False
+    ) -> AsyncGenerator[str | Outcome, None]:
+        """Take one prompt through the engine, and give the answer piece by piece.
+
+        Texts come as they are made, at last the outcome. Nothing is tried again after the first
+        text: it has been seen. Closing the generator frees the place.
+
+        Raises:
+            EngineDown: the engine has given up before the first text.
+        """
+        tries = _Tries()
+        while True:
+            begun = False
+            try:
+                async with aclosing(self._pieces(prompt, live=live, alone=tries.alone)) as pieces:
+                    async for piece in pieces:
+                        begun = True
+                        yield piece
+            except EngineFault as fault:
+                failure = _broken_off(fault) if begun else await self._before_next(tries, fault)
+            else:
+                return
+            if failure:
+                yield failure
+                return
+
     async def count_tokens(self, prompt: Prompt) -> int | Failure:
         """Count the tokens of a prompt; that takes no place among those that are answered.
 
@@ -121,11 +150,26 @@ class Lane:
         return None
 
     async def _generate(self, prompt: Prompt, *, live: bool, alone: bool) -> Reply:
+        async with self._place(prompt, live=live, alone=alone):
+            return await self.engine.generate(prompt)
+
+    async def _pieces(
+        self, prompt: Prompt, *, live: bool, alone: bool
+    ) -> AsyncGenerator[str | Reply, None]:
+        async with (
+            self._place(prompt, live=live, alone=alone),
+            aclosing(self.engine.stream(prompt)) as pieces,
+        ):
+            async for piece in pieces:
+                yield piece
+
+    @asynccontextmanager
+    async def _place(self, prompt: Prompt, *, live: bool, alone: bool) -> AsyncIterator[None]:
         cost = self.engine.cost(prompt)
         if alone or not self.places.try_take(cost):
             await self.places.take(cost, live=live, alone=alone)
         try:
-            return await self.engine.generate(prompt)
+            yield
         finally:
             self.places.give(cost, alone=alone)
 
@@ -137,3 +181,10 @@ class Lane:
             self.opened.clear()
             self._broken.set()
             raise
+
+
+def _broken_off(fault: EngineFault) -> Failure:
+    """Say why an answer ends in the middle."""
+    if isinstance(fault, RequestFailed):
+        return Failure(fault.code, fault.message)
+    return Failure(Code.UNAVAILABLE, "The engine died in the middle of the answer.")

@@ -251,7 +251,6 @@ def test_a_deleted_file_is_gone(doors: Doors) -> None:
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("POST", "/v1/models/m:streamGenerateContent?alt=sse"),
         ("POST", "/v1/models/m:embedContent"),
         ("POST", "/v1/models/m:batchEmbedContents"),
         ("POST", "/v1/models/m:asyncBatchEmbedContent"),
