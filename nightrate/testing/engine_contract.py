@@ -210,7 +210,7 @@ class EngineContract:
         sampling = {"max_output_tokens": FEW_TOKENS, "temperature": 0}
         whole = text_of(await engine.generate(asked(QUESTION, **sampling)))
         for start in range(1, len(whole) - 5, max(1, len(whole) // 6)):
-            stop = whole[start : start + 5].strip()
+            stop = whole[start : start + 5]
             texts, reply = await pieces_of(
                 engine, asked(QUESTION, stop=(stop, "?\x00"), **sampling)
             )
