@@ -11,9 +11,9 @@ from nightrate.api import body
 from nightrate.api.auth import tenant_of
 from nightrate.api.links import base_url
 from nightrate.api.query import page_of, refuse_options
-from nightrate.api.respond import JSON, Streamed, document
+from nightrate.api.respond import JSON, Streamed, Told, document
 from nightrate.dialects import gemini as wire
-from nightrate.domain.generation import Failure
+from nightrate.domain.generation import Failure, Outcome
 from nightrate.errors import NotSupported
 
 if TYPE_CHECKING:
@@ -31,6 +31,12 @@ if TYPE_CHECKING:
     from nightrate.service.results import Results
 
 _RESPONSE_ID_CHARACTERS = 22
+
+_STREAM_HEADERS = {
+    "cache-control": "no-cache",
+    "x-content-type-options": "nosniff",
+    "x-accel-buffering": "no",  # a proxy in front that gathers answers would undo the stream
+}
 
 
 class Gemini:
@@ -83,6 +89,35 @@ class Gemini:
             status, content = wire.render_failure(outcome)
             return document(content, status)
         return document(wire.render_reply(outcome, clock.new_id(_RESPONSE_ID_CHARACTERS)))
+
+    async def stream(self, request: Request) -> Response:
+        """Answer ``POST models/ID:streamGenerateContent`` while the answer is made.
+
+        What fails before the first text is answered as any other call; a client that leaves frees
+        the engine.
+        """
+        name = request.path_params["model"]
+        framing = wire.framing_of(request.query_params.get("alt", ""))
+        prompt = wire.parse_prompt(await body.whole(request), name)
+        pieces = self._executor.stream(self._models.resolve(name), prompt)
+        writer = wire.StreamWriter(framing, clock.new_id(_RESPONSE_ID_CHARACTERS))
+        headers = {**_STREAM_HEADERS, "content-type": framing.content_type}
+        try:
+            return await body.while_connected(request, Told.begin(_told(pieces, writer), headers))
+        except _Unbegun as unbegun:
+            status, content = wire.render_failure(unbegun.failure)
+            return document(content, status)
+
+    async def count_tokens(self, request: Request) -> Response:
+        """Answer ``POST models/ID:countTokens``."""
+        name = request.path_params["model"]
+        prompt = wire.parse_count(await body.whole(request), name)
+        model = self._models.resolve(name)
+        tokens = await body.while_connected(request, self._executor.count_tokens(model, prompt))
+        if isinstance(tokens, Failure):
+            status, content = wire.render_failure(tokens)
+            return document(content, status)
+        return document(wire.render_count(tokens))
 
     # batches ----------------------------------------------------------------------------------
 
@@ -146,6 +181,26 @@ class Gemini:
         """Answer ``DELETE files/ID``."""
         await self._files.delete(tenant_of(request), request.path_params["file_id"])
         return document(b"{}")
+
+
+class _Unbegun(Exception):
+    """A stream failed before its first text."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+async def _told(
+    pieces: AsyncGenerator[str | Outcome, None], writer: wire.StreamWriter
+) -> AsyncGenerator[bytes, None]:
+    begun = False
+    async with aclosing(pieces):
+        async for piece in pieces:
+            if isinstance(piece, Failure) and not begun:
+                raise _Unbegun(piece)
+            begun = True
+            yield writer.write(piece)
 
 
 def not_served(what: str) -> Callable[[Request], Awaitable[Response]]:

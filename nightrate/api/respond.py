@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from starlette.responses import Response
 
@@ -50,7 +50,7 @@ class Streamed(Response):
     @classmethod
     async def begin(
         cls, body: AsyncGenerator[bytes, None], headers: Mapping[str, str], status: int = 200
-    ) -> Streamed:
+    ) -> Self:
         """Make the first piece; whatever that raises is raised here."""
         return cls(body, await anext(body, b""), headers, status)
 
@@ -60,25 +60,53 @@ class Streamed(Response):
         Raises:
             ClientGone: nobody listens any more.
         """
+        leaving = asyncio.create_task(gone(receive))
+        try:
+            await self._send(scope, send, leaving)
+        finally:
+            leaving.cancel()
+            await asyncio.wait({leaving})
+
+    async def _send(self, scope: Scope, send: Send, leaving: asyncio.Task[None]) -> None:
         start = {
             "type": "http.response.start",
             "status": self.status_code,
             "headers": self.raw_headers,
         }
+        async with aclosing(self._body) as body:
+            await send(start)
+            if scope["method"] != "HEAD":
+                await send(_part(self._first))
+                async for piece in body:
+                    if leaving.done():
+                        raise ClientGone
+                    await send(_part(piece))
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+class Told(Streamed):
+    """A streamed answer that somebody else is still making, and that nobody makes for nobody.
+
+    The body is cancelled the moment the client leaves, also while its next piece is waited for.
+    """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it.
+
+        Raises:
+            ClientGone: nobody listens any more.
+        """
         leaving = asyncio.create_task(gone(receive))
+        sending = asyncio.create_task(self._send(scope, send, leaving))
         try:
-            async with aclosing(self._body) as body:
-                await send(start)
-                if scope["method"] != "HEAD":
-                    await send(_part(self._first))
-                    async for piece in body:
-                        if leaving.done():
-                            raise ClientGone
-                        await send(_part(piece))
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            await asyncio.wait({leaving, sending}, return_when=asyncio.FIRST_COMPLETED)
+            if not sending.done():
+                raise ClientGone
+            sending.result()
         finally:
             leaving.cancel()
-            await asyncio.wait({leaving})
+            sending.cancel()
+            await asyncio.gather(leaving, sending, return_exceptions=True)
 
 
 def _part(piece: bytes) -> dict[str, object]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nightrate.dialects.gemini_batches import ITEMS, Items, render_batch, render_batches
+from nightrate.dialects.gemini_counts import parse_count, render_count
 from nightrate.dialects.gemini_errors import http_status, render_error, render_failure
 from nightrate.dialects.gemini_files import (
     UploadStart,
@@ -18,23 +19,28 @@ from nightrate.dialects.gemini_pages import decode_page_token, encode_page_token
 from nightrate.dialects.gemini_prompts import bare_model, parse_prompt
 from nightrate.dialects.gemini_replies import render_reply
 from nightrate.dialects.gemini_results import render_line
+from nightrate.dialects.gemini_streams import StreamWriter, framing_of
 
 __all__ = [
     "ITEMS",
     "Echo",
     "Items",
     "ParsedLine",
+    "StreamWriter",
     "UploadStart",
     "bare_model",
     "decode_page_token",
     "encode_page_token",
+    "framing_of",
     "http_status",
+    "parse_count",
     "parse_line",
     "parse_order",
     "parse_prompt",
     "parse_upload_start",
     "render_batch",
     "render_batches",
+    "render_count",
     "render_error",
     "render_failure",
     "render_file",

@@ -9,7 +9,7 @@ from msgspec import json
 from nightrate.dialects.gemini_shapes import ModelDocument, ModelsDocument
 from nightrate.domain.model import Model
 
-_METHODS = ("generateContent", "batchGenerateContent")
+_METHODS = ("generateContent", "streamGenerateContent", "countTokens", "batchGenerateContent")
 
 
 def render_model(model: Model) -> bytes:

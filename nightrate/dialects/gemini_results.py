@@ -45,7 +45,7 @@ def render_line(echo: Echo, outcome: Outcome, form: BatchForm, response_id: str)
         pieces += (b',"metadata":', _strings(echo.metadata))
     pieces.append(b"}")
     line = b"".join(pieces)
-    return line if line.isascii() else _ascii(line)
+    return escaped(line)
 
 
 def _strings(metadata: bytes) -> bytes:
@@ -65,8 +65,10 @@ def _strings(metadata: bytes) -> bytes:
 _NOT_ASCII = re.compile("[^\x00-\x7f]+")
 
 
-def _ascii(text: bytes) -> bytes:
+def escaped(text: bytes) -> bytes:
     """Escape what is not ASCII: readers that cut at U+2028 or U+0085 would break a line there."""
+    if text.isascii():
+        return text
     return _NOT_ASCII.sub(_escaped, text.decode()).encode("ascii")
 
 

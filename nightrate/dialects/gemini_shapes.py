@@ -187,6 +187,13 @@ class FileBody(Struct, rename="camel", forbid_unknown_fields=True):
     video_metadata: Anything = None
 
 
+class CountTokensBody(Struct, rename="camel", forbid_unknown_fields=True):
+    """The body of ``:countTokens``: turns alone, or a whole request, which comes first."""
+
+    contents: list[Content | str] | Content | str | None = None
+    generate_content_request: GenerateContentRequest | None = None
+
+
 class UploadBody(Struct, rename="camel", forbid_unknown_fields=True):
     """The body that starts an upload."""
 
@@ -233,6 +240,34 @@ class GenerateContentResponse(Struct, rename="camel", gc=False):
     usage_metadata: UsageMetadata
     model_version: str
     response_id: str
+
+
+class PieceCandidate(Struct):
+    """What is known of an answer while it is made."""
+
+    content: AnswerContent
+    index: int
+
+
+class PieceOfResponse(Struct, rename="camel"):
+    """One piece of a streamed answer; the last document of a stream is a whole response."""
+
+    candidates: tuple[PieceCandidate, ...]
+    response_id: str
+
+
+class ModalityTokenCount(Struct, rename="camel", gc=False):
+    """Tokens of one kind of content."""
+
+    modality: str
+    token_count: int
+
+
+class CountTokensResponse(Struct, rename="camel", gc=False):
+    """How long a prompt is."""
+
+    total_tokens: int
+    prompt_tokens_details: tuple[ModalityTokenCount, ...]
 
 
 class Status(Struct, omit_defaults=True, gc=False):

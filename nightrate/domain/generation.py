@@ -14,6 +14,8 @@ class Capability(StrEnum):
     """What an engine can do."""
 
     TEXT = "text"
+    STREAM = "stream"
+    """It gives an answer piece by piece, while it is being made."""
 
 
 class FinishReason(StrEnum):

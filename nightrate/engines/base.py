@@ -8,7 +8,7 @@ logging of content: `service/execute` does these once for all engines.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -88,6 +88,23 @@ class Engine(ABC):
             RequestFailed: this prompt cannot be answered, now or ever.
             EngineDown: the engine died or is not running.
         """
+
+    async def stream(self, prompt: Prompt) -> AsyncGenerator[str | Reply, None]:
+        """Answer one prompt piece by piece: texts as they are made, at last the whole reply.
+
+        The texts, joined, are the text of that reply, which is the one that `generate` would give.
+        A text is never taken back: it holds no broken character, and nothing of a stop sequence.
+        Closing the generator frees its place in the engine. An engine without
+        `Capability.STREAM` gives its answer in one piece.
+
+        Raises:
+            RequestFailed: as `generate`; after the first text, the answer breaks off there.
+            EngineDown: likewise.
+        """
+        reply = await self.generate(prompt)
+        if text := reply.candidates[0].text:
+            yield text
+        yield reply
 
     @abstractmethod
     async def count_tokens(self, prompt: Prompt) -> int:

@@ -13,14 +13,24 @@ import itertools
 import signal
 import socket
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
 
 from nightrate import clock
-from nightrate.engines.frames import CANCEL, Answer, Greeting, Question, Unframer, frame, raw
+from nightrate.engines.frames import (
+    CANCEL,
+    Answer,
+    Greeting,
+    Question,
+    Trouble,
+    Unframer,
+    frame,
+    raw,
+)
 from nightrate.errors import Code, EngineDown, RequestFailed
 
 Shape = TypeVar("Shape")
@@ -65,7 +75,7 @@ class Child:
         self._reader: asyncio.StreamReader
         self._writer: asyncio.StreamWriter
         self._unframer = Unframer()
-        self._waiting: dict[int, asyncio.Future[msgspec.Raw]] = {}
+        self._waiting: dict[int, asyncio.Queue[Answer | EngineDown]] = {}
         self._numbers = itertools.count(1)
         self._heard = clock.monotonic()
         self._silent = False
@@ -133,7 +143,12 @@ class Child:
             return b""
 
     async def ask(self, verb: str, body: object, shape: type[Shape]) -> Shape:
-        """Ask, and wait for the answer; cancelling withdraws the question.
+        """Ask what has one answer, and wait for it; otherwise as `answers`."""
+        async with aclosing(self.answers(verb, body)) as answers:
+            return msgspec.msgpack.decode(await anext(answers), type=shape)
+
+    async def answers(self, verb: str, body: object) -> AsyncGenerator[msgspec.Raw, None]:
+        """Ask, and give the answers as they come; cancelling or closing withdraws the question.
 
         The question is not held back by a full socket: the engine's capacity bounds what waits.
 
@@ -145,15 +160,22 @@ class Child:
         question = frame(Question(number, verb, raw(body)))
         if not self._waiting:
             self._heard = clock.monotonic()
-        answer = asyncio.get_running_loop().create_future()
-        self._waiting[number] = answer
+        inbox: asyncio.Queue[Answer | EngineDown] = asyncio.Queue()
+        self._waiting[number] = inbox
         self._writer.write(question)
         try:
-            return msgspec.msgpack.decode(await answer, type=shape)
-        except asyncio.CancelledError:
+            more = True
+            while more:
+                answer = await inbox.get()
+                if isinstance(answer, EngineDown):
+                    raise answer
+                if answer.trouble is not None:
+                    raise _failure(answer.trouble)
+                more = answer.more
+                yield answer.body
+        finally:
             if self._waiting.pop(number, None) is not None:
                 self._writer.write(frame(Question(number, CANCEL)))
-            raise
 
     async def run(self, silence_seconds: float) -> None:
         """Hand answers out until the child has ended, then fail what it leaves open."""
@@ -173,15 +195,10 @@ class Child:
             await self.end()
 
     def _settle(self, answer: Answer) -> None:
-        waiting = self._waiting.pop(answer.number, None)
-        if waiting is None or waiting.done():
-            return  # Withdrawn while the answer was on its way.
-        trouble = answer.trouble
-        if trouble is None:
-            waiting.set_result(answer.body)
-        else:
-            code, retriable = Code(trouble.code), trouble.retriable
-            waiting.set_exception(RequestFailed(trouble.message, code=code, retriable=retriable))
+        number = answer.number
+        inbox = self._waiting.get(number) if answer.more else self._waiting.pop(number, None)
+        if inbox is not None:  # Else it was withdrawn while the answer was on its way.
+            inbox.put_nowait(answer)
 
     async def _watch(self, silence_seconds: float) -> None:
         """Kill a child that works in silence for too long; its death ends `run`."""
@@ -206,10 +223,9 @@ class Child:
         else:
             self._socket.close()
         waiting, self._waiting = self._waiting, {}
-        for answer in waiting.values():
-            if not answer.done():
-                words = f"The engine's process {self.last_words()}"
-                answer.set_exception(EngineDown(words, in_flight=True))
+        for inbox in waiting.values():
+            words = f"The engine's process {self.last_words()}"
+            inbox.put_nowait(EngineDown(words, in_flight=True))
 
     def _kill(self) -> None:
         if self._process.returncode is None:
@@ -314,6 +330,15 @@ class SupervisedChild:
         """
         return await self._running().ask(verb, body, shape)
 
+    def answers(self, verb: str, body: object) -> AsyncGenerator[msgspec.Raw, None]:
+        """Ask the child for several answers; see `Child.answers`.
+
+        Raises:
+            RequestFailed: the child refused or failed this question.
+            EngineDown: it died over it (``in_flight``), or does not run now.
+        """
+        return self._running().answers(verb, body)
+
     def _running(self) -> Child:
         if self._child is None:
             raise EngineDown(self._ended or f"{self._what} is starting again.")
@@ -343,6 +368,10 @@ class SupervisedChild:
                     self._child = None
                 self.restarts += 1
             await clock.sleep(self._patience.backoff_seconds * 2**failures)
+
+
+def _failure(trouble: Trouble) -> RequestFailed:
+    return RequestFailed(trouble.message, code=Code(trouble.code), retriable=trouble.retriable)
 
 
 def _printable(line: bytes) -> str:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 import msgspec
 
@@ -25,11 +27,13 @@ from nightrate.errors import Code, EngineDown, RequestFailed, SettingsFault
 
 CHARACTERS_PER_TOKEN = 4
 
-_SCRIPT = re.compile(r"\[\[(fail|flaky|down|delay)(?: ([0-9.]+))?\]\]")
+_SCRIPT = re.compile(r"\[\[(fail|flaky|down|delay|pace|break)(?: ([0-9.]+))?\]\]")
 """What a prompt's text may order, when ``scripted`` is on:
 
 ``[[fail 3]]`` fails for good with that rpc code; ``[[flaky 2]]`` fails twice, then answers;
-``[[down]]`` takes the engine down each time; ``[[delay 0.5]]`` answers that many seconds late.
+``[[down]]`` takes the engine down each time; ``[[delay 0.5]]`` answers that many seconds late;
+``[[pace 0.5]]`` takes that many seconds between two tokens; ``[[break 14]]`` fails for good with
+that rpc code after the first token.
 """
 
 
@@ -66,8 +70,8 @@ class EchoEngine(Engine):
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """Text."""
-        return frozenset({Capability.TEXT})
+        """Text, also piece by piece."""
+        return frozenset({Capability.TEXT, Capability.STREAM})
 
     @property
     def capacity(self) -> Capacity:
@@ -92,16 +96,51 @@ class EchoEngine(Engine):
 
     async def generate(self, prompt: Prompt) -> Reply:
         """Give the last user text back."""
+        reply = await self._begin(prompt)
+        if self._scripted(prompt):  # Whoever does not stream waits for the same tokens.
+            async with aclosing(self._tokens(prompt, reply)) as tokens:
+                async for _ in tokens:
+                    pass
+        return reply
+
+    async def stream(self, prompt: Prompt) -> AsyncGenerator[str | Reply, None]:
+        """Give the last user text back, four characters at a time."""
+        reply = await self._begin(prompt)
+        async with aclosing(self._tokens(prompt, reply)) as tokens:
+            async for token in tokens:
+                yield token
+        yield reply
+
+    async def _begin(self, prompt: Prompt) -> Reply:
         if not self._open:
             raise EngineDown("The echo engine is closed.")
         text = prompt.messages[-1].text
         if self._options.delay_seconds:
             await self._pause(self._options.delay_seconds)
-        if self._options.scripted and "[[" in text:
+        if self._scripted(prompt):
             await self._play(text)
         return self._reply(prompt, text)
 
+    def _scripted(self, prompt: Prompt) -> bool:
+        return self._options.scripted and "[[" in prompt.messages[-1].text
+
+    async def _tokens(self, prompt: Prompt, reply: Reply) -> AsyncGenerator[str, None]:
+        orders: dict[str, str] = {}
+        if self._scripted(prompt):
+            orders.update(_SCRIPT.findall(prompt.messages[-1].text))
+        text = reply.candidates[0].text
+        for start in range(0, len(text), CHARACTERS_PER_TOKEN):
+            if start and "pace" in orders:
+                await self._pause(float(orders["pace"] or 0))
+            if not self._open:
+                raise EngineDown("The echo engine was closed.", in_flight=True)
+            if start and "break" in orders:
+                raise _failure(orders["break"])
+            yield text[start : start + CHARACTERS_PER_TOKEN]
+
     async def _pause(self, seconds: float) -> None:
+        if not self._open:
+            return  # Whoever pauses looks again afterwards.
         pause = asyncio.ensure_future(clock.sleep(seconds))
         self._pauses.add(pause)
         try:
@@ -119,10 +158,8 @@ class EchoEngine(Engine):
             elif order == "down":
                 raise EngineDown("The script took the engine down.", in_flight=True)
             elif order == "fail":
-                raise RequestFailed(
-                    "The script failed this request.", code=Code(int(argument or 13))
-                )
-            elif self._tries.setdefault(text, 0) < int(argument or 1):
+                raise _failure(argument)
+            elif order == "flaky" and self._tries.setdefault(text, 0) < int(argument or 1):
                 self._tries[text] += 1
                 raise RequestFailed(
                     "The script asks for another try.",
@@ -138,7 +175,7 @@ class EchoEngine(Engine):
         limit = prompt.sampling.max_output_tokens
         if limit is not None and len(text) > limit * CHARACTERS_PER_TOKEN:
             text, finish = text[: limit * CHARACTERS_PER_TOKEN], FinishReason.LENGTH
-        usage = Usage(_tokens_of_prompt(prompt), _tokens(text))
+        usage = Usage(_tokens_of_prompt(prompt), _token_count(text))
         return Reply((Candidate(text, finish),), usage, "echo")
 
     async def count_tokens(self, prompt: Prompt) -> int:
@@ -146,10 +183,14 @@ class EchoEngine(Engine):
         return _tokens_of_prompt(prompt)
 
 
-def _tokens(text: str) -> int:
+def _failure(code: str) -> RequestFailed:
+    return RequestFailed("The script failed this request.", code=Code(int(code or 13)))
+
+
+def _token_count(text: str) -> int:
     return -(-len(text) // CHARACTERS_PER_TOKEN) or 1
 
 
 def _tokens_of_prompt(prompt: Prompt) -> int:
-    turns = sum(_tokens(message.text) for message in prompt.messages)
-    return turns + (_tokens(prompt.system) if prompt.system else 0)
+    turns = sum(_token_count(message.text) for message in prompt.messages)
+    return turns + (_token_count(prompt.system) if prompt.system else 0)

@@ -2,7 +2,8 @@
 
 Both directions carry frames: four bytes of length, then MessagePack. The parent's first frame
 configures the child, and the child's first frame is its `Greeting`. From then on the parent sends
-one `Question` a frame and the child lists of `Answer`; an empty list is a sign of life.
+one `Question` a frame and the child lists of `Answer`; an empty list is a sign of life. A question
+may have several answers: all but the last say that there are more.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ class Answer(Struct, frozen=True, array_like=True, gc=False):
     number: int
     body: Raw = Raw(b"\xc0")
     trouble: Trouble | None = None
+    more: bool = False
 
 
 class Greeting(Struct, frozen=True, array_like=True, gc=False):

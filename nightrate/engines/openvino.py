@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
@@ -103,8 +104,8 @@ class OpenVINOEngine(Engine):
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """Text."""
-        return frozenset({Capability.TEXT})
+        """Text, also piece by piece."""
+        return frozenset({Capability.TEXT, Capability.STREAM})
 
     @property
     def capacity(self) -> Capacity:
@@ -153,6 +154,15 @@ class OpenVINOEngine(Engine):
         """Have the child answer."""
         return await self._ask("generate", prompt, Reply)
 
+    async def stream(self, prompt: Prompt) -> AsyncGenerator[str | Reply, None]:
+        """Have the child answer, and tell what is certain of the answer after each step."""
+        self._check_length(prompt)
+        with _unicode_demanded():
+            answers = self._child.answers("stream", prompt)
+            async with aclosing(answers):
+                async for answer in answers:
+                    yield msgspec.msgpack.decode(answer, type=str | Reply)
+
     async def count_tokens(self, prompt: Prompt) -> int:
         """Count with the model's own tokenizer and template."""
         return await self._ask("count_tokens", prompt, int)
@@ -191,6 +201,11 @@ class OpenVINOEngine(Engine):
         return findings
 
     async def _ask(self, verb: str, prompt: Prompt, shape: type[Shape]) -> Shape:
+        self._check_length(prompt)
+        with _unicode_demanded():
+            return await self._child.ask(verb, prompt, shape)
+
+    def _check_length(self, prompt: Prompt) -> None:
         characters = sum(len(message.text) for message in prompt.messages)
         characters += len(prompt.system or "")
         if 0 < self._tokens_max * _CHARACTERS_PER_TOKEN_MAX < characters:
@@ -199,11 +214,15 @@ class OpenVINOEngine(Engine):
                 f"{self._tokens_max:,} tokens of the model's context.",
                 code=Code.INVALID_ARGUMENT,
             )
-        try:
-            return await self._child.ask(verb, prompt, shape)
-        except UnicodeEncodeError as error:
-            message = f"The prompt's text is not valid Unicode: {error.reason}."
-            raise RequestFailed(message, code=Code.INVALID_ARGUMENT) from error
+
+
+@contextmanager
+def _unicode_demanded() -> Iterator[None]:
+    try:
+        yield
+    except UnicodeEncodeError as error:
+        message = f"The prompt's text is not valid Unicode: {error.reason}."
+        raise RequestFailed(message, code=Code.INVALID_ARGUMENT) from error
 
 
 def setup_of(options: OpenVINOOptions, prepared: weights.Weights) -> ModelSetup:

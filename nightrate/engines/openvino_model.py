@@ -222,10 +222,6 @@ class Model:
         config.ignore_eos = self.setup.ignore_eos
         config.presence_penalty = sampling.presence_penalty or 0.0
         config.frequency_penalty = sampling.frequency_penalty or 0.0
-        if sampling.stop:
-            config.stop_strings = set(sampling.stop)
-            # Kept by the library, cut by us: it would drop the whole token that a stop begins in.
-            config.include_stop_str_in_output = True
         temperature = _either(sampling.temperature, TEMPERATURE_DEFAULT)
         top_p = _either(sampling.top_p, TOP_P_DEFAULT)
         if temperature > 0 and top_p > 0:

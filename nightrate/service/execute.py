@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 
 from nightrate.dialects.gemini import Echo, parse_line, render_line
 from nightrate.dialects.lines import RawLine
@@ -28,11 +29,33 @@ class Executor:
     async def live(self, model: Model, prompt: Prompt) -> Outcome:
         """Answer an interactive request; it does not wait for an engine that is not open."""
         lane = self._lanes[model.engine]
-        if not lane.opened.is_set():
-            reason = lane.fault.message if lane.fault else "it is being loaded"
-            return Failure(Code.UNAVAILABLE, f"The engine of {model.name} is not ready: {reason}")
+        if failure := _closed(lane, model):
+            return failure
         try:
             return await lane.outcome(prompt, live=True)
+        except EngineDown as fault:
+            return Failure(Code.UNAVAILABLE, fault.message)
+
+    async def stream(self, model: Model, prompt: Prompt) -> AsyncGenerator[str | Outcome, None]:
+        """Answer an interactive request piece by piece: texts, at last the outcome."""
+        lane = self._lanes[model.engine]
+        if failure := _closed(lane, model):
+            yield failure
+            return
+        try:
+            async with aclosing(lane.stream(prompt, live=True)) as pieces:
+                async for piece in pieces:
+                    yield piece
+        except EngineDown as fault:
+            yield Failure(Code.UNAVAILABLE, fault.message)
+
+    async def count_tokens(self, model: Model, prompt: Prompt) -> int | Failure:
+        """Count the tokens of a prompt, as the model sees it."""
+        lane = self._lanes[model.engine]
+        if failure := _closed(lane, model):
+            return failure
+        try:
+            return await lane.count_tokens(prompt)
         except EngineDown as fault:
             return Failure(Code.UNAVAILABLE, fault.message)
 
@@ -63,6 +86,14 @@ class Executor:
             outcome = Failure(Code.INTERNAL, "Internal error; see the log of the server.")
             output = render_line(echo, outcome, form, response_id)
         return Answer(output, _tally(outcome))
+
+
+def _closed(lane: Lane, model: Model) -> Failure | None:
+    """Say why an engine that is not open cannot answer."""
+    if lane.opened.is_set():
+        return None
+    reason = lane.fault.message if lane.fault else "it is being loaded"
+    return Failure(Code.UNAVAILABLE, f"The engine of {model.name} is not ready: {reason}")
 
 
 def _tally(outcome: Outcome) -> Tally:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+
+from msgspec import Struct
 
 from nightrate import clock, limits
 from nightrate.domain.generation import Failure, Outcome, Prompt, Reply
 from nightrate.domain.retry import retry_delay_seconds
 from nightrate.engines.base import Engine, Progress, ignore_progress
-from nightrate.errors import Code, EngineDown, RequestFailed
+from nightrate.errors import Code, EngineDown, EngineFault, RequestFailed
 from nightrate.service.places import Places
 
 log = logging.getLogger(__name__)
@@ -18,6 +22,17 @@ _DEATHS_TOGETHER = limits.ENGINE_DEATHS_MAX - 1
 """Engine deaths after which a prompt runs alone. An engine that died once may have had bad luck:
 everybody tries again side by side. Whoever was there every time gets a last try with nobody else
 inside: the one that kills it is then known, and none of its neighbours fails with it."""
+
+
+class _Tries(Struct):
+    """What has happened to one prompt so far."""
+
+    failures: int = 0
+    deaths: int = 0
+
+    @property
+    def alone(self) -> bool:
+        return self.deaths >= _DEATHS_TOGETHER
 
 
 class Lane:
@@ -64,29 +79,97 @@ class Lane:
         Raises:
             EngineDown: the engine has given up; the prompt is not to blame and has no outcome yet.
         """
-        failures = deaths = 0
+        tries = _Tries()
         while True:
             try:
-                return await self._generate(prompt, live=live, alone=deaths >= _DEATHS_TOGETHER)
-            except RequestFailed as fault:
-                failures += 1
-                if not fault.retriable or failures >= limits.ATTEMPTS_MAX:
-                    return Failure(fault.code, fault.message)
-                wait = retry_delay_seconds(failures, fault.after_seconds, clock.jitter())
-                await clock.sleep(wait)
-            except EngineDown as fault:
-                deaths += fault.in_flight
-                if deaths >= limits.ENGINE_DEATHS_MAX:
-                    message = f"The engine died {deaths} times while it ran this request."
-                    return Failure(Code.INTERNAL, message)
-                await self._until_ready()
+                return await self._generate(prompt, live=live, alone=tries.alone)
+            except EngineFault as fault:
+                if failure := await self._before_next(tries, fault):
+                    return failure
+
+    async def stream(
+        self, prompt: Prompt, *, live: bool = False
+    ) -> AsyncGenerator[str | Outcome, None]:
+        """Take one prompt through the engine, and give the answer piece by piece.
+
+        Texts come as they are made, at last the outcome. Nothing is tried again after the first
+        text: it has been seen. Closing the generator frees the place.
+
+        Raises:
+            EngineDown: the engine has given up before the first text.
+        """
+        tries = _Tries()
+        while True:
+            begun = False
+            try:
+                async with aclosing(self._pieces(prompt, live=live, alone=tries.alone)) as pieces:
+                    async for piece in pieces:
+                        begun = True
+                        yield piece
+            except EngineFault as fault:
+                failure = _broken_off(fault) if begun else await self._before_next(tries, fault)
+            else:
+                return
+            if failure:
+                yield failure
+                return
+
+    async def count_tokens(self, prompt: Prompt) -> int | Failure:
+        """Count the tokens of a prompt; that takes no place among those that are answered.
+
+        Raises:
+            EngineDown: the engine has given up.
+        """
+        tries = _Tries()
+        while True:
+            try:
+                return await self.engine.count_tokens(prompt)
+            except EngineFault as fault:
+                if failure := await self._before_next(tries, fault):
+                    return failure
+
+    async def _before_next(self, tries: _Tries, fault: EngineFault) -> Failure | None:
+        """Wait until another try makes sense, or give what it ended with if none does.
+
+        Raises:
+            EngineDown: the engine has given up.
+        """
+        if isinstance(fault, RequestFailed):
+            tries.failures += 1
+            if not fault.retriable or tries.failures >= limits.ATTEMPTS_MAX:
+                return Failure(fault.code, fault.message)
+            chance = clock.jitter()
+            await clock.sleep(retry_delay_seconds(tries.failures, fault.after_seconds, chance))
+            return None
+        assert isinstance(fault, EngineDown), "engines raise these two"
+        tries.deaths += fault.in_flight
+        if tries.deaths >= limits.ENGINE_DEATHS_MAX:
+            message = f"The engine died {tries.deaths} times while it ran this request."
+            return Failure(Code.INTERNAL, message)
+        await self._until_ready()
+        return None
 
     async def _generate(self, prompt: Prompt, *, live: bool, alone: bool) -> Reply:
+        async with self._place(prompt, live=live, alone=alone):
+            return await self.engine.generate(prompt)
+
+    async def _pieces(
+        self, prompt: Prompt, *, live: bool, alone: bool
+    ) -> AsyncGenerator[str | Reply, None]:
+        async with (
+            self._place(prompt, live=live, alone=alone),
+            aclosing(self.engine.stream(prompt)) as pieces,
+        ):
+            async for piece in pieces:
+                yield piece
+
+    @asynccontextmanager
+    async def _place(self, prompt: Prompt, *, live: bool, alone: bool) -> AsyncIterator[None]:
         cost = self.engine.cost(prompt)
         if alone or not self.places.try_take(cost):
             await self.places.take(cost, live=live, alone=alone)
         try:
-            return await self.engine.generate(prompt)
+            yield
         finally:
             self.places.give(cost, alone=alone)
 
@@ -98,3 +181,10 @@ class Lane:
             self.opened.clear()
             self._broken.set()
             raise
+
+
+def _broken_off(fault: EngineFault) -> Failure:
+    """Say why an answer ends in the middle."""
+    if isinstance(fault, RequestFailed):
+        return Failure(fault.code, fault.message)
+    return Failure(Code.UNAVAILABLE, "The engine died in the middle of the answer.")

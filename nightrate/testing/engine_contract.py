@@ -18,6 +18,8 @@ engine that is slow to open can serve them all. `EngineLifeContract` needs an en
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 import pytest
@@ -45,6 +47,26 @@ def text_of(reply: Reply) -> str:
     return reply.candidates[0].text
 
 
+async def pieces_of(engine: Engine, prompt: Prompt) -> tuple[list[str], Reply]:
+    """Stream an answer to its end; give its texts and its reply."""
+    texts: list[str] = []
+    replies: list[Reply] = []
+    async with aclosing(engine.stream(prompt)) as pieces:
+        async for piece in pieces:
+            assert not replies, "nothing comes after the reply"
+            if isinstance(piece, str):
+                texts.append(piece)
+            else:
+                replies.append(piece)
+    (reply,) = replies
+    return texts, reply
+
+
+async def _drained(pieces: AsyncIterator[object]) -> None:
+    async for _ in pieces:
+        pass
+
+
 class EngineContract:
     """Promises of an open engine. Fixture to provide: ``engine``."""
 
@@ -54,6 +76,10 @@ class EngineContract:
     def lasting(self, number: int) -> Prompt:
         """Make a prompt that is still being answered while the test goes on."""
         return asked(f"{number}. Write a story of two thousand words.", max_output_tokens=4000)
+
+    def telling(self, number: int) -> Prompt:
+        """Make a prompt that lasts like `lasting` does, and has its first text soon."""
+        return self.lasting(number)
 
     async def test_it_can_answer_text_and_wants_work(self, engine: Engine) -> None:
         assert engine.name
@@ -164,6 +190,60 @@ class EngineContract:
         reply = await engine.generate(asked("Say hello.", max_output_tokens=2))
         assert reply.usage.output_tokens > 0
 
+    @pytest.mark.parametrize("sampling", [{"seed": 11}, {"temperature": 0}])
+    async def test_a_stream_is_the_reply_in_pieces(
+        self, engine: Engine, sampling: dict[str, Any]
+    ) -> None:
+        prompt = asked(QUESTION, max_output_tokens=FEW_TOKENS, **sampling)
+        texts, reply = await pieces_of(engine, prompt)
+        whole = await engine.generate(prompt)
+        assert "".join(texts) == text_of(reply) == text_of(whole)
+        assert all(texts)
+        assert reply.candidates == whole.candidates
+        assert reply.usage.output_tokens == whole.usage.output_tokens
+        assert reply.usage.prompt_tokens == whole.usage.prompt_tokens
+        assert reply.model_version == whole.model_version
+        if Capability.STREAM in engine.capabilities:
+            assert len(texts) > 1
+
+    async def test_a_stream_has_nothing_of_its_stop_sequence(self, engine: Engine) -> None:
+        sampling = {"max_output_tokens": FEW_TOKENS, "temperature": 0}
+        whole = text_of(await engine.generate(asked(QUESTION, **sampling)))
+        for start in range(1, len(whole) - 5, max(1, len(whole) // 6)):
+            stop = whole[start : start + 5]
+            texts, reply = await pieces_of(
+                engine, asked(QUESTION, stop=(stop, "?\x00"), **sampling)
+            )
+            assert "".join(texts) == text_of(reply) == whole[: whole.index(stop)]
+            assert reply.candidates[0].finish_reason is FinishReason.STOP
+
+    async def test_a_stream_has_whole_characters_only(self, engine: Engine) -> None:
+        texts_asked = [
+            f"Copy these: é 漢字 😀 नमस्ते 👩‍👩‍👧 {number}" for number in range(NEIGHBOURS)
+        ]
+        prompts = [asked(text, max_output_tokens=FEW_TOKENS, seed=1) for text in texts_asked]
+        streamed = await asyncio.gather(*(pieces_of(engine, prompt) for prompt in prompts))
+        for texts, reply in streamed:
+            assert [text.encode("utf-8").decode("utf-8") for text in texts] == texts
+            assert "".join(texts) == text_of(reply)
+
+    async def test_a_refused_stream_has_no_text(self, engine: Engine) -> None:
+        if self.unanswerable is None:
+            return  # The engine takes anything.
+        with pytest.raises(RequestFailed):
+            await anext(engine.stream(self.unanswerable))
+
+    async def test_a_stream_begins_before_its_answer_ends_and_closing_frees_its_place(
+        self, engine: Engine
+    ) -> None:
+        if Capability.STREAM not in engine.capabilities:
+            return  # Its answers come in one piece.
+        for number in range(engine.capacity.requests + 1):  # One more than there are places.
+            async with aclosing(engine.stream(self.telling(number))) as pieces:
+                assert isinstance(await anext(pieces), str)
+        reply = await engine.generate(asked("Say hello.", max_output_tokens=2))
+        assert reply.usage.output_tokens > 0
+
 
 class EngineLifeContract:
     """Promises about opening and closing. Fixture to provide: ``fresh``, an engine not yet open."""
@@ -172,12 +252,18 @@ class EngineLifeContract:
         """Make a prompt that is still being answered while the test goes on."""
         return asked(f"{number}. Write a story of two thousand words.", max_output_tokens=4000)
 
+    def telling(self, number: int) -> Prompt:
+        """Make a prompt that lasts like `lasting` does, and has its first text soon."""
+        return self.lasting(number)
+
     async def test_an_engine_that_was_not_opened_is_down(self, fresh: Engine) -> None:
         with pytest.raises(EngineDown):
             await fresh.ready()
         with pytest.raises(EngineDown) as down:
             await fresh.generate(asked("Are you there?"))
         assert not down.value.in_flight
+        with pytest.raises(EngineDown):
+            await anext(fresh.stream(asked("Are you there?")))
 
     async def test_a_closed_engine_is_down(self, fresh: Engine) -> None:
         await fresh.open()
@@ -194,6 +280,16 @@ class EngineLifeContract:
         await fresh.close()
         outcomes = await asyncio.gather(*lasting, return_exceptions=True)
         assert all(isinstance(outcome, EngineDown) for outcome in outcomes)
+
+    async def test_closing_breaks_a_stream_off(self, fresh: Engine) -> None:
+        await fresh.open()
+        if Capability.STREAM in fresh.capabilities:
+            async with aclosing(fresh.stream(self.telling(1))) as pieces:
+                assert isinstance(await anext(pieces), str)
+                await fresh.close()
+                with pytest.raises(EngineDown):
+                    await _drained(pieces)
+        await fresh.close()
 
     async def test_closing_twice_is_closing(self, fresh: Engine) -> None:
         await fresh.open()

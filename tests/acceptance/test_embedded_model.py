@@ -95,6 +95,24 @@ def test_two_inline_requests_are_answered_by_the_real_model(client: genai.Client
         assert_answered(item.response)
 
 
+def test_a_streamed_answer_of_the_real_model_is_its_whole_answer(client: genai.Client) -> None:
+    question = "Describe a river in one sentence."
+    config = types.GenerateContentConfig(
+        temperature=0, max_output_tokens=24, stop_sequences=["no such text"]
+    )
+    whole = client.models.generate_content(model=MODEL, contents=question, config=config)
+    stream = client.models.generate_content_stream(model=MODEL, contents=question, config=config)
+    chunks = list(stream)
+    assert len(chunks) > 2
+    assert "".join(chunk.text or "" for chunk in chunks) == whole.text
+    last = chunks[-1]
+    assert last.model_version == whole.model_version
+    count = client.models.count_tokens(model=MODEL, contents=question)
+    for usage in (whole.usage_metadata, last.usage_metadata):
+        assert usage is not None
+        assert usage.prompt_token_count == count.total_tokens
+
+
 def test_a_file_of_two_is_answered_by_the_real_model(client: genai.Client, tmp_path: Path) -> None:
     path = tmp_path / "requests.jsonl"
     path.write_bytes(

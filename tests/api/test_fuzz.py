@@ -8,7 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.api.doors import Doors
-from tests.api.test_gemini import CREATE, GENERATE
+from tests.api.test_gemini import COUNT, CREATE, GENERATE
+from tests.api.test_streams import STREAM
 
 _ANY_TEXT = st.text(st.characters(codec="utf-8"), max_size=12)
 _WORDS = [
@@ -21,6 +22,8 @@ _WORDS = [
     "files",
     "gemini",
     ":generateContent",
+    ":streamGenerateContent",
+    ":countTokens",
     ":download",
     ":cancel",
     ":batchGenerateContent",
@@ -92,6 +95,7 @@ _MEMBERS = [
     "requests",
     "request",
     "contents",
+    "generateContentRequest",
     "parts",
     "text",
     "file",
@@ -134,7 +138,7 @@ def test_no_request_finds_a_mistake_of_ours(
 # One that reaches every handler: the routes with a body, and any body.
 @settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 @given(
-    path=st.sampled_from([GENERATE, CREATE, "/upload/v1/files"]),
+    path=st.sampled_from([GENERATE, STREAM, COUNT, CREATE, "/upload/v1/files"]),
     body=_BODIES,
 )
 def test_no_body_finds_a_mistake_of_ours(doors: Doors, path: str, body: bytes) -> None:

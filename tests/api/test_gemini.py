@@ -13,6 +13,7 @@ from tests.api.doors import Doors
 
 MODEL = "/v1beta/models/gemini-2.5-flash"
 GENERATE = f"{MODEL}:generateContent"
+COUNT = f"{MODEL}:countTokens"
 CREATE = f"{MODEL}:batchGenerateContent"
 
 
@@ -108,6 +109,32 @@ def test_a_body_over_the_bound_is_refused_with_the_bound(
         answer = doors.ask("POST", path, body if length_known else iter([body]))
         assert answer.error[:2] == (400, "INVALID_ARGUMENT")
         assert str(limits.BODY_BYTES_MAX) in answer.error[2]
+
+
+# counting tokens -------------------------------------------------------------------------------
+
+
+def test_tokens_are_counted_as_a_reply_counts_them(doors: Doors) -> None:
+    used = doors.ask("POST", GENERATE, prompt("hello you")).json["usageMetadata"]
+    count = doors.ask("POST", COUNT, prompt("hello you")).json
+    assert count["totalTokens"] == used["promptTokenCount"] == 3
+    assert count["promptTokensDetails"] == [{"modality": "TEXT", "tokenCount": 3}]
+
+
+def test_tokens_of_an_unknown_model_or_a_bad_body_are_not_counted(doors: Doors) -> None:
+    path = "/v1/models/gemini-embedding-001:countTokens"
+    assert doors.ask("POST", path, prompt("x")).error[:2] == (404, "NOT_FOUND")
+    assert doors.ask("POST", COUNT, b"{}").error[:2] == (400, "INVALID_ARGUMENT")
+
+
+def test_tokens_cannot_be_counted_by_an_engine_that_is_not_open(
+    doors: Doors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def closed(*_: object) -> Failure:
+        return Failure(Code.UNAVAILABLE, "it is being loaded")
+
+    monkeypatch.setattr(doors.executor, "count_tokens", closed)
+    assert doors.ask("POST", COUNT, prompt("x")).error[:2] == (503, "UNAVAILABLE")
 
 
 # batches ---------------------------------------------------------------------------------------
@@ -224,8 +251,6 @@ def test_a_deleted_file_is_gone(doors: Doors) -> None:
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("POST", "/v1/models/m:streamGenerateContent?alt=sse"),
-        ("POST", "/v1/models/m:countTokens"),
         ("POST", "/v1/models/m:embedContent"),
         ("POST", "/v1/models/m:batchEmbedContents"),
         ("POST", "/v1/models/m:asyncBatchEmbedContent"),

@@ -136,6 +136,7 @@ def test_nothing_that_a_client_says_in_confidence_is_logged(doors: Doors, log: L
     paths = [
         "/v1/models/gemini-2.5-flash:generateContent",
         "/v1/models/gemini-2.5-flash:batchGenerateContent",
+        "/v1/models/gemini-2.5-flash:streamGenerateContent",
         "/v1/models/gemini-2.5-flash:countTokens",
         "/upload/v1/files",
         "/v1/nowhere",

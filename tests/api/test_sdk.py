@@ -67,6 +67,11 @@ def test_a_prompt_is_answered(client: genai.Client) -> None:
     assert "models/gemini-2.5-flash" in {model.name for model in client.models.list()}
 
 
+def test_tokens_are_counted(client: genai.Client) -> None:
+    count = client.models.count_tokens(model="gemini-2.5-flash", contents="hello you")
+    assert count.total_tokens == 3
+
+
 def test_a_file_batch_is_created_polled_and_downloaded(client: genai.Client, doors: Doors) -> None:
     file_id = doors.upload(b"{}\n")
     job = client.batches.create(model="gemini-2.5-flash", src=f"files/{file_id}")

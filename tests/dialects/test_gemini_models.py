@@ -27,7 +27,12 @@ def test_a_model_is_shown_without_its_engine() -> None:
         "description": "Served by echo.",
         "inputTokenLimit": 8192,
         "outputTokenLimit": 1024,
-        "supportedGenerationMethods": ["generateContent", "batchGenerateContent"],
+        "supportedGenerationMethods": [
+            "generateContent",
+            "streamGenerateContent",
+            "countTokens",
+            "batchGenerateContent",
+        ],
     }
 
 

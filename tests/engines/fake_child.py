@@ -19,8 +19,10 @@ from nightrate.engines.frames import CANCEL, Answer, ParentGone, ParentLine, Que
 from nightrate.engines.openvino_child import Offer
 from nightrate.errors import RequestFailed
 
+ANSWERED = {"generate", "stream"}
+
 HOLD = "[[hold]]"
-"""A prompt with this text keeps its place until it is cancelled."""
+"""A prompt with this text keeps its place until it is cancelled; a stream gives it back first."""
 
 DIE = "[[die]]"
 HANG = "[[hang]]"
@@ -67,9 +69,9 @@ class Fake:
         elif question.verb == "count_tokens":
             prompt = msgspec.msgpack.decode(question.body, type=Prompt)
             self._answer(question, asyncio.run(self._echo.count_tokens(prompt)))
-        elif question.verb == "generate" and len(self._held) >= self._seats:
+        elif question.verb in ANSWERED and len(self._held) >= self._seats:
             self._queue.append(question)
-        elif question.verb == "generate":
+        elif question.verb in ANSWERED:
             self._generate(question, msgspec.msgpack.decode(question.body, type=Prompt))
         else:
             self._answer(question, question.body)
@@ -84,12 +86,22 @@ class Fake:
             signal.pause()
         elif text == HOLD:
             self._held.add(question.number)
+            if question.verb == "stream":
+                self._line.send([Answer(question.number, raw(HOLD), more=True)])
         else:
             try:
-                self._answer(question, asyncio.run(self._echo.generate(prompt)))
+                asyncio.run(self._echo_back(question, prompt))
             except RequestFailed as failure:
                 trouble = Trouble(failure.message, int(failure.code), failure.retriable)
                 self._line.send([Answer(question.number, trouble=trouble)])
+
+    async def _echo_back(self, question: Question, prompt: Prompt) -> None:
+        if question.verb == "generate":
+            self._answer(question, await self._echo.generate(prompt))
+            return
+        async for piece in self._echo.stream(prompt):
+            more = isinstance(piece, str)
+            self._line.send([Answer(question.number, raw(piece), more=more)])
 
     def _answer(self, question: Question, body: object) -> None:
         self._line.send([Answer(question.number, raw(body))])

@@ -10,7 +10,13 @@ from nightrate.domain.generation import Prompt
 from nightrate.engines.base import Engine
 from nightrate.engines.registry import create_engine
 from nightrate.errors import Code, EngineDown, RequestFailed, SettingsFault
-from nightrate.testing.engine_contract import EngineContract, EngineLifeContract, asked, text_of
+from nightrate.testing.engine_contract import (
+    EngineContract,
+    EngineLifeContract,
+    asked,
+    pieces_of,
+    text_of,
+)
 
 
 class TestEchoEngine(EngineContract):
@@ -28,6 +34,9 @@ class TestEchoEngine(EngineContract):
     def lasting(self, number: int) -> Prompt:
         return asked(f"{number} [[delay 3600]]")
 
+    def telling(self, number: int) -> Prompt:
+        return asked(f"{number} [[pace 3600]]")
+
 
 class TestEchoEngineLife(EngineLifeContract):
     """The contract about opening and closing."""
@@ -38,6 +47,9 @@ class TestEchoEngineLife(EngineLifeContract):
 
     def lasting(self, number: int) -> Prompt:
         return asked(f"{number} [[delay 3600]]")
+
+    def telling(self, number: int) -> Prompt:
+        return asked(f"{number} [[pace 3600]]")
 
 
 @pytest.fixture
@@ -75,3 +87,36 @@ async def test_a_script_takes_the_engine_down(echo: Engine) -> None:
 def test_an_unknown_option_is_refused() -> None:
     with pytest.raises(SettingsFault, match=r"engines\.echo"):
         create_engine("echo", {"colour": "red"})
+
+
+async def test_a_script_paces_an_answer_streamed_or_not(
+    echo: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr("nightrate.clock.sleep", sleep)
+    texts, reply = await pieces_of(echo, asked("[[pace 7]]ab"))
+    assert texts == ["[[pa", "ce 7", "]]ab"]
+    assert slept == [7, 7]
+    assert await echo.generate(asked("[[pace 7]]ab")) == reply
+    assert slept == [7, 7, 7, 7]
+
+
+async def test_a_script_breaks_an_answer_off(echo: Engine) -> None:
+    pieces = echo.stream(asked("[[break 14]]"))
+    assert await anext(pieces) == "[[br"
+    with pytest.raises(RequestFailed) as failed:
+        await anext(pieces)
+    assert failed.value.code is Code.UNAVAILABLE
+    with pytest.raises(RequestFailed):
+        await echo.generate(asked("[[break 14]]"))
+
+
+async def test_scripts_can_be_switched_off() -> None:
+    echo = create_engine("echo", {"scripted": False})
+    await echo.open()
+    texts, _ = await pieces_of(echo, asked("[[break 14]]"))
+    assert "".join(texts) == "[[break 14]]"

@@ -19,7 +19,13 @@ from nightrate.engines.openvino import OpenVINOEngine, OpenVINOOptions
 from nightrate.engines.openvino_model import output_tokens_max
 from nightrate.engines.registry import create_engine
 from nightrate.errors import Code, EngineDown, RequestFailed, SettingsFault
-from nightrate.testing.engine_contract import EngineContract, EngineLifeContract, asked, text_of
+from nightrate.testing.engine_contract import (
+    EngineContract,
+    EngineLifeContract,
+    asked,
+    pieces_of,
+    text_of,
+)
 from tests.engines.fake_child import DIE, HOLD
 from tests.engines.test_child import FAKE
 
@@ -78,6 +84,16 @@ async def test_text_that_is_no_unicode_is_refused(tiny_gguf: Path) -> None:
     with pytest.raises(RequestFailed, match="Unicode") as failed:
         await engine.generate(asked("a\ud800"))
     assert failed.value.code is Code.INVALID_ARGUMENT
+    await engine.close()
+
+
+async def test_a_stream_of_what_is_no_unicode_or_too_long_is_refused(tiny_gguf: Path) -> None:
+    engine = faked(tiny_gguf)
+    await engine.open()
+    for text in ("a\ud800", "x" * 2_000_000):
+        with pytest.raises(RequestFailed) as failed:
+            await anext(engine.stream(asked(text)))
+        assert failed.value.code is Code.INVALID_ARGUMENT
     await engine.close()
 
 
@@ -160,6 +176,15 @@ class TestRealModel(EngineContract):
         check = await embedded.likelihood(mode)
         assert check.keys() == {"short", "long"}
         assert all(passage["passed"] for passage in check.values()), check
+
+    async def test_a_stream_of_many_characters_in_many_tokens_is_whole(
+        self, embedded: OpenVINOEngine
+    ) -> None:
+        prompt = asked(
+            "Repeat: 漢字 😀 नमस्ते", max_output_tokens=40, temperature=2.0, seed=5, top_k=0
+        )
+        texts, reply = await pieces_of(embedded, prompt)
+        assert "".join(texts) == text_of(reply) == text_of(await embedded.generate(prompt))
 
     async def test_a_prompt_beyond_the_context_is_refused_with_both_numbers(
         self, embedded: OpenVINOEngine

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 import msgspec
@@ -12,7 +13,7 @@ import pytest
 from nightrate.dialects.gemini import render_line
 from nightrate.dialects.lines import RawLine
 from nightrate.domain.batch import BatchForm
-from nightrate.domain.generation import Candidate, Failure, Message, Prompt, Reply, Usage
+from nightrate.domain.generation import Candidate, Failure, Message, Outcome, Prompt, Reply, Usage
 from nightrate.domain.model import Model
 from nightrate.domain.shard import Answer, Tally
 from nightrate.engines.echo import EchoEngine, EchoOptions
@@ -171,3 +172,52 @@ async def test_a_live_request_goes_to_the_engine_of_its_model(executor: Executor
     assert isinstance(other, Model)
     with pytest.raises(KeyError):
         await executor.live(other, asked("hello"))
+
+
+# counting -------------------------------------------------------------------------------------
+
+
+async def test_tokens_are_counted_by_an_open_engine_only(executor: Executor, lane: Lane) -> None:
+    assert await executor.count_tokens(MODEL, asked("hello")) == 2
+    lane.opened.clear()
+    failure = await executor.count_tokens(MODEL, asked("hello"))
+    assert isinstance(failure, Failure)
+    assert failure.code is Code.UNAVAILABLE
+
+
+async def test_counting_on_an_engine_that_gives_up_is_told_so(
+    executor: Executor, lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def down(_prompt: Prompt) -> int:
+        raise EngineDown("It gave up.")
+
+    monkeypatch.setattr(lane.engine, "count_tokens", down)
+    monkeypatch.setattr(lane.engine, "ready", lambda: down(asked("")))
+    assert await executor.count_tokens(MODEL, asked("hello")) == Failure(
+        Code.UNAVAILABLE, "It gave up."
+    )
+
+
+# streams --------------------------------------------------------------------------------------
+
+
+async def streamed(executor: Executor, text: str) -> list[str | Outcome]:
+    async with aclosing(executor.stream(MODEL, asked(text))) as pieces:
+        return [piece async for piece in pieces]
+
+
+async def test_a_stream_goes_the_way_of_a_live_request(executor: Executor, lane: Lane) -> None:
+    *texts, reply = await streamed(executor, "good day")
+    assert texts == ["good", " day"]
+    assert reply == await executor.live(MODEL, asked("good day"))
+    await lane.engine.close()
+    (failure,) = await streamed(executor, "good day")
+    assert isinstance(failure, Failure)
+    assert failure.code is Code.UNAVAILABLE
+
+
+async def test_a_stream_does_not_wait_for_an_engine_that_is_being_loaded() -> None:
+    lane = Lane("echo", EchoEngine(EchoOptions()))
+    (failure,) = await streamed(Executor({"echo": lane}), "hello")
+    assert isinstance(failure, Failure)
+    assert "it is being loaded" in failure.message

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 
 import pytest
 
@@ -13,6 +14,7 @@ from nightrate.domain.generation import (
     Capability,
     Failure,
     Message,
+    Outcome,
     Prompt,
     Reply,
     Usage,
@@ -43,6 +45,7 @@ class Puppet(Engine):
         self.opens: list[Exception] = []
         self.readies: list[Exception] = []
         self.answers: dict[str, list[Exception]] = {}
+        self.counts: list[Exception] = []
         self.history: list[str] = []
         self.inside: list[str] = []
         self.together: list[set[str]] = []
@@ -70,6 +73,8 @@ class Puppet(Engine):
             raise self.readies.pop(0)
 
     async def count_tokens(self, prompt: Prompt) -> int:
+        if self.counts:
+            raise self.counts.pop(0)
         return len(prompt.messages)
 
     async def generate(self, prompt: Prompt) -> Reply:
@@ -84,6 +89,17 @@ class Puppet(Engine):
         finally:
             self.inside.remove(text)
         return REPLY
+
+    async def stream(self, prompt: Prompt) -> AsyncGenerator[str | Reply, None]:
+        reply = await self.generate(prompt)
+        yield "y"
+        text = f"{prompt.messages[-1].text} later"
+        if text in self.gates:
+            await self.gates[text].wait()
+        if self.answers.get(text):
+            raise self.answers[text].pop(0)
+        yield "es"
+        yield reply
 
 
 @pytest.fixture
@@ -113,6 +129,16 @@ async def lane(puppet: Puppet, slept: list[float]) -> AsyncIterator[Lane]:
     yield lane
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+# counting -------------------------------------------------------------------------------------
+
+
+async def test_counting_is_tried_again_as_often_as_answering(lane: Lane, puppet: Puppet) -> None:
+    puppet.counts = [BUSY, DIED]
+    assert await lane.count_tokens(prompt()) == 1
+    puppet.counts = [RequestFailed("Too long.", code=Code.INVALID_ARGUMENT)]
+    assert await lane.count_tokens(prompt()) == Failure(Code.INVALID_ARGUMENT, "Too long.")
 
 
 # prompts --------------------------------------------------------------------------------------
@@ -259,3 +285,80 @@ async def test_stopping_closes_the_engine(puppet: Puppet) -> None:
     assert puppet.history == ["open", "close"]
     assert not lane.opened.is_set()
     assert told == [("opening", 0.5)]
+
+
+# streams --------------------------------------------------------------------------------------
+
+
+async def streamed(lane: Lane, text: str = "hello") -> list[str | Outcome]:
+    async with aclosing(lane.stream(prompt(text), live=True)) as pieces:
+        return [piece async for piece in pieces]
+
+
+async def test_a_stream_gives_texts_and_then_the_reply(lane: Lane) -> None:
+    assert await streamed(lane) == ["y", "es", REPLY]
+    assert lane.places.requests == 0
+
+
+async def test_a_stream_is_tried_again_until_its_first_text(lane: Lane, puppet: Puppet) -> None:
+    puppet.answers["hello"] = [BUSY, DIED]
+    assert await streamed(lane) == ["y", "es", REPLY]
+    refused = RequestFailed("Too long.", code=Code.INVALID_ARGUMENT)
+    puppet.answers["hello"] = [BUSY, refused]
+    assert await streamed(lane) == [Failure(Code.INVALID_ARGUMENT, "Too long.")]
+    assert lane.places.requests == 0
+
+
+@pytest.mark.parametrize(("fault", "code"), [(BUSY, Code.UNAVAILABLE), (DIED, Code.UNAVAILABLE)])
+async def test_a_stream_that_breaks_off_is_not_tried_again(
+    lane: Lane, puppet: Puppet, fault: Exception, code: Code
+) -> None:
+    puppet.answers["hello later"] = [fault]
+    text, failure = await streamed(lane)
+    assert text == "y"
+    assert isinstance(failure, Failure)
+    assert failure.code is code
+    assert len(puppet.together) == 1
+    assert lane.places.requests == 0
+
+
+async def test_a_stream_whose_engine_gives_up_before_the_first_text_has_no_outcome(
+    lane: Lane, puppet: Puppet
+) -> None:
+    puppet.answers["hello"] = [EngineDown("It is gone.")]
+    puppet.readies = [EngineDown("It gave up.")]
+    with pytest.raises(EngineDown, match="It gave up"):
+        await streamed(lane)
+
+
+async def test_a_stream_holds_a_place_until_it_is_closed(lane: Lane, puppet: Puppet) -> None:
+    puppet.gates["hello later"] = asyncio.Event()
+    async with aclosing(lane.stream(prompt(), live=True)) as pieces:
+        assert await anext(pieces) == "y"
+        assert lane.places.requests == 1
+    assert lane.places.requests == 0
+
+
+async def test_a_stream_that_is_cancelled_while_it_waits_frees_its_place(
+    lane: Lane, puppet: Puppet
+) -> None:
+    puppet.gates["hello"] = asyncio.Event()
+    task = asyncio.create_task(streamed(lane))
+    await asyncio.sleep(0)
+    assert puppet.inside == ["hello"]
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert lane.places.requests == 0
+
+
+async def test_a_live_stream_comes_before_waiting_rows(lane: Lane, puppet: Puppet) -> None:
+    gate = puppet.gates["row"] = asyncio.Event()
+    rows = [asyncio.create_task(lane.outcome(prompt("row"))) for _ in range(6)]
+    await asyncio.sleep(0)
+    assert len(puppet.inside) == 4
+    live = asyncio.create_task(streamed(lane, "live"))
+    await asyncio.sleep(0)
+    gate.set()
+    await asyncio.gather(*rows, live)
+    entered = [inside - {"row"} for inside in puppet.together]
+    assert entered.index({"live"}) == 4

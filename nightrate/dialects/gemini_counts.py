@@ -1,0 +1,76 @@
+"""Counting the tokens of a prompt: the body of the call and its answer."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec import json, structs
+
+from nightrate.dialects import tolerant
+from nightrate.dialects.gemini_prompts import REMEDIES, prompt_of
+from nightrate.dialects.gemini_shapes import (
+    CountTokensBody,
+    CountTokensResponse,
+    GenerateContentRequest,
+    ModalityTokenCount,
+)
+from nightrate.dialects.refusals import located, within
+from nightrate.dialects.spelling import Shape
+from nightrate.domain.generation import Prompt
+from nightrate.errors import Refused
+
+_WHOLE: Final = "generateContentRequest"
+_INTO_WHOLE = f'Put it inside "{_WHOLE}", beside "contents".'
+_BODY: Final = Shape(
+    CountTokensBody,
+    {
+        **REMEDIES,
+        CountTokensBody: {
+            **{
+                member.encode_name: _INTO_WHOLE for member in structs.fields(GenerateContentRequest)
+            },
+            **REMEDIES[GenerateContentRequest],
+        },
+    },
+)
+_decode = json.Decoder(CountTokensBody).decode
+
+
+def parse_count(body: bytes, model: str) -> Prompt:
+    """Read the body of ``:countTokens``; a whole request in it overrides turns beside it.
+
+    Args:
+        body: JSON in either spelling, read leniently.
+        model: the model in the path, without ``models/``.
+
+    Raises:
+        BadRequest: it is malformed or a value is wrong.
+        NotSupported: it asks for something this server does not do.
+    """
+    try:
+        tolerant.check_depth_of(body)
+        typed = _decode(body)
+    except (ValueError, RecursionError):
+        tree = tolerant.loads(body)
+        spelled = _BODY.read(tree)
+        try:
+            return _prompt(spelled, model)
+        except Refused as error:
+            raise located(error, tree, "") from error
+    return _prompt(typed, model)
+
+
+def _prompt(body: CountTokensBody, model: str) -> Prompt:
+    whole = body.generate_content_request
+    if whole is None:
+        return prompt_of(GenerateContentRequest(contents=body.contents), model)
+    try:
+        return prompt_of(whole, model)
+    except Refused as error:
+        raise within(error, _WHOLE) from error
+
+
+def render_count(tokens: int) -> bytes:
+    """Write how many tokens a prompt has; all of them are text."""
+    count = CountTokensResponse(tokens, (ModalityTokenCount("TEXT", tokens),))
+    return json.format(json.encode(count), indent=2)
