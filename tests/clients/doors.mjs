@@ -28,6 +28,14 @@ await report({
     return {created, finished: await finished(ai, created)};
   },
 
+  async instructed() {
+    const config = {systemInstruction: {parts: [{text: 'You are a cat. Your name is Neko.'}]}};
+    const client = new GoogleGenAI({apiKey: process.env.GEMINI_API_KEY});
+    const src = [asking(texts[0]), {...asking(texts[1]), config}];
+    const created = await client.batches.create({model: `models/${model}`, src});
+    return finished(client, created);
+  },
+
   async file() {
     writeRequests('requests.jsonl');
     const config = {displayName: 'my-requests', mimeType: 'jsonl'};

@@ -69,6 +69,9 @@ def batch(name: str, state: BatchState, form: BatchForm, **changes: object) -> B
     return msgspec.structs.replace(made, **changes)
 
 
+RESULTS = b'{"response":{},"key":"a"}\n'
+"""What stands in the result file of the one batch that has one."""
+
 FILE, INLINE = BatchForm.FILE, BatchForm.INLINE
 _NONE = Tally()
 
@@ -124,11 +127,13 @@ def page(token: str, size: int) -> bytes:
 
 class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        """Answer for a batch, or for a page of them."""
+        """Answer for a batch, a page of them, or a file of results."""
         place = urllib.parse.urlsplit(self.path)
         name = place.path.rsplit("/", 1)[1]
         asked = dict(urllib.parse.parse_qsl(place.query))
-        if name == "batches":
+        if name.endswith(":download"):
+            content = RESULTS
+        elif name == "batches":
             content = page(asked.get("pageToken", ""), int(asked.get("pageSize", len(CASES))))
         else:
             content = document(name)

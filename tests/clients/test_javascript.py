@@ -45,6 +45,11 @@ def test_an_inline_batch_is_created_and_answered_in_order(said: dict[str, Any]) 
     assert [text_of(item) for item in jobs["finished"]["dest"]["inlinedResponses"]] == TEXTS
 
 
+def test_a_client_made_with_a_key_gives_system_instructions(said: dict[str, Any]) -> None:
+    job = gave(said, "instructed")
+    assert [text_of(item) for item in job["dest"]["inlinedResponses"]] == TEXTS
+
+
 def test_a_file_is_uploaded_run_and_downloaded(said: dict[str, Any]) -> None:
     found = gave(said, "file")
     assert found["uploaded"]["mimeType"] == "jsonl"
