@@ -1,4 +1,4 @@
-"""The door for uploads: Google's resumable protocol, and the forms that take a single call.
+"""The door for uploads: Google's resumable protocols, and the forms that take a single call.
 
 Every answer on an upload URL carries ``X-Goog-Upload-Status``, errors included (``final``): without
 it both SDKs send the piece again and again. The URL's unguessable id is the only credential,
@@ -16,6 +16,7 @@ import msgspec
 from nightrate import limits
 from nightrate.api import body
 from nightrate.api.auth import tenant_of
+from nightrate.api.content_range import parse_content_range
 from nightrate.api.links import base_url
 from nightrate.api.multipart import Parts, boundary_of, parameter
 from nightrate.api.respond import document
@@ -41,8 +42,10 @@ _HOW = (
     " X-Goog-Upload-URL. In one call: X-Goog-Upload-Protocol: raw (or ?uploadType=media) with the"
     " bytes as the body, or multipart (or ?uploadType=multipart) with metadata and bytes."
 )
-_FORMS = {"media": "raw", "multipart": "multipart"}
-"""What ``?uploadType=`` says, in the words of ``X-Goog-Upload-Protocol``."""
+_FORMS = {"media": "raw", "multipart": "multipart", "resumable": "ranged"}
+"""What ``?uploadType=`` says, in the words of ``X-Goog-Upload-Protocol``; ``ranged`` is the older
+resumable protocol, which has none there."""
+_RESUME_INCOMPLETE = 308
 
 
 class Uploads:
@@ -57,6 +60,8 @@ class Uploads:
         upload_id = request.query_params.get("upload_id")
         if upload_id is None:
             return await self._begin(request)
+        if _is_ranged(request):
+            return await self._take_range(request, upload_id)
         command = _command(request)
         if command == {"query"}:
             return _answer(await self._files.query(upload_id))
@@ -76,12 +81,25 @@ class Uploads:
             return await self._multipart(request)
         if form == "resumable":
             return await self._start(request)
+        if form == "ranged":
+            return await self._start_ranged(request)
         raise BadRequest(_HOW)
 
     async def _start(self, request: Request) -> Response:
+        upload, url = await self._open(request, f"{_PREFIX}header-")
+        url += "&upload_protocol=resumable"
+        return _answer(upload, {f"{_PREFIX}url": url, f"{_PREFIX}control-url": url})
+
+    async def _start_ranged(self, request: Request) -> Response:
+        """Begin a session whose pieces come by ``PUT`` with a ``Content-Range``."""
+        _, url = await self._open(request, "x-upload-")
+        return document(b"", headers={"location": f"{url}&uploadType=resumable"})
+
+    async def _open(self, request: Request, prefix: str) -> tuple[Upload, str]:
+        """Make a session from the body and the headers; give it and its URL."""
         asked = wire.parse_upload_start(await body.whole(request))
-        declared = request.headers.get(f"{_PREFIX}header-content-type")
-        announced = _number(request, f"{_PREFIX}header-content-length")
+        declared = request.headers.get(f"{prefix}content-type")
+        announced = _number(request, f"{prefix}content-length")
         base = base_url(request, self._public_url)
         upload = await self._files.start_upload(
             tenant_of(request),
@@ -91,9 +109,7 @@ class Uploads:
             announced_bytes=asked.size_bytes if announced is None else announced,
         )
         version = request.path_params["version"]
-        url = f"{base}/upload/{version}/files?upload_id={upload.upload_id}"
-        url += "&upload_protocol=resumable"
-        return _answer(upload, {f"{_PREFIX}url": url, f"{_PREFIX}control-url": url})
+        return upload, f"{base}/upload/{version}/files?upload_id={upload.upload_id}"
 
     async def _take(self, request: Request, upload_id: str, *, finalize: bool) -> Response:
         upload = await self._files.query(upload_id)
@@ -113,6 +129,25 @@ class Uploads:
         if not finalize:
             return _answer(upload)
         return self._finished(request, await self._files.finalize(upload_id))
+
+    async def _take_range(self, request: Request, upload_id: str) -> Response:
+        """Take a piece, or tell where the session stands: 308 until everything has come."""
+        asked = parse_content_range(request.headers.get("content-range"))
+        upload = await self._files.query(upload_id)
+        if asked.first_byte is not None:
+            async with aclosing(body.pieces(request)) as pieces:
+                upload = await self._files.append(upload_id, asked.first_byte, pieces)
+        if asked.total_bytes is not None and upload.received_bytes > asked.total_bytes:
+            message = (
+                f"Content-Range tells of {asked.total_bytes} bytes in all, but"
+                f" {upload.received_bytes} were received."
+            )
+            raise BadRequest(message)
+        complete = asked.is_whole or upload.received_bytes == asked.total_bytes
+        if complete or upload.state is UploadState.FINAL:
+            return self._finished(request, await self._files.finalize(upload_id))
+        held = {"range": f"bytes=0-{upload.received_bytes - 1}"} if upload.received_bytes else {}
+        return document(b"", _RESUME_INCOMPLETE, {_STATUS: str(upload.state), **held})
 
     async def _raw(self, request: Request) -> Response:
         """Take a body that is the file; what is known of it stands in headers."""
@@ -194,8 +229,12 @@ def _answer(upload: Upload, headers: Mapping[str, str] | None = None) -> Respons
     return document(b"{}", headers={**fixed, **(headers or {})})
 
 
+def _is_ranged(request: Request) -> bool:
+    return request.query_params.get("uploadType", "").lower() == "resumable"
+
+
 def _form(request: Request) -> str | None:
-    """Tell in which form the bytes come: resumable, raw, multipart, or None if nothing says it."""
+    """Tell how the bytes come: resumable, ranged, raw or multipart; None if nothing says it."""
     headers = request.headers
     protocol = headers.get(f"{_PREFIX}protocol", "").strip().lower()
     if protocol in {"raw", "multipart"}:
