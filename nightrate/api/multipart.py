@@ -48,8 +48,8 @@ class Parts:
         _require_bounded(end)
         head = bytes(self._held[:end])
         del self._held[: end + len(_HEAD_END)]
-        padding, line_end, lines = (head + _LINE).partition(_LINE)
-        if padding.strip(_PADDING) or not line_end:
+        padding, _, lines = head.partition(_LINE)
+        if padding.strip(_PADDING):
             message = "The multipart body has a delimiter that does not end its line."
             raise BadRequest(message)
         return _fields(lines)

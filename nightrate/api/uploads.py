@@ -178,7 +178,8 @@ class Uploads:
                 asked,
                 mime_type=asked.mime_type or head.get("content-type"),
                 display_name=asked.display_name
-                or parameter(head, "content-disposition", "filename"),
+                or parameter(head, "content-disposition", "filename")
+                or None,
             )
             file = await self._store(request, asked, parts.content(), parts)
         return self._finished(request, file)

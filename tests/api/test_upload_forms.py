@@ -79,6 +79,12 @@ def test_a_form_may_have_its_file_alone(doors: Doors) -> None:
     assert kept(doors, answer) == ("a.jsonl", "jsonl")
 
 
+def test_a_file_without_a_name_has_none(doors: Doors) -> None:
+    head = 'Content-Disposition: form-data; name="file"; filename=""'
+    answer = doors.ask("POST", PATHS[0], body_of((head, BYTES)), FORM)
+    assert kept(doors, answer) == (None, "application/octet-stream")
+
+
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize(
     ("query", "headers"),
