@@ -17,6 +17,8 @@ class ContentRange(Struct, frozen=True, kw_only=True):
 
     first_byte: int | None
     """Where they begin; None if the call brings none and only asks."""
+    length: int | None = None
+    """How many bytes the call brings; None where it does not say."""
     total_bytes: int | None
     """The length of the whole file; None while the client does not know it."""
     is_whole: bool = False
@@ -39,7 +41,8 @@ def parse_content_range(header: str | None) -> ContentRange:
     if last is not None and (last < (first or 0) or (total is not None and last >= total)):
         message = "Content-Range must end behind its beginning and before the end of the file."
         raise BadRequest(message)
-    return ContentRange(first_byte=first, total_bytes=total)
+    length = None if first is None or last is None else last - first + 1
+    return ContentRange(first_byte=first, length=length, total_bytes=total)
 
 
 def _number(text: str | None) -> int | None:

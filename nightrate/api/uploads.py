@@ -133,6 +133,10 @@ class Uploads:
     async def _take_range(self, request: Request, upload_id: str) -> Response:
         """Take a piece, or tell where the session stands: 308 until everything has come."""
         asked = parse_content_range(request.headers.get("content-range"))
+        sent_bytes = _number(request, "content-length")
+        if None not in {asked.length, sent_bytes} and asked.length != sent_bytes:
+            message = "The body is not as long as its Content-Range says."
+            raise BadRequest(message)
         upload = await self._files.query(upload_id)
         if asked.first_byte is not None:
             async with aclosing(body.pieces(request)) as pieces:

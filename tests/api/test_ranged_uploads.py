@@ -80,14 +80,24 @@ def test_an_empty_file_is_made_of_nothing(doors: Doors) -> None:
     [
         ("bytes 5-9/10", BODY[5:], "OUT_OF_RANGE"),
         ("bytes 0-4/5", BODY, "INVALID_ARGUMENT"),
+        ("bytes 0-8/9", BODY, "INVALID_ARGUMENT"),
         ("bytes 0-9", BODY, "INVALID_ARGUMENT"),
     ],
 )
 def test_a_range_that_cannot_be_is_refused(
     doors: Doors, content_range: str, body: bytes, status: str
 ) -> None:
-    answer = put(doors, begin(doors), content_range, body)
-    assert answer.error[:2] == (400, status)
+    url = begin(doors)
+    assert put(doors, url, content_range, body).error[:2] == (400, status)
+    check_finished(doors, put(doors, url, "bytes 0-9/10", BODY))
+
+
+def test_a_length_that_was_passed_already_is_refused(doors: Doors) -> None:
+    url = begin(doors)
+    put(doors, url, "bytes 0-8/*", BODY[:9])
+    answer = put(doors, url, "bytes */5")
+    assert answer.error[:2] == (400, "INVALID_ARGUMENT")
+    assert "5 bytes in all, but 9" in answer.error[2]
 
 
 def test_an_unknown_session_is_not_found(doors: Doors) -> None:
@@ -98,8 +108,8 @@ def test_an_unknown_session_is_not_found(doors: Doors) -> None:
 @pytest.mark.parametrize(
     ("header", "wanted"),
     [
-        ("bytes 0-0/1", ContentRange(first_byte=0, total_bytes=1)),
-        ("bytes 7-9/*", ContentRange(first_byte=7, total_bytes=None)),
+        ("bytes 0-0/1", ContentRange(first_byte=0, length=1, total_bytes=1)),
+        ("bytes 7-9/*", ContentRange(first_byte=7, length=3, total_bytes=None)),
         (" bytes */0 ", ContentRange(first_byte=None, total_bytes=0)),
         ("bytes */*", ContentRange(first_byte=None, total_bytes=None)),
         (None, ContentRange(first_byte=0, total_bytes=None, is_whole=True)),
