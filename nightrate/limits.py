@@ -176,6 +176,12 @@ FILES_PAGE_SIZE_MAX = 100
 RECEIVE_TIMEOUT_SECONDS = 30.0
 """Ours: a client that sends nothing for this long in the middle of a body is dropped."""
 
+CLIENT_TIMEOUT_SECONDS = 60.0
+"""Ours: our own client waits this long for a server that says nothing."""
+
+CLIENT_PIECE_BYTES = 8 * MIB
+"""Google: what its clients send of an upload at once; ours does the same."""
+
 HEADERS_MAX = 100
 HEADER_BYTES_MAX = 32 * KIB
 """Ours: headers of one HTTP request."""

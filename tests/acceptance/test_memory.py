@@ -81,3 +81,25 @@ def test_half_a_gigabyte_is_uploaded_planned_and_run_in_little_memory(
             f" peak {peak / limits.MIB:.0f} MiB"
         )
     assert peak <= MEMORY_BYTES_MAX
+
+
+def test_a_file_that_comes_in_one_call_is_not_held(make_server: MakeServer) -> None:
+    server = make_server("--engine", "echo")
+    begun = peak_bytes(server.pid)
+    piece, count = b"x" * limits.MIB, 200
+
+    def raw() -> Iterator[bytes]:
+        yield from [piece] * count
+
+    def two_parts() -> Iterator[bytes]:
+        yield b'--cut\r\n\r\n{"file": {}}\r\n--cut\r\n\r\n'
+        yield from raw()
+        yield b"\r\n--cut--\r\n"
+
+    for body, headers in (
+        (raw(), {"x-goog-upload-protocol": "raw"}),
+        (two_parts(), {"content-type": "multipart/related; boundary=cut"}),
+    ):
+        answer = server.ask("POST", "/upload/v1beta/files", body, headers)
+        assert answer.json["file"]["sizeBytes"] == str(count * len(piece))
+    assert peak_bytes(server.pid) - begun < 32 * limits.MIB

@@ -259,14 +259,13 @@ def test_an_unknown_upload_is_not_found(doors: Doors, command: str) -> None:
     "headers",
     [
         {},
-        {"X-Goog-Upload-Protocol": "multipart"},
-        {"X-Goog-Upload-Protocol": "raw"},
+        {"X-Goog-Upload-Protocol": "scotty"},
         {"X-Goog-Upload-Protocol": "resumable"},
         {"X-Goog-Upload-Command": "start"},
-        {"Content-Type": "multipart/form-data; boundary=x"},
+        {"Content-Type": "application/jsonl"},
     ],
 )
-def test_other_forms_of_upload_are_told_how_it_is_done(
+def test_an_upload_of_no_known_form_is_told_how_it_is_done(
     doors: Doors, headers: dict[str, str]
 ) -> None:
     answer = doors.ask("POST", "/upload/v1beta/files", b"bytes", headers)

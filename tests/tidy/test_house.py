@@ -41,7 +41,8 @@ HOMES: dict[str, tuple[str, set[str]]] = {
     "datetime.datetime.now": ("nightrate.clock.now", set()),
     "datetime.now": ("nightrate.clock.now", set()),
     "datetime.utcnow": ("nightrate.clock.now", set()),
-    "os.environ": ("nightrate.settings", {"settings.py"}),
+    # The client runs in programs of others, where the server's settings mean nothing.
+    "os.environ": ("nightrate.settings", {"settings.py", "client.py"}),
     "os.getenv": ("nightrate.settings", {"settings.py"}),
     "json": ("msgspec.json, or dialects/tolerant for a client's bytes", set()),
     "asyncio.sleep": ("nightrate.clock.sleep", {"clock.py"}),
@@ -58,8 +59,8 @@ BROAD_CATCHES: dict[str, str] = {
 GIVEN_BY_NAME = {"httptools", "uvloop"}
 """Dependencies that nobody imports: the server is told their names."""
 
-ENTRANCES = {"__main__.py", "cli.py", "openvino_child.py"}
-"""Modules that are started, not imported."""
+ENTRANCES = {"__main__.py", "cli.py", "client.py", "openvino_child.py"}
+"""Modules that are started, or imported by programs of others."""
 
 FOREIGN_WORDS = re.compile(
     r"(?<![\w.)}])/(?:wor[k]|far[m]|roo[t])/"  # a place on the machine of its author

@@ -1,0 +1,161 @@
+"""Documents of batches in every state, written by the code that writes them for clients."""
+
+from __future__ import annotations
+
+import threading
+import urllib.parse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import msgspec
+
+from nightrate.clock import Instant
+from nightrate.dialects import gemini as wire
+from nightrate.domain.batch import Batch, BatchForm
+from nightrate.domain.generation import Candidate, Failure, FinishReason, Outcome, Reply, Usage
+from nightrate.domain.shard import Tally
+from nightrate.domain.states import FINAL_STATES, BatchState
+from nightrate.errors import Code
+
+NOON: Instant = 1_769_083_200_000_000
+MODEL = "gemini-2.5-flash"
+SEPARATORS = "one\u2028two\u2029three\u0085four \u00e9 \U0001f319"
+FAULTS = "Error on line 1: no JSON.\nError on line 7: no such field: 'config'."
+
+
+def reply(*texts: str, reason: FinishReason = FinishReason.STOP) -> Reply:
+    candidates = tuple(Candidate(text, reason) for text in texts)
+    return Reply(candidates, Usage(7, 3, 2), "golden")
+
+
+def item(outcome: Outcome, metadata: bytes | None = None) -> bytes:
+    return wire.render_line(wire.Echo(metadata=metadata), outcome, BatchForm.INLINE, "r1")
+
+
+ITEMS = (
+    item(reply("plain"), b'{"key":"request-1"}'),
+    item(reply("no metadata")),
+    item(reply(SEPARATORS), b'{"key":"\\u00e9","note":"caf\xc3\xa9"}'),
+    item(reply("nested"), b'{"n":1,"list":[1,{"a":null}],"map":{"b":true},"none":null,"s":"x"}'),
+    item(reply("cut", reason=FinishReason.LENGTH), b"{}"),
+    item(reply(""), b'{"key":"empty"}'),
+    item(reply("first", "second"), b'{"key":"two"}'),
+    item(Failure(Code.INVALID_ARGUMENT, "contents: it is empty."), b'{"key":8,"deep":[[]]}'),
+    item(Failure(Code.INTERNAL, SEPARATORS)),
+)
+
+
+def batch(name: str, state: BatchState, form: BatchForm, **changes: object) -> Batch:
+    made = Batch(
+        tenant="t",
+        batch_id=name,
+        model=MODEL,
+        display_name=f"the {name} one",
+        form=form,
+        state=state,
+        input_blob="i",
+        input_file_id="f1" if form is BatchForm.FILE else None,
+        input_bytes=10,
+        priority=0,
+        request_count=len(ITEMS),
+        tally=Tally(7, 2),
+        created_at=NOON,
+        updated_at=NOON + 1_500_000,
+        ended_at=NOON + 2_000_001 if state in FINAL_STATES else None,
+        expires_at=NOON + 1,
+        failure=None,
+    )
+    return msgspec.structs.replace(made, **changes)
+
+
+RESULTS = b'{"response":{},"key":"a"}\n'
+"""What stands in the result file of the one batch that has one."""
+
+FILE, INLINE = BatchForm.FILE, BatchForm.INLINE
+_NONE = Tally()
+
+CASES: dict[str, tuple[Batch, tuple[bytes, ...], str]] = {
+    one.batch_id: (one, items, wanted)
+    for one, items, wanted in [
+        (
+            batch("submitted", BatchState.SUBMITTED, FILE, request_count=None, tally=_NONE),
+            (),
+            "JOB_STATE_PENDING",
+        ),
+        (batch("planned", BatchState.PLANNED, INLINE, tally=_NONE), (), "JOB_STATE_PENDING"),
+        (batch("running", BatchState.RUNNING, FILE, priority=-5), (), "JOB_STATE_RUNNING"),
+        (batch("inline", BatchState.SUCCEEDED, INLINE), ITEMS, "JOB_STATE_SUCCEEDED"),
+        (
+            batch("all-failed", BatchState.SUCCEEDED, INLINE, tally=Tally(0, 2)),
+            ITEMS[-2:],
+            "JOB_STATE_SUCCEEDED",
+        ),
+        (batch("file", BatchState.SUCCEEDED, FILE), (), "JOB_STATE_SUCCEEDED"),
+        (
+            batch(
+                "failed",
+                BatchState.FAILED,
+                FILE,
+                failure=Failure(Code.INVALID_ARGUMENT, FAULTS),
+                display_name=SEPARATORS,
+            ),
+            (),
+            "JOB_STATE_FAILED",
+        ),
+        (batch("cancelled", BatchState.CANCELLED, INLINE), (), "JOB_STATE_CANCELLED"),
+        (batch("expired", BatchState.EXPIRED, INLINE, tally=_NONE), (), "JOB_STATE_EXPIRED"),
+    ]
+}
+"""By the id of the batch: it, its inline items, and the state that clients must see."""
+
+
+def document(name: str) -> bytes:
+    """Write what ``GET batches/NAME`` answers."""
+    made, items, _ = CASES[name]
+    pieces = wire.render_batch(made)
+    return b"".join(piece if isinstance(piece, bytes) else b",\n".join(items) for piece in pieces)
+
+
+def page(token: str, size: int) -> bytes:
+    """Write a page of the list."""
+    start = int(token or 0)
+    batches = [made for made, _, _ in CASES.values()]
+    stop = start + size
+    return wire.render_batches(batches[start:stop], str(stop) if stop < len(batches) else None)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        """Answer for a batch, a page of them, or a file of results."""
+        place = urllib.parse.urlsplit(self.path)
+        name = place.path.rsplit("/", 1)[1]
+        asked = dict(urllib.parse.parse_qsl(place.query))
+        if name.endswith(":download"):
+            content = RESULTS
+        elif name == "batches":
+            content = page(asked.get("pageToken", ""), int(asked.get("pageSize", len(CASES))))
+        else:
+            content = document(name)
+        self.send_response(200)
+        self.send_header("content-type", "application/json; charset=UTF-8")
+        self.send_header("content-length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *words: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def served() -> Iterator[str]:
+    """Serve the documents; gives the address."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+    thread = threading.Thread(target=server.serve_forever, name="golden")
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
