@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from nightrate.dialects.gemini_batches import ITEMS, Items, render_batch, render_batches
+from nightrate.dialects.gemini_batches import (
+    ITEMS,
+    Items,
+    render_batch,
+    render_batch_resource,
+    render_batches,
+)
 from nightrate.dialects.gemini_errors import http_status, render_error, render_failure
 from nightrate.dialects.gemini_files import (
     UploadStart,
@@ -13,8 +19,9 @@ from nightrate.dialects.gemini_files import (
 )
 from nightrate.dialects.gemini_lines import Echo, ParsedLine, parse_line
 from nightrate.dialects.gemini_models import render_model, render_models
-from nightrate.dialects.gemini_orders import parse_order
+from nightrate.dialects.gemini_orders import parse_change, parse_order
 from nightrate.dialects.gemini_pages import decode_page_token, encode_page_token
+from nightrate.dialects.gemini_profiles import Profile
 from nightrate.dialects.gemini_prompts import bare_model, parse_prompt
 from nightrate.dialects.gemini_replies import render_reply
 from nightrate.dialects.gemini_results import render_line
@@ -24,16 +31,19 @@ __all__ = [
     "Echo",
     "Items",
     "ParsedLine",
+    "Profile",
     "UploadStart",
     "bare_model",
     "decode_page_token",
     "encode_page_token",
     "http_status",
+    "parse_change",
     "parse_line",
     "parse_order",
     "parse_prompt",
     "parse_upload_start",
     "render_batch",
+    "render_batch_resource",
     "render_batches",
     "render_error",
     "render_failure",

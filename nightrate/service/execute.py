@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from nightrate.dialects.gemini import Echo, parse_line, render_line
 from nightrate.dialects.lines import RawLine
-from nightrate.domain.batch import BatchForm
+from nightrate.domain.batch import Batch, BatchForm
 from nightrate.domain.generation import Failure, Outcome, Prompt, Reply
 from nightrate.domain.model import Model
 from nightrate.domain.shard import Answer, Tally
@@ -63,6 +63,12 @@ class Executor:
             outcome = Failure(Code.INTERNAL, "Internal error; see the log of the server.")
             output = render_line(echo, outcome, form, response_id)
         return Answer(output, _tally(outcome))
+
+
+def unanswered(batch: Batch, line: RawLine, why: Failure) -> Answer:
+    """Say of a row that will not be asked any more why it has no answer."""
+    echo = parse_line(line.data, line.number, batch.form, batch.model).echo
+    return Answer(render_line(echo, why, batch.form, ""), _FAILED)
 
 
 def _tally(outcome: Outcome) -> Tally:

@@ -82,9 +82,9 @@ async def test_the_bytes_are_synced_before_the_row_that_names_them(
     happened: list[str] = []
     add_batch = desk.home.store.add_batch
 
-    async def noted(batch: Batch) -> None:
+    async def noted(batch: Batch, live_max: int | None = None) -> None:
         happened.append("row")
-        await add_batch(batch)
+        await add_batch(batch, live_max)
 
     monkeypatch.setattr(os, "fdatasync", lambda _descriptor: happened.append("bytes"))
     monkeypatch.setattr(desk.home.store, "add_batch", noted)
