@@ -127,7 +127,8 @@ class Runner:
         for shard in open_before:
             await self._keep(shard)
             await shard.close(self._blobs, sealed=False)
-        await asyncio.gather(*self._sealing)
+        if self._sealing:  # they find out by themselves; a caller that leaves must not cancel them
+            await asyncio.wait(set(self._sealing))
 
     async def _keep(self, shard: OpenShard) -> None:
         """Put the last answers of a shard that is another's on the disk, where they will count."""

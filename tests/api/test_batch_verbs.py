@@ -190,6 +190,13 @@ def test_a_change_is_answered_by_the_batch_itself(doors: Doors, query: str) -> N
     assert {key: value for key, value in found.items() if key != "@type"} == shown
 
 
+@pytest.mark.parametrize("verb", [":cancel", ":delete"])
+def test_asking_for_the_headers_changes_nothing(doors: Doors, verb: str) -> None:
+    path = f"/v1beta/batches/{doors.submit_inline()}"
+    assert doors.ask("HEAD", path + verb).status == 404
+    assert doors.ask("GET", path).json["state"] == "JOB_STATE_PENDING"
+
+
 # profiles -----------------------------------------------------------------------------------------
 
 
