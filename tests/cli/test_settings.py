@@ -88,6 +88,13 @@ def test_a_folder_is_no_settings_file(commands: Commands) -> None:
     assert "settings file . cannot be read" in told.complaint
 
 
+def test_a_server_must_take_at_least_one_batch(commands: Commands) -> None:
+    environment = {"NIGHTRATE_CONCURRENT_BATCHES_MAX": "0"}
+    told = commands.run("settings", environment=environment)
+    assert told.status == 2
+    assert "concurrent_batches_max 0: not 1 or more" in told.complaint
+
+
 def test_models_tells_which_engine_answers(commands: Commands) -> None:
     commands.write("my.toml", '[models]\n"gemini-*" = "openvino"\nmine = "echo"\n')
     told = commands.run("models", "--config", "my.toml")

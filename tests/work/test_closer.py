@@ -10,7 +10,7 @@ import pytest
 
 from nightrate import clock
 from nightrate.domain.batch import Batch, BatchForm, PartialResults
-from nightrate.domain.shard import Tally
+from nightrate.domain.shard import Claim, Tally
 from nightrate.domain.states import BatchState
 from nightrate.store.blobs import Reader
 from nightrate.work.closer import Closer
@@ -273,3 +273,39 @@ async def test_a_claim_that_is_lost_keeps_the_last_answers(
         engine.let_go()
         await until(lambda: not engine.inside)
     assert [("response" in line) for line in await desk.lines()] == [True, True, True, False]
+
+
+async def test_a_batch_is_cancelled_though_its_last_answers_cannot_be_kept(
+    desk: Desk, shop: Workshop, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await shop.plan(numbered(2))
+    engine.hold("say 1")
+    async with working(shop, engine) as site:
+        await until(lambda: engine.answered.total() == 1)
+        fail_once(monkeypatch, shop.blobs, "create", OSError(5, "the disk refuses"))
+        await site.runner.drop(await desk.cancel())
+        await until(lambda: not engine.inside)
+        await desk.close()
+    assert [line["error"]["code"] for line in await desk.lines()] == [1, 1]
+
+
+async def test_a_shard_whose_seal_comes_too_late_keeps_its_answers(
+    desk: Desk, shop: Workshop, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everything is answered and about to be sealed when the batch is cancelled."""
+    await shop.plan(numbered(3))
+    seal = shop.store.seal
+    cancelled: list[Batch] = []
+
+    async def late(claim: Claim, *rest: Any) -> Batch | None:
+        if not claim.closing:
+            cancelled.append(await desk.cancel())
+        return await seal(claim, *rest)
+
+    monkeypatch.setattr(shop.store, "seal", late)
+    async with working(shop, engine) as site:
+        await until(lambda: cancelled)
+        await site.runner.drop(cancelled[0])
+        await desk.close()
+    assert ["response" in line for line in await desk.lines()] == [True] * 3
+    assert (await shop.batch()).tally.succeeded == 3
