@@ -7,6 +7,7 @@
     │   ├─ BadRequest           the request is wrong (field, remedy)
     │   ├─ TooLarge             over a bound of `limits`
     │   ├─ NotFound             no such thing for this tenant
+    │   │   └─ MissingFile      no such file
     │   ├─ Conflict             the name is taken
     │   ├─ Precondition         right request, wrong moment
     │   ├─ OutOfRange           an offset or page token beyond what exists
@@ -84,6 +85,14 @@ class NotFound(Refused):
     """There is no such resource."""
 
     code = Code.NOT_FOUND
+
+
+class MissingFile(NotFound):
+    """There is no such file; a wire may answer this apart from other things that are missing."""
+
+    def __init__(self, message: str, file_id: str) -> None:
+        super().__init__(message)
+        self.file_id = file_id
 
 
 class Conflict(Refused):

@@ -104,6 +104,9 @@ UPKEEP_SECONDS = 5.0
 SWEEP_ROWS_MAX = 500
 """Ours: rows that one sweep drops, so that it never holds the database for long."""
 
+SWEEP_BATCHES_MAX = 20
+"""Ours: deleted batches that one sweep drops; each may have 10,000 shard rows."""
+
 DISK_PAUSE_SECONDS = 5.0
 """Ours: the wait after a disk refused a write, before the work is tried again elsewhere."""
 

@@ -20,6 +20,7 @@ from starlette.applications import Starlette
 
 from nightrate import clock, limits, telemetry
 from nightrate.api.app import create_app
+from nightrate.domain.batch import Batch
 from nightrate.engines.base import Progress, ignore_progress
 from nightrate.engines.registry import create_engine
 from nightrate.errors import SettingsFault, StoreFault
@@ -33,6 +34,7 @@ from nightrate.settings import Settings
 from nightrate.store.blobs import Blobs, Run
 from nightrate.store.directory import DataDirectory, open_directory
 from nightrate.store.sqlite import SQLiteStore
+from nightrate.work.closer import Closer
 from nightrate.work.planner import Planner
 from nightrate.work.runner import Runner
 from nightrate.work.upkeep import Upkeep
@@ -60,10 +62,22 @@ class House:
         self.files = Files(self.store, self.blobs)
         self.results = Results(self.store, self.blobs)
         self.planner = Planner(self.store, self.blobs, runs.disk, self._wake_runners)
-        self.batches = Batches(self.store, self.blobs, self.models, self.planner.wake)
-        self.upkeep = Upkeep(self.store, self.blobs)
+        self.batches = Batches(
+            *(self.store, self.blobs, self.models, self.planner.wake),
+            stopped=self._stop_batch,
+            live_max=settings.concurrent_batches_max,
+            partial_results=settings.partial_results,
+        )
+        self.upkeep = Upkeep(
+            *(self.store, self.blobs),
+            stopped=self._stop_batch,
+            partial_results=settings.partial_results,
+        )
         owner = f"server-{clock.new_id(12)}"  # no two starts share a name
         self.runners = [self._runner(lane, owner) for lane in self.lanes.values()]
+        self.closer = Closer(
+            *(self.store, self.blobs, self.planner), owner=owner, shown=self.upkeep.ended
+        )
 
     def _runner(self, lane: Lane, owner: str) -> Runner:
         def serves(model: str) -> bool:
@@ -79,6 +93,12 @@ class House:
     def _wake_runners(self) -> None:
         for runner in self.runners:
             runner.wake()
+
+    async def _stop_batch(self, batch: Batch) -> None:
+        """Free the places of a batch that has ended; then what it finished can be handed out."""
+        for runner in self.runners:
+            await runner.drop(batch)
+        self.closer.wake()
 
     async def not_ready(self) -> str | None:
         """Say why the house cannot work; None when it can."""
@@ -127,6 +147,7 @@ class House:
                 group.create_task(runner.run())
             group.create_task(self.planner.run())
             group.create_task(self.upkeep.run())
+            group.create_task(self.closer.run())
 
     async def engines_settled(self) -> None:
         """Return when every engine has been opened, or has failed to."""

@@ -34,6 +34,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Directory of fetched and converted weights; empty: ``~/.cache/nightrate``."""
     public_url: str = ""
     """How clients reach the server, when a proxy hides it; empty: taken from each request."""
+    concurrent_batches_max: int = 100
+    """How many batches may be pending or running at once; one more is refused with 429."""
+    partial_results: bool = True
+    """Whether a batch that was cancelled or expired hands out what it had finished."""
     engine: str = ""
     """Runs every model on this one engine, whatever ``models`` says; empty: no such override."""
     models: dict[str, str] = {}
@@ -151,4 +155,6 @@ def _contradictions(settings: Settings) -> list[str]:
         )
     if not 0 <= settings.port <= 65535:  # noqa: PLR2004 - the range of TCP ports
         problems.append(f"port {settings.port}: not between 0 and 65535")
+    if settings.concurrent_batches_max < 1:
+        problems.append(f"concurrent_batches_max {settings.concurrent_batches_max}: not 1 or more")
     return problems

@@ -9,11 +9,12 @@ from starlette.applications import Starlette
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.routing import Route
+from starlette.routing import Mount, Route, Router
 
 from nightrate.api.downloads import Downloads
 from nightrate.api.gemini import Gemini, not_served
 from nightrate.api.middleware import Watch
+from nightrate.api.profiles import PREFIXED
 from nightrate.api.respond import document
 from nightrate.api.uploads import Uploads, error_headers
 from nightrate.dialects import gemini as wire
@@ -57,7 +58,12 @@ class _Kind(_Text):
     regex = "models|tunedModels"
 
 
-for _name, _convertor in {"v": _Version(), "id": _Id(), "kind": _Kind()}.items():
+class _Profile(_Text):
+    regex = str(PREFIXED)
+
+
+_CONVERTORS = {"v": _Version(), "id": _Id(), "kind": _Kind(), "profile": _Profile()}
+for _name, _convertor in _CONVERTORS.items():
     register_url_convertor(_name, _convertor)
 
 _ALL = "GET", "POST", "PUT", "PATCH", "DELETE"
@@ -88,8 +94,6 @@ def create_app(  # noqa: PLR0913 - one keyword a service
     upload = Uploads(files, public_url).serve
     download = Downloads(results).serve
     routes = [
-        Route("/livez", _alive),
-        Route("/readyz", _ready(readiness)),
         Route("/{version:v}/models", gemini.list_models),
         Route("/{version:v}/tunedModels", gemini.list_tuned_models),
         Route(_MODEL, gemini.get_model),
@@ -99,6 +103,10 @@ def create_app(  # noqa: PLR0913 - one keyword a service
         Route(_MODEL + ":batchGenerateContent", gemini.create_batch, methods=["POST"]),
         Route("/{version:v}/batches", gemini.list_batches),
         Route(_BATCH, gemini.get_batch),
+        Route(_BATCH, gemini.delete_batch, methods=["DELETE"]),
+        _changing(_BATCH + ":delete", gemini.delete_batch),
+        _changing(_BATCH + ":cancel", gemini.cancel_batch),
+        Route(_BATCH + ":updateGenerateContentBatch", gemini.update_batch, methods=["PATCH"]),
         Route("/upload/{version:v}/files", upload, methods=["POST", "PUT"]),
         Route("/{alias:v}/upload/{version:v}/files", upload, methods=["POST", "PUT"]),
         Route("/{version:v}/files", gemini.list_files),
@@ -109,12 +117,8 @@ def create_app(  # noqa: PLR0913 - one keyword a service
         *_not_served(_MODEL + ":embedContent", "Embedding", "POST"),
         *_not_served(_MODEL + ":batchEmbedContents", "Embedding", "POST"),
         *_not_served(_MODEL + ":asyncBatchEmbedContent", "Embedding in batches", "POST"),
-        *_not_served(_BATCH + ":cancel", "Cancelling a batch", "GET", "POST"),
-        *_not_served(_BATCH + ":delete", "Deleting a batch", "GET", "POST"),
-        *_not_served(_BATCH, "Deleting a batch", "DELETE"),
         *_not_served(_BATCH, "Changing a batch", "PATCH"),
-        *_not_served(_BATCH + ":updateGenerateContentBatch", "Changing a batch", "PATCH"),
-        *_not_served(_BATCH + ":updateEmbedContentBatch", "Changing a batch", "PATCH"),
+        *_not_served(_BATCH + ":updateEmbedContentBatch", "Changing an embedding batch", "PATCH"),
         *_not_served("/{version:v}/files", "Creating a file without its bytes", "POST"),
         *_not_served("/{version:v}/files:register", "Registering files elsewhere", "POST"),
         *_not_served("/{version:v}/cachedContents", "Context caching", *_ALL),
@@ -123,13 +127,26 @@ def create_app(  # noqa: PLR0913 - one keyword a service
         *_not_served("/{version:v}/webhooks/{rest:path}", "Managing webhooks", *_ALL),
         *_not_served("/{version:v}/openai/{rest:path}", "The OpenAI-compatible surface", *_ALL),
     ]
+    exact = Router(routes, redirect_slashes=False)
     app = Starlette(
-        routes=routes,
+        routes=[
+            Route("/livez", _alive),
+            Route("/readyz", _ready(readiness)),
+            *routes,
+            Mount("/{profile:profile}", exact),
+        ],
         middleware=[Middleware(Watch, error_headers=error_headers)],
         exception_handlers={HTTPException: _no_route},
     )
     app.router.redirect_slashes = False  # clients follow no redirects
     return app
+
+
+def _changing(path: str, handler: Callable[[Request], Awaitable[Response]]) -> Route:
+    """Route a verb that documentation calls by GET as well; nobody means it by asking HEAD."""
+    route = Route(path, handler, methods=["GET", "POST"])
+    route.methods = {"GET", "POST"}
+    return route
 
 
 def _not_served(path: str, what: str, *methods: str) -> list[Route]:

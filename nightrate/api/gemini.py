@@ -10,7 +10,8 @@ from nightrate import clock, limits
 from nightrate.api import body
 from nightrate.api.auth import tenant_of
 from nightrate.api.links import base_url
-from nightrate.api.query import page_of, refuse_options
+from nightrate.api.profiles import profile_of
+from nightrate.api.query import one_of, page_of, refuse_options
 from nightrate.api.respond import JSON, Streamed, Told, document
 from nightrate.dialects import gemini as wire
 from nightrate.domain.generation import Failure, Outcome
@@ -37,6 +38,8 @@ _STREAM_HEADERS = {
     "x-content-type-options": "nosniff",
     "x-accel-buffering": "no",  # a proxy in front that gathers answers would undo the stream
 }
+_CHANGES = {"cache-control": "no-store"}
+"""Documentation changes things by GET; nothing in between may answer such a call by itself."""
 
 
 class Gemini:
@@ -127,23 +130,43 @@ class Gemini:
         model = request.path_params["model"]
         order = wire.parse_order(await body.whole(request, limits.INLINE_BODY_BYTES_MAX), model)
         batch = await self._batches.submit(tenant_of(request), model, order)
-        return await self._batch(batch)
+        return await self._batch(batch, profile_of(request.scope))
 
     async def get_batch(self, request: Request) -> Response:
         """Answer ``GET batches/ID``."""
         batch_id = request.path_params["batch_id"]
-        return await self._batch(await self._batches.get(tenant_of(request), batch_id))
+        batch = await self._batches.get(tenant_of(request), batch_id)
+        return await self._batch(batch, profile_of(request.scope))
 
     async def list_batches(self, request: Request) -> Response:
         """Answer ``GET batches``: every document without its inline results."""
         refuse_options(request, "filter")
         page = page_of(request, default=limits.PAGE_SIZE_DEFAULT, maximum=limits.PAGE_SIZE_MAX)
         batches, following = await self._batches.list(tenant_of(request), page)
-        return document(wire.render_batches(batches, _token(following)))
+        profile = profile_of(request.scope)
+        return document(wire.render_batches(batches, _token(following), profile))
 
-    async def _batch(self, batch: Batch) -> Response:
+    async def cancel_batch(self, request: Request) -> Response:
+        """Answer ``:cancel`` by POST, and by GET as documentation has it."""
+        await self._batches.cancel(tenant_of(request), request.path_params["batch_id"])
+        return document(b"{}", headers=_CHANGES)
+
+    async def delete_batch(self, request: Request) -> Response:
+        """Answer ``DELETE batches/ID``, and ``:delete`` by POST or by GET."""
+        await self._batches.delete(tenant_of(request), request.path_params["batch_id"])
+        return document(b"{}", headers=_CHANGES)
+
+    async def update_batch(self, request: Request) -> Response:
+        """Answer ``PATCH batches/ID:updateGenerateContentBatch`` with the batch itself."""
+        mask = one_of(request, "updateMask", "update_mask")
+        change = wire.parse_change(await body.whole(request), mask)
+        batch_id = request.path_params["batch_id"]
+        batch = await self._batches.update(tenant_of(request), batch_id, change)
+        return document(wire.render_batch_resource(batch, profile_of(request.scope)))
+
+    async def _batch(self, batch: Batch, profile: wire.Profile) -> Response:
         """Answer with a batch's document; inline results are streamed into their places."""
-        chunks = wire.render_batch(batch)
+        chunks = wire.render_batch(batch, profile=profile)
         texts = [chunk for chunk in chunks if isinstance(chunk, bytes)]
         if len(texts) == len(chunks):
             return document(b"".join(texts))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from nightrate import clock, limits, telemetry
 from nightrate.api.body import ClientGone, Stalled
+from nightrate.api.profiles import profile_of
 from nightrate.api.respond import document
 from nightrate.dialects import gemini as wire
 from nightrate.domain.generation import Failure
@@ -65,7 +66,7 @@ class Watch:
             if status:  # too late for an answer: the connection ends in the middle of the body
                 telemetry.fault("answer broke off", error, path=_path(scope))
             else:
-                answer = answer_to(error, self._error_headers(scope))
+                answer = answer_to(error, self._error_headers(scope), profile_of(scope))
                 await answer(scope, receive, watched)
         telemetry.event(
             "request",
@@ -77,10 +78,12 @@ class Watch:
         )
 
 
-def answer_to(error: Exception, headers: Mapping[str, str]) -> Response:
+def answer_to(
+    error: Exception, headers: Mapping[str, str], profile: wire.Profile = wire.Profile.DOCUMENTED
+) -> Response:
     """Turn what was raised into an answer; what is the server's fault is logged here."""
     if isinstance(error, Refused):
-        status, body = wire.render_error(error)
+        status, body = wire.render_error(error, profile)
         # The rest of a body that stalled, or of a request that is not understood, is not awaited.
         close = {"connection": "close"} if isinstance(error, Stalled | Ambiguous) else {}
         return document(body, status, {**headers, **close})

@@ -19,11 +19,11 @@ def page_of(request: Request, *, default: int, maximum: int) -> Page:
         BadRequest: the size is no number.
         Refused: the token is none of ours.
     """
-    size = _one(request, "pageSize", "page_size") or "0"
+    size = one_of(request, "pageSize", "page_size") or "0"
     if not (size.isascii() and size.isdecimal()):
         message = "pageSize must be a number, 0 or more."
         raise BadRequest(message, field="pageSize")
-    token = _one(request, "pageToken", "page_token")
+    token = one_of(request, "pageToken", "page_token")
     after = wire.decode_page_token(token) if token else None
     wanted = min(int(size[:9]), maximum) or default
     return Page(size=wanted, after=after)
@@ -41,6 +41,7 @@ def refuse_options(request: Request, *names: str) -> None:
             raise NotSupported(message, field=name)
 
 
-def _one(request: Request, *names: str) -> str | None:
+def one_of(request: Request, *names: str) -> str | None:
+    """Give the first of some spellings of a parameter that is there."""
     found = [request.query_params[name] for name in names if name in request.query_params]
     return found[0] if found else None

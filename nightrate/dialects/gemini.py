@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from nightrate.dialects.gemini_batches import ITEMS, Items, render_batch, render_batches
+from nightrate.dialects.gemini_batches import (
+    ITEMS,
+    Items,
+    render_batch,
+    render_batch_resource,
+    render_batches,
+)
 from nightrate.dialects.gemini_counts import parse_count, render_count
 from nightrate.dialects.gemini_errors import http_status, render_error, render_failure
 from nightrate.dialects.gemini_files import (
@@ -14,8 +20,9 @@ from nightrate.dialects.gemini_files import (
 )
 from nightrate.dialects.gemini_lines import Echo, ParsedLine, parse_line
 from nightrate.dialects.gemini_models import render_model, render_models
-from nightrate.dialects.gemini_orders import parse_order
+from nightrate.dialects.gemini_orders import parse_change, parse_order
 from nightrate.dialects.gemini_pages import decode_page_token, encode_page_token
+from nightrate.dialects.gemini_profiles import Profile
 from nightrate.dialects.gemini_prompts import bare_model, parse_prompt
 from nightrate.dialects.gemini_replies import render_reply
 from nightrate.dialects.gemini_results import render_line
@@ -26,6 +33,7 @@ __all__ = [
     "Echo",
     "Items",
     "ParsedLine",
+    "Profile",
     "StreamWriter",
     "UploadStart",
     "bare_model",
@@ -33,12 +41,14 @@ __all__ = [
     "encode_page_token",
     "framing_of",
     "http_status",
+    "parse_change",
     "parse_count",
     "parse_line",
     "parse_order",
     "parse_prompt",
     "parse_upload_start",
     "render_batch",
+    "render_batch_resource",
     "render_batches",
     "render_count",
     "render_error",

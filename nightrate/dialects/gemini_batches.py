@@ -8,6 +8,7 @@ from typing import Final
 from msgspec import Raw, Struct, field, json
 
 from nightrate.clock import rfc3339
+from nightrate.dialects.gemini_profiles import Profile
 from nightrate.dialects.gemini_shapes import Status
 from nightrate.domain.batch import Batch, BatchForm
 from nightrate.domain.file import result_file_id
@@ -65,7 +66,7 @@ class _Destination(Struct, rename="camel", omit_defaults=True):
 
 
 class _Metadata(Struct, rename="camel", omit_defaults=True, kw_only=True):
-    type: str = field(name="@type")
+    type: str | None = field(name="@type", default=None)
     model: str
     display_name: str
     input_config: _Input | None = None
@@ -74,7 +75,7 @@ class _Metadata(Struct, rename="camel", omit_defaults=True, kw_only=True):
     end_time: str | None = None
     batch_stats: _Stats
     state: str
-    batch_state: str
+    batch_state: str | None = None
     priority: str | None = None
     name: str
     output: _Output | None = None
@@ -83,7 +84,7 @@ class _Metadata(Struct, rename="camel", omit_defaults=True, kw_only=True):
 class _Document(Struct, omit_defaults=True, kw_only=True):
     name: str
     done: bool
-    state: str
+    state: str | None = None
     metadata: _Metadata
     error: Status | None = None
     response: _Output | None = None
@@ -95,33 +96,48 @@ class _Page(Struct, rename="camel", omit_defaults=True):
     next_page_token: str | None = None
 
 
-def render_batch(batch: Batch, *, listed: bool = False) -> list[bytes | Items]:
+def render_batch(
+    batch: Batch, *, listed: bool = False, profile: Profile = Profile.DOCUMENTED
+) -> list[bytes | Items]:
     """Write the document of a batch.
 
     Args:
         batch: in any state.
         listed: whether it stands in a list, where inline results are left out.
+        profile: which reading of the protocol the client follows.
 
     Returns:
-        pieces to send one after the other, with `ITEMS` wherever the inline items go: three times
-        for an inline batch that succeeded, else never.
+        pieces to send one after the other, with `ITEMS` wherever the inline items go: up to three
+        times for an inline batch with results, else never.
     """
-    text = json.format(json.encode(_document(batch, listed=listed)), indent=2)
+    document = _document(batch, listed=listed, profile=profile)
+    text = json.format(json.encode(document), indent=2)
     pieces: list[bytes | Items] = []
     for piece in text.split(_PLACE):
         pieces += (piece, ITEMS)
     return pieces[:-1]
 
 
-def render_batches(batches: Iterable[Batch], next_token: str | None) -> bytes:
+def render_batches(
+    batches: Iterable[Batch], next_token: str | None, profile: Profile = Profile.DOCUMENTED
+) -> bytes:
     """Write one page of batches. Pass no token with the last page: clients would never end."""
-    page = _Page([_document(batch, listed=True) for batch in batches], next_token)
-    return json.format(json.encode(page), indent=2)
+    documents = [_document(batch, listed=True, profile=profile) for batch in batches]
+    return json.format(json.encode(_Page(documents, next_token)), indent=2)
 
 
-def _document(batch: Batch, *, listed: bool) -> _Document:
+def render_batch_resource(batch: Batch, profile: Profile = Profile.DOCUMENTED) -> bytes:
+    """Write the batch itself, which answers a change of it; inline results are left out."""
+    resource = _document(batch, listed=True, profile=profile).metadata
+    resource.type = None
+    return json.format(json.encode(resource), indent=2)
+
+
+def _document(batch: Batch, *, listed: bool, profile: Profile) -> _Document:
     name = f"batches/{batch.batch_id}"
-    state = _WIRE_STATES[batch.state]
+    exact = profile is Profile.EXACT
+    wire_state = f"BATCH_STATE_{_WIRE_STATES[batch.state]}"
+    state = wire_state if exact else f"JOB_STATE_{_WIRE_STATES[batch.state]}"
     response, destination = _results(batch, listed=listed)
     output = None
     if response is not None and (response.inlined_responses or response.responses_file):
@@ -130,7 +146,7 @@ def _document(batch: Batch, *, listed: bool) -> _Document:
     return _Document(
         name=name,
         done=batch.state in FINAL_STATES,
-        state=f"JOB_STATE_{state}",
+        state=None if exact else state,
         metadata=_Metadata(
             type=f"{_TYPES}GenerateContentBatch",
             model=f"models/{batch.model}",
@@ -139,34 +155,39 @@ def _document(batch: Batch, *, listed: bool) -> _Document:
             create_time=rfc3339(batch.created_at),
             update_time=rfc3339(batch.updated_at),
             end_time=None if batch.ended_at is None else rfc3339(batch.ended_at),
-            batch_stats=_stats(batch),
-            state=f"JOB_STATE_{state}",
-            batch_state=f"BATCH_STATE_{state}",
+            batch_stats=_stats(batch, zeros=not exact),
+            state=state,
+            batch_state=None if exact else wire_state,
             priority=str(batch.priority) if batch.priority else None,
             name=name,
             output=output,
         ),
         error=_error(batch),
-        response=response,
-        dest=destination,
+        # An operation has either an error or a response; partial results stand in the metadata.
+        response=response if batch.state is BatchState.SUCCEEDED else None,
+        dest=None if exact else destination,
     )
 
 
-def _stats(batch: Batch) -> _Stats:
+def _stats(batch: Batch, *, zeros: bool) -> _Stats:
+    """Count the requests; the original leaves out what is zero."""
+
+    def shown(count: int) -> str | None:
+        return str(count) if count or zeros else None
+
     tally = batch.tally
     stats = _Stats(
-        successful_request_count=str(tally.succeeded), failed_request_count=str(tally.failed)
+        successful_request_count=shown(tally.succeeded), failed_request_count=shown(tally.failed)
     )
     if batch.request_count is not None:
-        pending = batch.request_count - tally.succeeded - tally.failed
-        stats.request_count = str(batch.request_count)
-        stats.pending_request_count = str(pending)
+        stats.request_count = shown(batch.request_count)
+        stats.pending_request_count = shown(batch.request_count - tally.succeeded - tally.failed)
     return stats
 
 
 def _results(batch: Batch, *, listed: bool) -> tuple[_Output | None, _Destination | None]:
-    """Give ``response`` and ``dest``; only a batch that succeeded has results."""
-    if batch.state is not BatchState.SUCCEEDED:
+    """Give ``response`` and ``dest``, if the batch has results."""
+    if not batch.has_results:
         return None, None
     kind = f"{_TYPES}GenerateContentBatchOutput"
     if batch.form is BatchForm.FILE:

@@ -6,6 +6,7 @@ from typing import Final
 
 from msgspec import json
 
+from nightrate.dialects.gemini_profiles import Profile
 from nightrate.dialects.gemini_shapes import (
     BadRequestDetail,
     ErrorBody,
@@ -13,7 +14,7 @@ from nightrate.dialects.gemini_shapes import (
     FieldViolation,
 )
 from nightrate.domain.generation import Failure
-from nightrate.errors import Code, Refused
+from nightrate.errors import Code, MissingFile, Refused
 
 _HTTP: Final = {
     Code.CANCELLED: 499,
@@ -40,9 +41,12 @@ def http_status(code: Code) -> int:
     return _HTTP[code]
 
 
-def render_error(fault: Refused) -> tuple[int, bytes]:
+def render_error(fault: Refused, profile: Profile = Profile.DOCUMENTED) -> tuple[int, bytes]:
     """Write a refusal: the HTTP status and the body, which names the field if one is to blame."""
     details = []
+    if profile is Profile.EXACT and isinstance(fault, MissingFile):
+        message = f"You do not have permission to access the File {fault.file_id}"
+        return _error(Code.PERMISSION_DENIED, f"{message} or it may not exist.", [])
     if fault.field is not None:
         details = [BadRequestDetail([FieldViolation(fault.field, fault.message)])]
     return _error(fault.code, fault.message, details)

@@ -1,4 +1,4 @@
-"""The body that creates a batch."""
+"""The bodies that create and change a batch."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from nightrate.dialects.gemini_files import display_name, file_id
 from nightrate.dialects.gemini_prompts import bare_model
 from nightrate.dialects.gemini_shapes import BatchBody, CreateBody, InputConfig
 from nightrate.dialects.refusals import located, unserved, wrong
-from nightrate.dialects.spelling import Shape, quoted
-from nightrate.domain.batch import Order
+from nightrate.dialects.spelling import Shape, camel, quoted
+from nightrate.domain.batch import Change, Order
 from nightrate.errors import Refused
 
 _INT64 = range(-(2**63), 2**63)
@@ -37,6 +37,8 @@ _BODY: Final = Shape(
         InputConfig: {"inlinedRequests": 'Use "requests": {"requests": [...]}.'},
     },
 )
+_CHANGE: Final = Shape(BatchBody[Any])
+_CHANGEABLE: Final = "displayName", "priority"
 _decode = json.Decoder(CreateBody[Raw]).decode
 
 
@@ -94,8 +96,7 @@ def _order(body: CreateBody[Any], items: tuple[bytes, ...] | None, model: str) -
     if batch.model and bare_model(batch.model) != model:
         why = f'"{quoted(batch.model)}" is not the model of this call, "{model}".'
         raise wrong("batch.model", why)
-    if batch.priority is not None and batch.priority not in _INT64:
-        raise wrong("batch.priority", "it does not fit into 64 bits.")
+    _check_priority(batch.priority, "batch.priority")
     name = batch.input_config.file_name if batch.input_config else None
     if name and items is not None:
         raise wrong("batch.inputConfig", 'it has both "fileName" and "requests"; send one.')
@@ -109,3 +110,56 @@ def _order(body: CreateBody[Any], items: tuple[bytes, ...] | None, model: str) -
         file_name=file_id(name, "batch.inputConfig.fileName") if name else None,
         inline=items,
     )
+
+
+def parse_change(body: bytes, mask: str | None) -> Change:
+    """Read the body of ``:updateGenerateContentBatch``.
+
+    Args:
+        body: a batch, in either spelling.
+        mask: the names of the members to change, with commas between them; None for those that the
+            body has.
+
+    Raises:
+        BadRequest: a value is wrong, or something is named that cannot be changed.
+    """
+    tree = tolerant.loads(body) if body.strip() else {}
+    try:
+        return _change(_CHANGE.read(tree), _named(mask))
+    except Refused as error:
+        raise located(error, tree, "") from error
+
+
+def _named(mask: str | None) -> frozenset[str] | None:
+    names = frozenset(camel(name.strip()) for name in (mask or "").split(",") if name.strip())
+    for name in sorted(names - {*_CHANGEABLE, "*"}):
+        raise wrong("updateMask", f'"{quoted(name)}" cannot be changed.')
+    return None if not names or "*" in names else names
+
+
+def _change(batch: BatchBody[Any], names: frozenset[str] | None) -> Change:
+    if names is None:
+        for field, value in (
+            ("inputConfig", batch.input_config),
+            ("webhookConfig", batch.webhook_config),
+        ):
+            if value:
+                raise wrong(field, "it cannot be changed.")
+        change = Change(display_name=batch.display_name, priority=batch.priority)
+    else:
+        change = Change(
+            display_name=batch.display_name or "" if "displayName" in names else None,
+            priority=batch.priority or 0 if "priority" in names else None,
+        )
+    if change == Change():
+        raise wrong("updateMask", f"nothing is to be changed; name {' or '.join(_CHANGEABLE)}.")
+    if change.display_name == "":
+        raise wrong("displayName", "it is empty.")
+    display_name(change.display_name, "displayName")
+    _check_priority(change.priority, "priority")
+    return change
+
+
+def _check_priority(priority: int | None, path: str) -> None:
+    if priority is not None and priority not in _INT64:
+        raise wrong(path, "it does not fit into 64 bits.")

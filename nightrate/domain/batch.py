@@ -19,6 +19,15 @@ class BatchForm(StrEnum):
     INLINE = "inline"
 
 
+class PartialResults(StrEnum):
+    """What becomes of the results of a batch that was cancelled or expired."""
+
+    DUE = "due"
+    """Requests without an answer are still to get their status line."""
+    SHOWN = "shown"
+    """Every request has its line, and all are handed out."""
+
+
 class Batch(Struct, frozen=True, kw_only=True):
     """Many requests, one model, one deadline.
 
@@ -46,6 +55,13 @@ class Batch(Struct, frozen=True, kw_only=True):
     expires_at: Instant
     failure: Failure | None
     """Why the whole batch failed."""
+    partial: PartialResults | None = None
+    """None for a batch that did not end early, and where the server keeps such results back."""
+
+    @property
+    def has_results(self) -> bool:
+        """Whether every request has a line that is handed out."""
+        return self.state is BatchState.SUCCEEDED or self.partial is PartialResults.SHOWN
 
 
 class Order(Struct, frozen=True, kw_only=True):
@@ -59,6 +75,13 @@ class Order(Struct, frozen=True, kw_only=True):
     priority: int
     file_name: str | None
     inline: tuple[bytes, ...] | None
+
+
+class Change(Struct, frozen=True, kw_only=True):
+    """What a client wants changed about a batch; None stays as it is."""
+
+    display_name: str | None = None
+    priority: int | None = None
 
 
 class Claimable(Struct, frozen=True, gc=False, kw_only=True):

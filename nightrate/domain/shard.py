@@ -75,6 +75,8 @@ class Claim(Struct, frozen=True, kw_only=True):
     lease_until: Instant
     parts: tuple[JournalPart, ...]
     """What counted when the claim was made; see `taken_over`."""
+    closing: bool = False
+    """Whether the batch has ended early, and only the lines of unanswered requests are missing."""
 
 
 class Beat(Struct, frozen=True, kw_only=True):

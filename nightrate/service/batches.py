@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 
 from nightrate import clock, limits
 from nightrate.clock import Instant
-from nightrate.domain.batch import Batch, BatchForm, Order
+from nightrate.domain.batch import Batch, BatchForm, Change, Order
 from nightrate.domain.file import File, Page
 from nightrate.domain.model import Model
 from nightrate.domain.shard import Tally
 from nightrate.domain.states import BatchState
-from nightrate.errors import BadRequest, NotFound, OverQuota, Precondition, TooLarge
+from nightrate.errors import BadRequest, MissingFile, NotFound, OverQuota, Precondition, TooLarge
 from nightrate.service.models import Models
 from nightrate.store.base import Store
 from nightrate.store.blobs import Blobs
@@ -19,16 +19,43 @@ from nightrate.store.blobs import Blobs
 _ID_LENGTH = 36
 
 
-class Batches:
-    """Submits, finds and lists batches."""
+async def _nobody(_batch: Batch) -> None:
+    """Tell nobody."""
 
-    def __init__(
-        self, store: Store, blobs: Blobs, models: Models, submitted: Callable[[], None]
+
+class Batches:
+    """Submits, finds, lists, changes and ends batches."""
+
+    def __init__(  # noqa: PLR0913 - one keyword a wire
+        self,
+        store: Store,
+        blobs: Blobs,
+        models: Models,
+        submitted: Callable[[], None],
+        *,
+        stopped: Callable[[Batch], Awaitable[None]] = _nobody,
+        live_max: int | None = None,
+        partial_results: bool = True,
     ) -> None:
+        """Wire the verbs.
+
+        Args:
+            store: durable truth.
+            blobs: where inline requests are kept.
+            models: which names are served.
+            submitted: told that there is something to plan.
+            stopped: told each batch that was cancelled or deleted; when it returns, nobody here
+                works on that batch any more.
+            live_max: how many batches of a tenant may be pending or running; None for any number.
+            partial_results: whether what a cancelled batch finished is shown.
+        """
         self._store = store
         self._blobs = blobs
         self._models = models
         self._submitted = submitted
+        self._stopped = stopped
+        self._live_max = live_max
+        self._partial_results = partial_results
 
     async def submit(self, tenant: str, model: str, order: Order) -> Batch:
         """Accept an order. When this returns, the batch survives a crash and a power cut.
@@ -40,7 +67,7 @@ class Batches:
             NotFound: no such model, or no such file.
             BadRequest: the file is empty.
             TooLarge: the file is over the limit of a batch input.
-            OverQuota: the disk is nearly full.
+            OverQuota: the disk is nearly full, or the tenant has too many batches at work.
         """
         served = self._models.resolve(model)
         batch_id = clock.new_id(_ID_LENGTH)
@@ -56,7 +83,12 @@ class Batches:
                 raise OverQuota("The server's disk is nearly full; try again when space was freed.")
             await self._blobs.put(name, _lines(order.inline))
             batch = _batch(tenant, batch_id, served, order, (name, size_bytes))
-        await self._store.add_batch(batch)
+        try:
+            await self._store.add_batch(batch, self._live_max)
+        except OverQuota:
+            if order.inline is not None:
+                await self._blobs.delete(f"batches/{tenant}/{batch_id}")
+            raise
         self._submitted()
         return batch
 
@@ -64,7 +96,7 @@ class Batches:
         file = await self._store.get_file(tenant, file_id, clock.now())
         if file is None:
             message = f"File files/{file_id} does not exist, or it expired. Upload it again."
-            raise NotFound(message)
+            raise MissingFile(message, file_id)
         if file.blob is None:
             message = f"File files/{file_id} holds results; a batch reads uploaded files only."
             raise Precondition(message)
@@ -81,10 +113,42 @@ class Batches:
         Raises:
             NotFound: there is none of that name.
         """
-        batch = await self._store.get_batch(tenant, batch_id)
-        if batch is None:
-            raise NotFound(f"Batch batches/{batch_id} does not exist.")
+        return _there(batch_id, await self._store.get_batch(tenant, batch_id))
+
+    async def cancel(self, tenant: str, batch_id: str) -> Batch:
+        """End a batch now; one that has ended stays as it is. What it finished is kept.
+
+        Raises:
+            NotFound: there is none of that name.
+        """
+        cancelled = await self._store.cancel_batch(
+            tenant, batch_id, clock.now(), partial_results=self._partial_results
+        )
+        batch = _there(batch_id, cancelled)
+        await self._stopped(batch)
         return batch
+
+    async def delete(self, tenant: str, batch_id: str) -> None:
+        """End a batch if it has not ended, and forget it; its result file lives on.
+
+        Raises:
+            NotFound: there is none of that name.
+        """
+        deleted = await self._store.delete_batch(tenant, batch_id, clock.now())
+        await self._stopped(_there(batch_id, deleted))
+
+    async def update(self, tenant: str, batch_id: str, change: Change) -> Batch:
+        """Change what a change names.
+
+        Raises:
+            NotFound: there is no batch of that name.
+        """
+        updated = await self._store.update_batch(
+            *(tenant, batch_id, clock.now()),
+            display_name=change.display_name,
+            priority=change.priority,
+        )
+        return _there(batch_id, updated)
 
     async def list(self, tenant: str, page: Page) -> tuple[list[Batch], tuple[Instant, str] | None]:
         """List batches, newest first, and where the next page begins."""
@@ -92,6 +156,12 @@ class Batches:
         shown = found[: page.size]
         more = len(found) > page.size
         return shown, (shown[-1].created_at, shown[-1].batch_id) if more else None
+
+
+def _there(batch_id: str, batch: Batch | None) -> Batch:
+    if batch is None:
+        raise NotFound(f"Batch batches/{batch_id} does not exist.")
+    return batch
 
 
 def _batch(

@@ -8,7 +8,7 @@ from contextlib import aclosing
 
 from nightrate.dialects.gemini import Echo, parse_line, render_line
 from nightrate.dialects.lines import RawLine
-from nightrate.domain.batch import BatchForm
+from nightrate.domain.batch import Batch, BatchForm
 from nightrate.domain.generation import Failure, Outcome, Prompt, Reply
 from nightrate.domain.model import Model
 from nightrate.domain.shard import Answer, Tally
@@ -94,6 +94,12 @@ def _closed(lane: Lane, model: Model) -> Failure | None:
         return None
     reason = lane.fault.message if lane.fault else "it is being loaded"
     return Failure(Code.UNAVAILABLE, f"The engine of {model.name} is not ready: {reason}")
+
+
+def unanswered(batch: Batch, line: RawLine, why: Failure) -> Answer:
+    """Say of a row that will not be asked any more why it has no answer."""
+    echo = parse_line(line.data, line.number, batch.form, batch.model).echo
+    return Answer(render_line(echo, why, batch.form, ""), _FAILED)
 
 
 def _tally(outcome: Outcome) -> Tally:

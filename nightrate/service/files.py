@@ -16,6 +16,7 @@ from nightrate.clock import Instant
 from nightrate.domain.file import RESULT_PREFIX, File, FileSource, Page, Upload, UploadState
 from nightrate.errors import (
     BadRequest,
+    MissingFile,
     NotFound,
     OutOfRange,
     OverQuota,
@@ -227,12 +228,12 @@ class Files:
         """Find a file.
 
         Raises:
-            NotFound: there is none, or it has expired.
+            MissingFile: there is none, or it has expired.
         """
         file = await self._store.get_file(tenant, file_id, clock.now())
         if file is None:
             message = f"There is no file files/{file_id}; it may have expired or been deleted."
-            raise NotFound(message)
+            raise MissingFile(message, file_id)
         return file
 
     async def list(self, tenant: str, page: Page) -> tuple[list[File], tuple[Instant, str] | None]:
@@ -246,11 +247,11 @@ class Files:
         """Remove a file from sight.
 
         Raises:
-            NotFound: there is none.
+            MissingFile: there is none.
         """
         if not await self._store.delete_file(tenant, file_id, clock.now()):
             message = f"There is no file files/{file_id}."
-            raise NotFound(message)
+            raise MissingFile(message, file_id)
 
 
 async def _blocks(

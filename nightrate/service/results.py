@@ -19,7 +19,7 @@ from nightrate import clock, limits
 from nightrate.domain.batch import Batch
 from nightrate.domain.file import File, batch_of_result
 from nightrate.domain.shard import Segment
-from nightrate.errors import Damaged, NotFound, StoreFault
+from nightrate.errors import Damaged, MissingFile, StoreFault
 from nightrate.store.base import Store
 from nightrate.store.blobs import Blobs, Reader
 
@@ -85,12 +85,12 @@ class Results:
         """Find the bytes of a file.
 
         Raises:
-            NotFound: there is no such file.
+            MissingFile: there is no such file.
         """
         file = await self._store.get_file(tenant, file_id, clock.now())
         if file is None:
             message = f"There is no file files/{file_id}; it may have expired or been deleted."
-            raise NotFound(message)
+            raise MissingFile(message, file_id)
         if file.blob is not None:
             return self._uploaded(file, file.blob)
         segments = await self._segments(tenant, batch_of_result(file_id) or file_id)

@@ -73,16 +73,59 @@ class Store(ABC):
     # batches ----------------------------------------------------------------------------------
 
     @abstractmethod
-    async def add_batch(self, batch: Batch) -> None:
+    async def add_batch(self, batch: Batch, live_max: int | None = None) -> None:
         """Record a submitted batch; its input blob is pinned from now on.
 
+        Args:
+            batch: the new batch.
+            live_max: how many live batches the tenant may have with this one; None for any number.
+
         Raises:
-            NotFound: its input file has gone in the meantime.
+            MissingFile: its input file has gone in the meantime.
+            OverQuota: the tenant has that many live batches already.
         """
 
     @abstractmethod
     async def get_batch(self, tenant: str, batch_id: str) -> Batch | None:
         """Find a batch, with its counters as the shard rows sum up."""
+
+    @abstractmethod
+    async def cancel_batch(
+        self, tenant: str, batch_id: str, now: Instant, *, partial_results: bool
+    ) -> Batch | None:
+        """End a live batch as cancelled, with its event, and free its shards.
+
+        Args:
+            tenant: whose batch.
+            batch_id: one that has ended already stays as it is.
+            now: the time.
+            partial_results: whether what it finished is to be shown (`unclosed_batches`).
+
+        Returns:
+            the batch as it stands then; None when there is none.
+        """
+
+    @abstractmethod
+    async def delete_batch(self, tenant: str, batch_id: str, now: Instant) -> Batch | None:
+        """Remove a batch from sight; a live one ends as cancelled, without an event.
+
+        Its result file, if it has one, stays until its own end.
+
+        Returns:
+            the batch as it was last seen; None when there is none.
+        """
+
+    @abstractmethod
+    async def update_batch(
+        self,
+        tenant: str,
+        batch_id: str,
+        now: Instant,
+        *,
+        display_name: str | None,
+        priority: int | None,
+    ) -> Batch | None:
+        """Change what is not None; give the batch as it stands then, None when there is none."""
 
     @abstractmethod
     async def list_batches(self, tenant: str, page: Page) -> list[Batch]:
@@ -98,7 +141,11 @@ class Store(ABC):
     async def open_batch(
         self, batch: Batch, plan: Plan, shards: Iterator[ShardPlan], now: Instant
     ) -> bool:
-        """Record the plan and every shard; False when the batch is no longer submitted."""
+        """Record the plan and every shard; False when the batch waits for none.
+
+        A submitted batch waits for its plan, and one that ended before it was planned if its
+        partial results are due; that one stays ended.
+        """
 
     @abstractmethod
     async def fail_batch(
@@ -107,11 +154,32 @@ class Store(ABC):
         """End a live batch as failed, with its event; False when it is not live any more."""
 
     @abstractmethod
-    async def expire_batches(self, now: Instant) -> list[Batch]:
+    async def expire_batches(self, now: Instant, *, partial_results: bool = True) -> list[Batch]:
         """End live batches whose time is over, each with its event, and give them.
 
-        At most `limits.SWEEP_ROWS_MAX` at once, so that nobody waits long for the database.
+        At most `limits.SWEEP_ROWS_MAX` at once, so that nobody waits long for the database. Their
+        shards are free and their results due as after `cancel_batch`.
         """
+
+    # batches that ended early -----------------------------------------------------------------
+
+    @abstractmethod
+    async def unclosed_batches(self, limit: int) -> list[Batch]:
+        """Give ended batches whose partial results are due, the one that ended first first."""
+
+    @abstractmethod
+    async def claim_unfinished(
+        self, batch: Batch, owner: str, now: Instant, lease_until: Instant
+    ) -> Claim | None:
+        """Take the first free shard of a batch whose partial results are due, to close it.
+
+        As `claim`, and the claim is frozen and sealed in the same way; with the last seal the
+        results are shown. None when there is no such shard.
+        """
+
+    @abstractmethod
+    async def drop_partial(self, batch: Batch) -> None:
+        """Show no results of a batch after all: they cannot be completed."""
 
     # work -------------------------------------------------------------------------------------
 
@@ -155,8 +223,10 @@ class Store(ABC):
     ) -> Batch | None:
         """Publish a shard's segment; with the last one the batch succeeds and its event is born.
 
+        With the last one of a batch that ended early, its partial results are shown.
+
         Returns:
-            the batch if this seal ended it.
+            the batch if this seal was its last.
 
         Raises:
             ClaimLost: the epoch has passed, or the batch is not live any more.
@@ -179,6 +249,14 @@ class Store(ABC):
         Those of deleted and expired files that no live batch reads, of cancelled uploads, and of
         uploads begun before that time that never became a file. The row goes first: a crash before
         the blob is deleted leaves an orphan, never a row without bytes.
+        """
+
+    @abstractmethod
+    async def sweep_batches(self, limit: int) -> list[tuple[str, str]]:
+        """Drop the rows of deleted batches whose results nobody can ask for any more.
+
+        Returns:
+            tenant and id of each; everything that it kept may go.
         """
 
     @abstractmethod

@@ -7,29 +7,44 @@ from typing import Any
 
 from nightrate import clock, limits
 from nightrate.clock import Instant
-from nightrate.domain.batch import Batch, Plan
+from nightrate.domain.batch import Batch, PartialResults, Plan
 from nightrate.domain.file import Page
 from nightrate.domain.generation import Failure
 from nightrate.domain.shard import ShardPlan
 from nightrate.domain.states import BatchEvent
-from nightrate.errors import Code, NotFound
+from nightrate.errors import Code, MissingFile, OverQuota
 from nightrate.store import statements as sql
 from nightrate.store.base import SealedSegment
 from nightrate.store.relational import Relational
 from nightrate.store.rows import batch_of, page_values, sealed_of, shard_or_end
 
+_CANCELLED = Failure(Code.CANCELLED, "The batch was cancelled.")
+
+
+def _no_place(live: int, live_max: int) -> str:
+    return (
+        f"You exceeded your current quota: 1 more batch was asked for, {live} of {live_max} are"
+        " pending or running, 0 places are free. Cancel or delete one, or wait for one to end."
+    )
+
 
 class BatchVerbs(Relational):
     """See `Store`, batches and reading."""
 
-    async def add_batch(self, batch: Batch) -> None:
+    async def add_batch(self, batch: Batch, live_max: int | None = None) -> None:
         """See `Store.add_batch`."""
         values = {name: getattr(batch, name) for name in batch.__struct_fields__}
-        del values["tally"], values["failure"], values["request_count"], values["ended_at"]
+        for name in ("tally", "failure", "request_count", "ended_at", "partial"):
+            del values[name]
 
         def call() -> None:
+            if live_max is not None:
+                live = int(self._aggregate(sql.COUNT_LIVE, values)[0])
+                if live >= live_max:
+                    raise OverQuota(_no_place(live, live_max))
             if self._one(sql.ADD_BATCH, values) is None:
-                raise NotFound(f"File files/{batch.input_file_id} does not exist any more.")
+                message = f"File files/{batch.input_file_id} does not exist any more."
+                raise MissingFile(message, batch.input_file_id or "")
 
         await self._write(call)
 
@@ -84,7 +99,76 @@ class BatchVerbs(Relational):
         """See `Store.fail_batch`."""
         return await self._write(lambda: self._end(batch, plan, failure, now, BatchEvent.FAILED))
 
-    async def expire_batches(self, now: Instant) -> list[Batch]:
+    async def cancel_batch(
+        self, tenant: str, batch_id: str, now: Instant, *, partial_results: bool
+    ) -> Batch | None:
+        """See `Store.cancel_batch`."""
+        key = {"tenant": tenant, "batch_id": batch_id}
+
+        def call() -> Batch | None:
+            batch = self._found(key)
+            if batch is None:
+                return None
+            self._end(batch, None, _CANCELLED, now, BatchEvent.CANCELLED, partial=partial_results)
+            return self._found(key)
+
+        return await self._write(call)
+
+    async def delete_batch(self, tenant: str, batch_id: str, now: Instant) -> Batch | None:
+        """See `Store.delete_batch`."""
+        key = {"tenant": tenant, "batch_id": batch_id}
+
+        def call() -> Batch | None:
+            batch = self._found(key)
+            if batch is None:
+                return None
+            self._end(batch, None, _CANCELLED, now, BatchEvent.CANCELLED, told=False)
+            batch = self._found(key)
+            self._all(sql.DELETE_BATCH, {**key, "now": now})
+            return batch
+
+        return await self._write(call)
+
+    async def update_batch(
+        self,
+        tenant: str,
+        batch_id: str,
+        now: Instant,
+        *,
+        display_name: str | None,
+        priority: int | None,
+    ) -> Batch | None:
+        """See `Store.update_batch`."""
+        key = {"tenant": tenant, "batch_id": batch_id}
+        values = {**key, "now": now, "display_name": display_name, "priority": priority}
+
+        def call() -> Batch | None:
+            self._all(sql.UPDATE_BATCH, values)
+            return self._found(key)
+
+        return await self._write(call)
+
+    async def unclosed_batches(self, limit: int) -> list[Batch]:
+        """See `Store.unclosed_batches`."""
+        return [batch_of(row) for row in await self._read(sql.UNCLOSED_BATCHES, {"limit": limit})]
+
+    async def drop_partial(self, batch: Batch) -> None:
+        """See `Store.drop_partial`."""
+        key = {"tenant": batch.tenant, "batch_id": batch.batch_id}
+        await self._write(lambda: self._all(sql.DROP_PARTIAL, key))
+
+    async def sweep_batches(self, limit: int) -> list[tuple[str, str]]:
+        """See `Store.sweep_batches`."""
+
+        def call() -> list[tuple[str, str]]:
+            swept = [(row[0], row[1]) for row in self._all(sql.SWEEP_BATCHES, {"limit": limit})]
+            for tenant, batch_id in swept:
+                self._all(sql.SWEEP_SHARDS, {"tenant": tenant, "batch_id": batch_id})
+            return swept
+
+        return await self._write(call)
+
+    async def expire_batches(self, now: Instant, *, partial_results: bool = True) -> list[Batch]:
         """See `Store.expire_batches`."""
         failure = Failure(Code.DEADLINE_EXCEEDED, "The batch expired before it was finished.")
 
@@ -94,15 +178,29 @@ class BatchVerbs(Relational):
             for tenant, batch_id in self._all(sql.OVERDUE_BATCHES, bound):
                 key = {"tenant": tenant, "batch_id": batch_id}
                 batch = batch_of(self._all(sql.GET_BATCH, key)[0])
-                expired = self._end(batch, None, failure, now, BatchEvent.EXPIRED)
+                expired = self._end(
+                    *(batch, None, failure, now, BatchEvent.EXPIRED), partial=partial_results
+                )
                 assert expired, "found live in the same transaction"
                 ended.append(batch)
             return ended
 
         return await self._write(call)
 
-    def _end(
-        self, batch: Batch, plan: Plan | None, failure: Failure, now: Instant, event: BatchEvent
+    def _found(self, key: dict[str, str]) -> Batch | None:
+        row = self._one(sql.GET_BATCH, key)
+        return None if row is None else batch_of(row)
+
+    def _end(  # noqa: PLR0913 - what ended, how, and who is to know
+        self,
+        batch: Batch,
+        plan: Plan | None,
+        failure: Failure,
+        now: Instant,
+        event: BatchEvent,
+        *,
+        partial: bool = False,
+        told: bool = True,
     ) -> bool:
         key = {"tenant": batch.tenant, "batch_id": batch.batch_id, "now": now}
         values = {
@@ -111,10 +209,14 @@ class BatchVerbs(Relational):
             "failure_message": failure.message,
             "request_count": plan.request_count if plan else None,
             "invalid_count": plan.invalid_count if plan else None,
+            "partial": PartialResults.DUE if partial else None,
         }
         if self._one(sql.END_BATCH[event], values) is None:
             return False
-        self._all(sql.ADD_EVENT, {**key, "event_id": clock.new_id(24), "type": f"batch.{event}"})
+        self._all(sql.FREE_SHARDS, key)
+        if told:
+            event_id = clock.new_id(24)
+            self._all(sql.ADD_EVENT, {**key, "event_id": event_id, "type": f"batch.{event}"})
         return True
 
     async def segments(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nightrate.clock import Instant
-from nightrate.domain.batch import BatchForm
+from nightrate.domain.batch import Batch, BatchForm, PartialResults
 from nightrate.domain.file import (
     File,
     FileSource,
@@ -68,12 +68,12 @@ class FileVerbs(Relational):
         return await self._growing_file(tenant, file_id)
 
     async def _growing_file(self, tenant: str, file_id: str) -> File | None:
-        """Describe the result file of a batch that has not ended: what is sealed without a gap."""
+        """Describe the result file of a batch that still grows: what is sealed without a gap."""
         batch_id = batch_of_result(file_id)
         if batch_id is None:
             return None
         batch = await self.get_batch(tenant, batch_id)
-        if batch is None or batch.state is not BatchState.RUNNING or batch.form is BatchForm.INLINE:
+        if batch is None or batch.form is BatchForm.INLINE or not _grows(batch):
             return None
 
         def call() -> int:
@@ -118,3 +118,7 @@ class FileVerbs(Relational):
             return [row[0] for row in files if row[0] is not None] + dropped
 
         return await self._write(call)
+
+
+def _grows(batch: Batch) -> bool:
+    return batch.state is BatchState.RUNNING or batch.partial is PartialResults.DUE

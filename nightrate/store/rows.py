@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from nightrate.domain.batch import Batch, BatchForm, Claimable
+from nightrate.domain.batch import Batch, BatchForm, Claimable, PartialResults
 from nightrate.domain.file import File, FileSource, Page, Upload, UploadState
 from nightrate.domain.generation import Failure
 from nightrate.domain.shard import Claim, JournalPart, Segment, Tally
@@ -101,6 +101,7 @@ def batch_of(row: Row) -> Batch:
         ended_at=row[13],
         expires_at=row[14],
         failure=failure,
+        partial=None if row[22] is None else PartialResults(row[22]),
     )
 
 

@@ -6,7 +6,8 @@ guard and the picture of the states cannot drift apart.
 
 from __future__ import annotations
 
-from nightrate.domain.file import FileSource, UploadState
+from nightrate.domain.batch import PartialResults
+from nightrate.domain.file import RESULT_PREFIX, FileSource, UploadState
 from nightrate.domain.states import (
     BATCH_TABLE,
     LIVE_STATES,
@@ -32,6 +33,7 @@ _CLAIMABLE = _before(BatchEvent.CLAIMED)
 _UNSEALED = _listed(SHARD_TABLE[ShardEvent.CLAIMED])
 _PENDING, _RUNNING, _SEALED = (f"'{state}'" for state in ShardState)
 _ACTIVE = f"'{UploadState.ACTIVE}'"
+_DUE, _SHOWN = (f"'{partial}'" for partial in PartialResults)
 
 # files and uploads ----------------------------------------------------------------------------
 
@@ -85,12 +87,14 @@ UPDATE file SET deleted_at = :now
 WHERE tenant = :tenant AND file_id = :file_id AND deleted_at IS NULL AND expires_at > :now
 RETURNING file_id"""
 
-# A live batch keeps the bytes of its input, whatever happens to the file's row.
-SWEEP_FILES = """
+# A live batch keeps the bytes of its input, whatever happens to the file's row; so does one whose
+# unanswered requests are still to get their status lines.
+SWEEP_FILES = f"""
 DELETE FROM file WHERE (tenant, file_id) IN (
   SELECT tenant, file_id FROM file
   WHERE (deleted_at IS NOT NULL OR expires_at <= :now)
     AND NOT EXISTS (SELECT 1 FROM batch WHERE input_blob = file.blob AND ended_at IS NULL)
+    AND NOT EXISTS (SELECT 1 FROM batch WHERE input_blob = file.blob AND partial = {_DUE})
   LIMIT :limit)
 RETURNING blob"""
 
@@ -112,7 +116,7 @@ _COUNTED = f"""
 SELECT {", ".join("b." + name.strip() for name in _BATCH_OWN.split(","))},
        coalesce(sum(s.succeeded), 0), coalesce(sum(s.failed), 0),
        coalesce(sum(s.prompt_tokens), 0), coalesce(sum(s.output_tokens), 0),
-       coalesce(sum(s.cached_tokens), 0)
+       coalesce(sum(s.cached_tokens), 0), b.partial
 FROM batch b LEFT JOIN shard s ON s.tenant = b.tenant AND s.batch_id = b.batch_id"""
 
 # The file must still be there in the same transaction: from then on the batch pins its bytes.
@@ -125,11 +129,15 @@ WHERE :input_file_id IS NULL
               AND blob = :input_blob AND deleted_at IS NULL)
 RETURNING batch_id"""
 
+COUNT_LIVE = "SELECT count(*) FROM batch WHERE tenant = :tenant AND ended_at IS NULL"
+
 GET_BATCH = f"""{_COUNTED}
-WHERE b.tenant = :tenant AND b.batch_id = :batch_id GROUP BY b.tenant, b.batch_id"""
+WHERE b.tenant = :tenant AND b.batch_id = :batch_id AND b.deleted_at IS NULL
+GROUP BY b.tenant, b.batch_id"""
 
 LIST_BATCHES = f"""{_COUNTED}
-WHERE b.tenant = :tenant AND (b.created_at, b.batch_id) < (:after_time, :after_id)
+WHERE b.tenant = :tenant AND b.deleted_at IS NULL
+  AND (b.created_at, b.batch_id) < (:after_time, :after_id)
 GROUP BY b.tenant, b.batch_id ORDER BY b.created_at DESC, b.batch_id DESC LIMIT :limit"""
 
 SUBMITTED_BATCHES = f"""{_COUNTED}
@@ -137,10 +145,17 @@ WHERE b.ended_at IS NULL AND b.state = '{BatchState.SUBMITTED}'
   AND b.input_bytes >= :bytes_from AND b.input_bytes < :bytes_below
 GROUP BY b.tenant, b.batch_id ORDER BY b.created_at LIMIT :limit"""
 
+UNCLOSED_BATCHES = f"""{_COUNTED}
+WHERE b.partial = {_DUE} GROUP BY b.tenant, b.batch_id ORDER BY b.ended_at LIMIT :limit"""
+
+# One that ended before it was planned gets its shards as well: its requests are to be counted and
+# to get their status lines.
 OPEN_BATCH = f"""
-UPDATE batch SET state = '{BatchState.PLANNED}', request_count = :request_count,
+UPDATE batch SET state = CASE WHEN ended_at IS NULL THEN '{BatchState.PLANNED}' ELSE state END,
+       request_count = :request_count,
        invalid_count = :invalid_count, updated_at = :now
-WHERE tenant = :tenant AND batch_id = :batch_id AND state IN {_before(BatchEvent.PLANNED)}
+WHERE tenant = :tenant AND batch_id = :batch_id AND (state IN {_before(BatchEvent.PLANNED)}
+  OR (partial = {_DUE} AND request_count IS NULL))
 RETURNING batch_id"""
 
 ADD_SHARD = f"""
@@ -154,11 +169,44 @@ END_BATCH = {
     event: f"""
 UPDATE batch SET state = '{event}', failure_code = :failure_code,
        failure_message = :failure_message, request_count = coalesce(:request_count, request_count),
-       invalid_count = coalesce(:invalid_count, invalid_count), updated_at = :now, ended_at = :now
+       invalid_count = coalesce(:invalid_count, invalid_count), updated_at = :now, ended_at = :now,
+       partial = :partial
 WHERE tenant = :tenant AND batch_id = :batch_id AND state IN {_before(event)}
 RETURNING batch_id"""
     for event in (BatchEvent.FAILED, BatchEvent.CANCELLED, BatchEvent.EXPIRED)
 }
+
+# Whoever holds a shard of a batch that has ended early holds it no longer; the answers that are on
+# the disk count.
+FREE_SHARDS = f"""
+UPDATE shard SET state = {_PENDING}, owner = NULL, lease_until = NULL
+WHERE tenant = :tenant AND batch_id = :batch_id AND state = {_RUNNING}"""
+
+UPDATE_BATCH = """
+UPDATE batch SET display_name = coalesce(:display_name, display_name),
+       priority = coalesce(:priority, priority), updated_at = :now
+WHERE tenant = :tenant AND batch_id = :batch_id AND deleted_at IS NULL"""
+
+DELETE_BATCH = f"""
+UPDATE batch SET deleted_at = :now, partial = CASE WHEN partial = {_DUE} THEN NULL ELSE partial END
+WHERE tenant = :tenant AND batch_id = :batch_id AND deleted_at IS NULL
+RETURNING batch_id"""
+
+DROP_PARTIAL = f"""
+UPDATE batch SET partial = NULL
+WHERE tenant = :tenant AND batch_id = :batch_id AND partial = {_DUE}"""
+
+# The results of a deleted batch are a file of their own, and live as long as it does.
+SWEEP_BATCHES = f"""
+DELETE FROM batch WHERE (tenant, batch_id) IN (
+  SELECT tenant, batch_id FROM batch
+  WHERE deleted_at IS NOT NULL AND ended_at IS NOT NULL
+    AND NOT EXISTS (SELECT 1 FROM file WHERE file.tenant = batch.tenant
+                    AND file.file_id = '{RESULT_PREFIX}' || batch.batch_id)
+  LIMIT :limit)
+RETURNING tenant, batch_id"""
+
+SWEEP_SHARDS = "DELETE FROM shard WHERE tenant = :tenant AND batch_id = :batch_id"
 
 OVERDUE_BATCHES = """
 SELECT tenant, batch_id FROM batch WHERE ended_at IS NULL AND expires_at <= :now LIMIT :limit"""
@@ -202,26 +250,39 @@ UPDATE batch SET state = '{BatchState.RUNNING}', updated_at = :now
 WHERE {_OF_BATCH} AND state = '{BatchState.PLANNED}'"""
 
 IS_CLAIMABLE = f"SELECT 1 FROM batch WHERE {_OF_BATCH} AND state IN {_CLAIMABLE}"
+IS_UNCLOSED = f"SELECT 1 FROM batch WHERE {_OF_BATCH} AND partial = {_DUE}"
 
-# The fence of every later word about a claim: same epoch, still running, batch still live.
-_FENCE = f"""
+# The fence of every later word about a claim: same epoch, still running, batch still live; or, for
+# one who only closes an ended batch, results still due.
+
+
+def _fence(batch: str) -> str:
+    return f"""
 WHERE {_OF_BATCH} AND shard = :shard AND epoch = :epoch AND owner = :owner AND state = {_RUNNING}
   AND EXISTS (SELECT 1 FROM batch WHERE batch.tenant = :tenant AND batch.batch_id = :batch_id
-              AND batch.state IN {_before(BatchEvent.DRAINED)})
+              AND batch.{batch})
 RETURNING shard"""
 
-FREEZE = f"UPDATE shard SET journal = :journal {_FENCE}"
+
+_FENCE = _fence(f"state IN {_before(BatchEvent.DRAINED)}")
+_CLOSING_FENCE = _fence(f"partial = {_DUE}")
+
+_FREEZE = "UPDATE shard SET journal = :journal"
+FREEZE = f"{_FREEZE} {_FENCE}"
+FREEZE_CLOSING = f"{_FREEZE} {_CLOSING_FENCE}"
 
 BEAT = f"""
 UPDATE shard SET lease_until = :lease_until, journal = :journal, succeeded = :succeeded,
        failed = :failed, prompt_tokens = :prompt_tokens, output_tokens = :output_tokens,
        cached_tokens = :cached_tokens {_FENCE}"""
 
-SEAL = f"""
+_SEAL = f"""
 UPDATE shard SET state = {_SEALED}, owner = NULL, lease_until = NULL, succeeded = :succeeded,
        failed = :failed, prompt_tokens = :prompt_tokens, output_tokens = :output_tokens,
        cached_tokens = :cached_tokens, segment_blob = :blob, segment_bytes = :byte_length,
-       segment_crc32 = :crc32 {_FENCE}"""
+       segment_crc32 = :crc32"""
+SEAL = f"{_SEAL} {_FENCE}"
+SEAL_CLOSING = f"{_SEAL} {_CLOSING_FENCE}"
 
 RELEASE = f"""
 UPDATE shard SET state = {_PENDING}, owner = NULL, lease_until = NULL
@@ -236,6 +297,10 @@ ANY_UNSEALED = f"SELECT 1 FROM shard WHERE {_OF_BATCH} AND state IN {_UNSEALED} 
 DRAIN_BATCH = f"""
 UPDATE batch SET state = '{BatchState.SUCCEEDED}', updated_at = :now, ended_at = :now
 WHERE {_OF_BATCH} AND state IN {_before(BatchEvent.DRAINED)} RETURNING form"""
+
+SHOW_PARTIAL = f"""
+UPDATE batch SET partial = {_SHOWN}, updated_at = :now
+WHERE {_OF_BATCH} AND partial = {_DUE} RETURNING form"""
 
 # The result file of a batch: no bytes of its own.
 ADD_RESULT_FILE = f"""

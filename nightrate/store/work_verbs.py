@@ -49,29 +49,52 @@ class WorkVerbs(Relational):
                 found = self._one(sql.FIRST_OVERDUE, values) or self._one(sql.FIRST_PENDING, values)
             if found is None:
                 return None
-            row = self._one(sql.CLAIM, {**values, "shard": found[0]})
-            assert row is not None, "chosen in the same transaction"
             self._all(sql.START_BATCH, values)
-            return Claim(
-                tenant=tenant,
-                batch_id=batch_id,
-                plan=ShardPlan(*row[:6]),
-                epoch=row[6],
-                owner=owner,
-                lease_until=lease_until,
-                parts=journal_parts(row[7]),
-            )
+            return self._take(values, found[0], closing=False)
 
         return await self._write(call)
+
+    async def claim_unfinished(
+        self, batch: Batch, owner: str, now: Instant, lease_until: Instant
+    ) -> Claim | None:
+        """See `Store.claim_unfinished`."""
+        values: dict[str, Any] = {
+            "tenant": batch.tenant,
+            "batch_id": batch.batch_id,
+            "owner": owner,
+            "now": now,
+            "lease_until": lease_until,
+        }
+
+        def call() -> Claim | None:
+            if self._one(sql.IS_UNCLOSED, values) is None:
+                return None
+            found = self._one(sql.FIRST_OVERDUE, values) or self._one(sql.FIRST_PENDING, values)
+            return None if found is None else self._take(values, found[0], closing=True)
+
+        return await self._write(call)
+
+    def _take(self, values: dict[str, Any], shard: int, *, closing: bool) -> Claim:
+        row = self._one(sql.CLAIM, {**values, "shard": shard})
+        assert row is not None, "chosen in the same transaction"
+        return Claim(
+            tenant=values["tenant"],
+            batch_id=values["batch_id"],
+            plan=ShardPlan(*row[:6]),
+            epoch=row[6],
+            owner=values["owner"],
+            lease_until=values["lease_until"],
+            parts=journal_parts(row[7]),
+            closing=closing,
+        )
 
     async def freeze(self, claim: Claim, parts: tuple[JournalPart, ...]) -> None:
         """See `Store.freeze`."""
 
         def call() -> None:
-            if (
-                self._one(sql.FREEZE, {**fence_values(claim), "journal": journal_text(parts)})
-                is None
-            ):
+            values = {**fence_values(claim), "journal": journal_text(parts)}
+            text = sql.FREEZE_CLOSING if claim.closing else sql.FREEZE
+            if self._one(text, values) is None:
                 raise ClaimLost
 
         await self._write(call)
@@ -119,18 +142,20 @@ class WorkVerbs(Relational):
         values = {**fence_values(claim), **columns(segment), **columns(tally), "now": now}
 
         def call() -> Batch | None:
-            if self._one(sql.SEAL, values) is None:
+            if self._one(sql.SEAL_CLOSING if claim.closing else sql.SEAL, values) is None:
                 raise ClaimLost
             if self._one(sql.ANY_UNSEALED, values) is not None:
                 self._all(sql.TOUCH_BATCH, values)
                 return None
-            drained = self._one(sql.DRAIN_BATCH, values)
-            assert drained is not None, "the fence saw a live batch"
+            end = sql.SHOW_PARTIAL if claim.closing else sql.DRAIN_BATCH
+            ended = self._one(end, values)
+            assert ended is not None, "the fence saw it"
             batch = batch_of(self._all(sql.GET_BATCH, values)[0])
             if batch.form is BatchForm.FILE:
                 self._add_result_file(batch, now)
-            event = {"event_id": clock.new_id(24), "type": f"batch.{batch.state}"}
-            self._all(sql.ADD_EVENT, {**values, **event})
+            if not claim.closing:  # else it ended before, and told so
+                event = {"event_id": clock.new_id(24), "type": f"batch.{batch.state}"}
+                self._all(sql.ADD_EVENT, {**values, **event})
             return batch
 
         return await self._write(call)

@@ -29,6 +29,7 @@ from nightrate.domain.shard import JournalPart, Segment, ShardPlan, Tally
 from nightrate.domain.states import BatchState
 from nightrate.errors import ClaimLost
 from nightrate.store.base import Store
+from nightrate.testing.store_ends import EndPromises, PartialPromises
 from nightrate.testing.store_records import BatchPromises, SweepPromises, UploadPromises
 from nightrate.testing.store_samples import (
     END,
@@ -311,5 +312,13 @@ class SealPromises:
         assert listed.tally == Tally(2, 1, 110, 220, 33)
 
 
-class StoreContract(UploadPromises, BatchPromises, ClaimPromises, SealPromises, SweepPromises):
+class StoreContract(
+    UploadPromises,
+    BatchPromises,
+    EndPromises,
+    ClaimPromises,
+    SealPromises,
+    PartialPromises,
+    SweepPromises,
+):
     """Promises of an empty store. To provide: the fixture ``store`` and the method ``events``."""

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from nightrate import clock, limits
 from nightrate.domain.batch import Batch, Plan
 from nightrate.domain.generation import Failure
+from nightrate.domain.shard import ShardPlan
 from nightrate.errors import Code, Damaged, StoreFault
 from nightrate.store.base import Store
 from nightrate.store.blobs import Blobs, Run
 from nightrate.work.plan import read_plan
 from nightrate.work.planning_process import plan_file
+from nightrate.work.tidy import batch_folder
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +40,8 @@ class Planner:
         self._planned = planned
         self._wakes = {True: asyncio.Event(), False: asyncio.Event()}
         self._attempts: dict[str, int] = {}
+        self._planning: set[str] = set()
+        """Batches whose plan is being written now; two writers would spoil it."""
 
     def wake(self) -> None:
         """Look for submitted batches now."""
@@ -74,16 +78,42 @@ class Planner:
             await self._plan(batch)
         return bool(waiting)
 
-    async def _plan(self, batch: Batch) -> None:
-        folder = f"batches/{batch.tenant}/{batch.batch_id}"
-        await self._blobs.make(folder)
-        output = self._blobs.path(f"{folder}/plan")
+    async def plan_ended(self, batch: Batch) -> bool:
+        """Cut a batch that ended before it was planned, so that its requests can be told so.
+
+        Returns:
+            False when it is being planned already.
+
+        Raises:
+            PlanningFailed, Damaged: its input cannot be read.
+            OSError: the disk refused.
+        """
+        await self._blobs.make(batch_folder(batch.tenant, batch.batch_id))
+        if batch.batch_id in self._planning:
+            return False
+        plan, shards = await self._cut(batch)
+        await self._store.open_batch(batch, plan, shards, clock.now())
+        return True
+
+    async def _cut(self, batch: Batch) -> tuple[Plan, Iterator[ShardPlan]]:
+        output = self._blobs.path(f"{batch_folder(batch.tenant, batch.batch_id)}/plan")
+        self._planning.add(batch.batch_id)
         try:
             if batch.input_bytes < limits.PLAN_IN_PLACE_BYTES_MAX:
                 await self._plan_in_place(batch, output)
             else:
                 await self._plan_in_process(batch, output)
-            plan, shards = await self._run(lambda: read_plan(output))
+            return await self._run(lambda: read_plan(output))
+        finally:
+            self._planning.discard(batch.batch_id)
+
+    async def _plan(self, batch: Batch) -> None:
+        folder = batch_folder(batch.tenant, batch.batch_id)
+        await self._blobs.make(folder)
+        if batch.batch_id in self._planning:  # it has ended since it was found waiting
+            return
+        try:
+            plan, shards = await self._cut(batch)
         except (PlanningFailed, Damaged, OSError) as fault:
             await self._failed(batch, fault)
             return

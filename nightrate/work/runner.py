@@ -19,7 +19,7 @@ from nightrate import clock, limits
 from nightrate.dialects.lines import RawLine
 from nightrate.domain.batch import Batch
 from nightrate.domain.generation import Failure
-from nightrate.domain.shard import Claim
+from nightrate.domain.shard import Answer, Claim
 from nightrate.errors import ClaimLost, Code, Damaged, EngineDown, StoreFault
 from nightrate.service.execute import Executor
 from nightrate.service.lane import Lane
@@ -75,6 +75,9 @@ class Runner:
         self._drained = asyncio.Event()
         self._drained.set()
         self._sealing: set[asyncio.Task[None]] = set()
+        self._asking: dict[asyncio.Task[None], OpenShard] = {}
+        """Which worker waits for an answer to a request of which shard."""
+        self._interrupted: set[asyncio.Task[None]] = set()
         self._group = asyncio.TaskGroup()
 
     def wake(self) -> None:
@@ -106,6 +109,34 @@ class Runner:
             await self._hand_back(shard)
         await asyncio.gather(*self._sealing)
 
+    async def drop(self, batch: Batch) -> None:
+        """Stop working on a batch that has ended: its requests leave the engine at once.
+
+        What was answered is on the disk when this returns. Nothing depends on this being called:
+        whoever works on for an ended batch is stopped by the fence at its next beat.
+        """
+        async with self._claiming:  # a claim that is being made is dropped as well
+            mine = [shard for shard in self._open if _of(shard, batch)]
+        open_before = [shard for shard in mine if not shard.sealing and not shard.lost]
+        for shard in open_before:
+            self._forget(shard)
+        for worker, shard in self._asking.items():
+            if _of(shard, batch) and worker not in self._interrupted:
+                self._interrupted.add(worker)
+                worker.cancel()
+        for shard in open_before:
+            await self._keep(shard)
+            await shard.close(self._blobs, sealed=False)
+        if self._sealing:  # they find out by themselves; a caller that leaves must not cancel them
+            await asyncio.wait(set(self._sealing))
+
+    async def _keep(self, shard: OpenShard) -> None:
+        """Put the last answers of a shard that is another's on the disk, where they will count."""
+        try:
+            await shard.journal.flush()
+        except OSError as error:
+            log.warning("the last answers of a lost claim could not be kept: %s", error)
+
     # requests ---------------------------------------------------------------------------------
 
     async def _work(self) -> None:
@@ -127,22 +158,37 @@ class Runner:
                 slice_end = clock.monotonic() + limits.RUNNER_SLICE_SECONDS
 
     async def _answer(self, shard: OpenShard, index: int, line: RawLine) -> None:
-        batch = shard.batch
         try:
-            answer = await self._executor.answer(
-                self._lane, batch.model, batch.form, line, shard.response_id(index)
-            )
+            answer = await self._ask(shard, index, line)
         except EngineDown:
             for held in tuple(self._open):
                 await self._hand_back(held)
             return
-        if shard.lost:
+        if answer is None or shard.lost:
             return
         shard.journal.add(index, answer)
         if shard.complete and shard.exhausted:
             self._seal_soon(shard)
         elif shard.journal.unwritten_bytes >= limits.JOURNAL_SYNC_BYTES:
             await self._flush(shard)
+
+    async def _ask(self, shard: OpenShard, index: int, line: RawLine) -> Answer | None:
+        """Get the answer to a request; None when its batch has been dropped meanwhile."""
+        worker = asyncio.current_task()
+        assert worker is not None, "called by a worker"
+        self._asking[worker] = shard
+        batch = shard.batch
+        try:
+            return await self._executor.answer(
+                self._lane, batch.model, batch.form, line, shard.response_id(index)
+            )
+        except asyncio.CancelledError:
+            if worker not in self._interrupted or worker.uncancel():
+                raise  # the runner itself is cancelled
+            return None
+        finally:
+            del self._asking[worker]
+            self._interrupted.discard(worker)
 
     # the feed ---------------------------------------------------------------------------------
 
@@ -218,7 +264,8 @@ class Runner:
         """Open a claimed shard; whatever prevents it, the claim is not kept."""
         try:
             batch = await self._store.get_batch(claim.tenant, claim.batch_id)
-            assert batch is not None, "its shard was there"
+            if batch is None:  # deleted just now
+                return None
             try:
                 shard = await open_shard(claim, batch, self._store, self._blobs)
             except ClaimLost:
@@ -270,6 +317,7 @@ class Runner:
             log.info(
                 "shard %d of batch %s is another's", shard.claim.plan.index, shard.batch.batch_id
             )
+            await self._keep(shard)
         except (OSError, StoreFault) as error:
             self._abandon(shard, error)
             return
@@ -353,4 +401,9 @@ class Runner:
             if shard.claim in lost and not shard.sealing:
                 log.info("a claim of batch %s is lost", shard.batch.batch_id)
                 self._forget(shard)
+                await self._keep(shard)
                 await shard.close(self._blobs, sealed=False)
+
+
+def _of(shard: OpenShard, batch: Batch) -> bool:
+    return (shard.batch.tenant, shard.batch.batch_id) == (batch.tenant, batch.batch_id)

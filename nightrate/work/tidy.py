@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from nightrate import limits
 from nightrate.domain.batch import Batch
-from nightrate.domain.states import BatchState
 from nightrate.store.base import Store
 from nightrate.store.blobs import Blobs
 
@@ -19,8 +18,8 @@ def batch_folder(tenant: str, batch_id: str) -> str:
 
 
 async def tidy_batch(store: Store, blobs: Blobs, batch: Batch) -> None:
-    """Delete what a succeeded batch does not need: nobody works on it any more."""
-    assert batch.state is BatchState.SUCCEEDED, "others may still be asked for their journals"
+    """Delete what a batch with all its results does not need: nobody works on it any more."""
+    assert batch.has_results, "others may still be asked for their journals"
     folder = batch_folder(batch.tenant, batch.batch_id)
     named: set[str] = set()
     shard = 0
@@ -35,11 +34,11 @@ async def tidy_batch(store: Store, blobs: Blobs, batch: Batch) -> None:
 
 
 async def tidy_all(store: Store, blobs: Blobs) -> None:
-    """Tidy what an earlier process left: every succeeded batch that still has its plan."""
+    """Tidy what an earlier process left: every batch with its results that still has its plan."""
     for tenant in await blobs.list("batches"):
         for batch_id in await blobs.list(f"batches/{tenant}"):
             if await blobs.size(f"{batch_folder(tenant, batch_id)}/plan") is None:
                 continue
             batch = await store.get_batch(tenant, batch_id)
-            if batch is not None and batch.state is BatchState.SUCCEEDED:
+            if batch is not None and batch.has_results:
                 await tidy_batch(store, blobs, batch)

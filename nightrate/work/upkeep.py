@@ -3,28 +3,50 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 
 from nightrate import clock, limits
 from nightrate.domain.batch import Batch
 from nightrate.errors import StoreFault
 from nightrate.store.base import Store
 from nightrate.store.blobs import Blobs
-from nightrate.work.tidy import tidy_all, tidy_batch
+from nightrate.work.tidy import batch_folder, tidy_all, tidy_batch
 
 log = logging.getLogger(__name__)
+
+
+async def _nobody(_batch: Batch) -> None:
+    """Tell nobody."""
 
 
 class Upkeep:
     """Ends what is overdue and deletes what is forgotten."""
 
-    def __init__(self, store: Store, blobs: Blobs) -> None:
+    def __init__(
+        self,
+        store: Store,
+        blobs: Blobs,
+        *,
+        stopped: Callable[[Batch], Awaitable[None]] = _nobody,
+        partial_results: bool = True,
+    ) -> None:
+        """Wire it.
+
+        Args:
+            store: durable truth.
+            blobs: what is deleted when nobody can ask for it.
+            stopped: told each batch that has expired.
+            partial_results: whether what an expired batch finished is shown.
+        """
         self._store = store
         self._blobs = blobs
+        self._stopped = stopped
+        self._partial_results = partial_results
         self._ended: list[Batch] = []
         self._looked_back = False
 
     def ended(self, batch: Batch) -> None:
-        """Take note of a batch that has just succeeded; its leftovers go at the next turn."""
+        """Take note of a batch that has all its results; its leftovers go at the next turn."""
         self._ended.append(batch)
 
     async def run(self) -> None:
@@ -39,11 +61,15 @@ class Upkeep:
     async def turn(self) -> None:
         """Do once what is due."""
         now = clock.now()
-        for batch in await self._store.expire_batches(now):
+        expired = await self._store.expire_batches(now, partial_results=self._partial_results)
+        for batch in expired:
             log.info("batch %s expired", batch.batch_id)
+            await self._stopped(batch)
         uploads_before = clock.later(now, -limits.UPLOAD_LIFETIME_SECONDS)
         blobs = await self._store.sweep(now, uploads_before, limits.SWEEP_ROWS_MAX)
         await self._blobs.delete(*blobs)
+        for tenant, batch_id in await self._store.sweep_batches(limits.SWEEP_BATCHES_MAX):
+            await self._blobs.delete(batch_folder(tenant, batch_id))
         if not self._looked_back:
             await tidy_all(self._store, self._blobs)
             self._looked_back = True

@@ -8,7 +8,18 @@ from click.testing import CliRunner
 from nightrate.cli import commands as entry
 from tests.cli.conftest import Commands
 
-ALL = {"host", "port", "data", "cache", "public_url", "engine", "models", "engines"}
+ALL = {
+    "concurrent_batches_max",
+    "partial_results",
+    "host",
+    "port",
+    "data",
+    "cache",
+    "public_url",
+    "engine",
+    "models",
+    "engines",
+}
 
 
 def test_every_setting_tells_its_value_and_its_origin(commands: Commands) -> None:
@@ -75,6 +86,13 @@ def test_a_folder_is_no_settings_file(commands: Commands) -> None:
     told = commands.run("settings", "--config", ".")
     assert told.status == 2
     assert "settings file . cannot be read" in told.complaint
+
+
+def test_a_server_must_take_at_least_one_batch(commands: Commands) -> None:
+    environment = {"NIGHTRATE_CONCURRENT_BATCHES_MAX": "0"}
+    told = commands.run("settings", environment=environment)
+    assert told.status == 2
+    assert "concurrent_batches_max 0: not 1 or more" in told.complaint
 
 
 def test_models_tells_which_engine_answers(commands: Commands) -> None:

@@ -8,8 +8,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from nightrate.dialects.gemini import ITEMS, render_batch, render_batches
-from nightrate.domain.batch import Batch, BatchForm
+from nightrate.dialects.gemini import (
+    ITEMS,
+    Profile,
+    render_batch,
+    render_batch_resource,
+    render_batches,
+)
+from nightrate.domain.batch import Batch, BatchForm, PartialResults
 from nightrate.domain.generation import Failure
 from nightrate.domain.shard import Tally
 from nightrate.domain.states import FINAL_STATES, BatchState
@@ -139,6 +145,65 @@ def test_an_inline_batch_that_succeeded_has_its_items_in_three_places() -> None:
         "inlinedResponses": {"inlinedResponses": items},
     }
     assert shown["dest"] == {"inlinedResponses": items}
+
+
+@pytest.mark.parametrize("state", [BatchState.CANCELLED, BatchState.EXPIRED])
+def test_partial_results_stand_beside_the_error(state: BatchState) -> None:
+    shown = document(batch(state, partial=PartialResults.SHOWN))
+    assert shown["metadata"]["output"] == {"responsesFile": "files/batch-b1"}
+    assert shown["dest"] == {"fileName": "files/batch-b1"}
+    assert "response" not in shown
+    assert "error" in shown
+    items = [{"n": 1}, {"n": 2}]
+    made = batch(state, INLINE, partial=PartialResults.SHOWN)
+    assert render_batch(made).count(ITEMS) == 2
+    shown = document(made)
+    assert shown["metadata"]["output"] == {"inlinedResponses": {"inlinedResponses": items}}
+    assert shown["dest"] == {"inlinedResponses": items}
+    listed = document(made, listed=True)
+    assert "output" not in listed["metadata"]
+    assert "dest" not in listed
+
+
+@pytest.mark.parametrize("form", BatchForm)
+def test_results_that_are_not_complete_are_not_shown(form: BatchForm) -> None:
+    shown = document(batch(BatchState.CANCELLED, form, partial=PartialResults.DUE))
+    assert not {"dest", "response"} & shown.keys()
+    assert "output" not in shown["metadata"]
+
+
+@pytest.mark.parametrize("state", BatchState)
+@pytest.mark.parametrize("form", BatchForm)
+def test_the_exact_profile_is_the_document_without_what_we_add(
+    state: BatchState, form: BatchForm
+) -> None:
+    made = batch(state, form)
+    pieces = render_batch(made, profile=Profile.EXACT)
+    assert pieces.count(ITEMS) == (2 if (state, form) == (BatchState.SUCCEEDED, INLINE) else 0)
+    exact = json.loads(b"".join(p if isinstance(p, bytes) else b'{"n":1}' for p in pieces))
+    shown = json.loads(text_of(made, b'{"n":1}'))
+    assert exact["metadata"]["state"] == shown["metadata"].pop("batchState")
+    for name in ("state", "dest"):
+        shown.pop(name, None)
+    shown["metadata"]["state"] = exact["metadata"]["state"]
+    stats = shown["metadata"]["batchStats"]
+    shown["metadata"]["batchStats"] = {name: n for name, n in stats.items() if n != "0"}
+    assert exact == shown
+
+
+def test_the_exact_profile_leaves_out_zeros() -> None:
+    made = batch(BatchState.RUNNING, tally=Tally(5))
+    page = json.loads(render_batches([made], None, Profile.EXACT))
+    stats = page["operations"][0]["metadata"]["batchStats"]
+    assert stats == {"requestCount": "5", "successfulRequestCount": "5"}
+
+
+def test_the_batch_itself_is_what_the_metadata_shows() -> None:
+    made = batch(BatchState.SUCCEEDED, priority=2)
+    resource = json.loads(render_batch_resource(made))
+    assert {"@type": f"{TYPES}GenerateContentBatch", **resource} == document(made)["metadata"]
+    exact = json.loads(render_batch_resource(made, Profile.EXACT))
+    assert exact["state"] == "BATCH_STATE_SUCCEEDED"
 
 
 def test_a_list_leaves_inline_results_out() -> None:

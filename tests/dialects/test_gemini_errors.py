@@ -6,9 +6,17 @@ import json
 
 import pytest
 
-from nightrate.dialects.gemini import http_status, render_error, render_failure
+from nightrate.dialects.gemini import Profile, http_status, render_error, render_failure
 from nightrate.domain.generation import Failure
-from nightrate.errors import BadRequest, Code, NotFound, NotSupported, OverQuota, TooLarge
+from nightrate.errors import (
+    BadRequest,
+    Code,
+    MissingFile,
+    NotFound,
+    NotSupported,
+    OverQuota,
+    TooLarge,
+)
 
 
 @pytest.mark.parametrize(
@@ -82,3 +90,13 @@ def test_a_live_failure_is_an_error_too() -> None:
     assert json.loads(body) == {
         "error": {"code": 503, "message": "The engine is not running.", "status": "UNAVAILABLE"}
     }
+
+
+def test_a_missing_file_looks_forbidden_in_the_exact_profile() -> None:
+    fault = MissingFile("There is none.", "abc")
+    assert render_error(fault)[0] == 404
+    status, body = render_error(fault, Profile.EXACT)
+    error = json.loads(body)["error"]
+    assert (status, error["code"], error["status"]) == (403, 403, "PERMISSION_DENIED")
+    assert "the File abc or it may not exist" in error["message"]
+    assert render_error(NotFound("no batch"), Profile.EXACT)[0] == 404

@@ -1,4 +1,4 @@
-"""The body that creates a batch."""
+"""The bodies that create and change a batch."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightrate.dialects.gemini import parse_order
-from nightrate.domain.batch import Order
+from nightrate.dialects.gemini import parse_change, parse_order
+from nightrate.domain.batch import Change, Order
 from nightrate.errors import BadRequest, NotSupported, Refused
 
 ITEM = {"request": {"contents": "hi"}, "metadata": {"key": "k"}}
@@ -161,3 +161,49 @@ def test_items_come_back_one_by_one(items: list[dict[str, str]]) -> None:
     inline_items = parse({"inputConfig": inline(*items)}).inline
     assert inline_items is not None
     assert [msgspec.json.decode(item) for item in inline_items] == items
+
+
+# changes --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body", "mask", "change"),
+    [
+        (b'{"displayName":"d","priority":"-3"}', None, Change(display_name="d", priority=-3)),
+        (b"{'display_name': 'd'}", "", Change(display_name="d")),
+        (b'{"priority":4,"name":"batches/b","state":"x"}', None, Change(priority=4)),
+        (b'{"displayName":"d","priority":4}', "display_name", Change(display_name="d")),
+        (b'{"displayName":"d","priority":4}', " priority ", Change(priority=4)),
+        (
+            b'{"displayName":"d","inputConfig":{"fileName":"f"}}',
+            "displayName",
+            Change(display_name="d"),
+        ),
+        (b"", "priority", Change(priority=0)),
+        (b'{"displayName":"d"}', "*", Change(display_name="d")),
+    ],
+)
+def test_a_change_is_what_the_mask_names_or_the_body_has(
+    body: bytes, mask: str | None, change: Change
+) -> None:
+    assert parse_change(body, mask) == change
+
+
+@pytest.mark.parametrize(
+    ("body", "mask", "field"),
+    [
+        (b"{}", None, "updateMask"),
+        (b'{"state":"x"}', "state", "updateMask"),
+        (b'{"displayName":""}', None, "displayName"),
+        (b"{}", "displayName", "displayName"),
+        (b'{"display_name":"' + b"x" * 513 + b'"}', None, "display_name"),
+        (b'{"priority":"9223372036854775808"}', None, "priority"),
+        (b'{"input_config":{"fileName":"f"},"priority":1}', None, "input_config"),
+        (b'{"webhookConfig":{"uris":[]},"priority":1}', None, "webhookConfig"),
+        (b'{"colour":1}', None, "colour"),
+    ],
+)
+def test_what_cannot_be_changed_is_refused(body: bytes, mask: str | None, field: str) -> None:
+    with pytest.raises(BadRequest) as refused:
+        parse_change(body, mask)
+    assert refused.value.field == field

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from nightrate import clock, limits
-from nightrate.domain.batch import Batch, BatchForm, Order
+from nightrate.domain.batch import Batch, BatchForm, Change, Order
 from nightrate.domain.file import File, FileSource, Page
 from nightrate.domain.states import BatchState
 from nightrate.errors import BadRequest, NotFound, OverQuota, Precondition, TooLarge
@@ -82,9 +82,9 @@ async def test_the_bytes_are_synced_before_the_row_that_names_them(
     happened: list[str] = []
     add_batch = desk.home.store.add_batch
 
-    async def noted(batch: Batch) -> None:
+    async def noted(batch: Batch, live_max: int | None = None) -> None:
         happened.append("row")
-        await add_batch(batch)
+        await add_batch(batch, live_max)
 
     monkeypatch.setattr(os, "fdatasync", lambda _descriptor: happened.append("bytes"))
     monkeypatch.setattr(desk.home.store, "add_batch", noted)
@@ -206,3 +206,63 @@ async def test_batches_are_listed_by_pages_until_the_last(
     assert last == [made[0]]
     assert after is None
     assert await desk.batches.list(OTHER, Page(size=2)) == ([], None)
+
+
+# ends and changes -----------------------------------------------------------------------------
+
+
+async def test_a_batch_over_the_limit_leaves_nothing_and_an_end_frees_its_place(
+    desk: Desk,
+) -> None:
+    home = desk.home
+    models = Models({"gemini-*": "text"})
+    batches = Batches(home.store, home.blobs, models, desk.tell, live_max=1)
+    first = await batches.submit(TENANT, MODEL, inline_order(b"{}"))
+    with pytest.raises(OverQuota, match="0 places are free"):
+        await batches.submit(TENANT, MODEL, inline_order(b"{}"))
+    assert await home.blobs.list(f"batches/{TENANT}") == [first.batch_id]
+    assert desk.told == 1
+    file = await desk.upload(b'{"a":1}\n')
+    with pytest.raises(OverQuota):
+        await batches.submit(TENANT, MODEL, file_order(file.file_id))
+    assert await desk.stored(await _again(batches, first, file)) == b'{"a":1}\n'
+
+
+async def _again(batches: Batches, first: Batch, file: File) -> Batch:
+    await batches.cancel(TENANT, first.batch_id)
+    return await batches.submit(TENANT, MODEL, file_order(file.file_id))
+
+
+async def test_who_works_on_a_batch_is_told_of_its_end_after_it_is_durable(desk: Desk) -> None:
+    home = desk.home
+    seen: list[BatchState | None] = []
+
+    async def stopped(batch: Batch) -> None:
+        found = await home.store.get_batch(TENANT, batch.batch_id)
+        seen.append(found.state if found else None)
+
+    models = Models({"gemini-*": "text"})
+    batches = Batches(home.store, home.blobs, models, desk.tell, stopped=stopped)
+    made = [await batches.submit(TENANT, MODEL, inline_order(b"{}")) for _ in range(2)]
+    cancelled = await batches.cancel(TENANT, made[0].batch_id)
+    assert cancelled.state is BatchState.CANCELLED
+    await batches.delete(TENANT, made[1].batch_id)
+    assert seen == [BatchState.CANCELLED, None]
+
+
+async def test_a_change_is_seen_by_everybody(desk: Desk) -> None:
+    batch = await desk.batches.submit(TENANT, MODEL, inline_order(b"{}", name="old"))
+    changed = await desk.batches.update(TENANT, batch.batch_id, Change(display_name="new"))
+    assert changed == await desk.batches.get(TENANT, batch.batch_id)
+    assert (changed.display_name, changed.priority) == ("new", 0)
+
+
+async def test_verbs_on_a_batch_of_another_tenant_find_nothing(desk: Desk) -> None:
+    batch_id = (await desk.batches.submit(TENANT, MODEL, inline_order(b"{}"))).batch_id
+    with pytest.raises(NotFound):
+        await desk.batches.cancel(OTHER, batch_id)
+    with pytest.raises(NotFound):
+        await desk.batches.delete(OTHER, batch_id)
+    with pytest.raises(NotFound):
+        await desk.batches.update(OTHER, batch_id, Change(priority=1))
+    assert (await desk.batches.get(TENANT, batch_id)).state is BatchState.SUBMITTED

@@ -233,7 +233,7 @@ async def test_a_new_step_is_applied_once_to_what_is_there(
     await store.close()
     more = [
         *migrate.steps(),
-        Step(2, "CREATE TABLE extra (n BIGINT); INSERT INTO extra VALUES (1)", "s"),
+        Step(99, "CREATE TABLE extra (n BIGINT); INSERT INTO extra VALUES (1)", "s"),
     ]
     monkeypatch.setattr(sqlite_module, "steps", lambda: more)
     for _ in range(2):
@@ -248,7 +248,10 @@ async def test_a_step_that_fails_leaves_the_schema_as_it_was(
 ) -> None:
     await opened(tmp_path).close()
     with monkeypatch.context() as patch:
-        broken = [*migrate.steps(), Step(2, "CREATE TABLE extra (n BIGINT); SELECT * FROM no", "s")]
+        broken = [
+            *migrate.steps(),
+            Step(99, "CREATE TABLE extra (n BIGINT); SELECT * FROM no", "s"),
+        ]
         patch.setattr(sqlite_module, "steps", lambda: broken)
         with pytest.raises(apsw.SQLError):
             opened(tmp_path)
