@@ -5,24 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from nightrate import clock
 from nightrate.clock import Instant
 from nightrate.domain.batch import Batch, Plan
 from nightrate.domain.file import Page
 from nightrate.domain.generation import Failure
 from nightrate.domain.shard import ShardPlan
 from nightrate.domain.states import BatchEvent
+from nightrate.domain.webhook import WebhookConfig
 from nightrate.errors import Code, NotFound
 from nightrate.store import statements as sql
 from nightrate.store.base import SealedSegment
-from nightrate.store.relational import Relational
+from nightrate.store.outbox import Outbox
 from nightrate.store.rows import batch_of, page_values, sealed_of, shard_or_end
 
 
-class BatchVerbs(Relational):
+class BatchVerbs(Outbox):
     """See `Store`, batches and reading."""
 
-    async def add_batch(self, batch: Batch) -> None:
+    async def add_batch(self, batch: Batch, webhook: WebhookConfig | None = None) -> None:
         """See `Store.add_batch`."""
         values = {name: getattr(batch, name) for name in batch.__struct_fields__}
         del values["tally"], values["failure"], values["request_count"], values["ended_at"]
@@ -30,6 +30,8 @@ class BatchVerbs(Relational):
         def call() -> None:
             if self._one(sql.ADD_BATCH, values) is None:
                 raise NotFound(f"File files/{batch.input_file_id} does not exist any more.")
+            if webhook is not None:
+                self._add_targets(batch.tenant, batch.batch_id, webhook)
 
         await self._write(call)
 
@@ -109,7 +111,7 @@ class BatchVerbs(Relational):
         }
         if self._one(sql.END_BATCH[event], values) is None:
             return False
-        self._all(sql.ADD_EVENT, {**key, "event_id": clock.new_id(24), "type": f"batch.{event}"})
+        self._add_event(batch.tenant, batch.batch_id, f"batch.{event}", now)
         return True
 
     async def segments(

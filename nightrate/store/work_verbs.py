@@ -12,7 +12,7 @@ from nightrate.domain.file import result_file_id
 from nightrate.domain.shard import Beat, Claim, JournalPart, Segment, ShardPlan, Tally
 from nightrate.errors import ClaimLost
 from nightrate.store import statements as sql
-from nightrate.store.relational import Relational
+from nightrate.store.outbox import Outbox
 from nightrate.store.rows import (
     batch_of,
     claimable_of,
@@ -23,7 +23,7 @@ from nightrate.store.rows import (
 )
 
 
-class WorkVerbs(Relational):
+class WorkVerbs(Outbox):
     """See `Store`, work."""
 
     async def claimable(self, now: Instant, limit: int) -> list[Claimable]:
@@ -129,8 +129,7 @@ class WorkVerbs(Relational):
             batch = batch_of(self._all(sql.GET_BATCH, values)[0])
             if batch.form is BatchForm.FILE:
                 self._add_result_file(batch, now)
-            event = {"event_id": clock.new_id(24), "type": f"batch.{batch.state}"}
-            self._all(sql.ADD_EVENT, {**values, **event})
+            self._add_event(batch.tenant, batch.batch_id, f"batch.{batch.state}", now)
             return batch
 
         return await self._write(call)

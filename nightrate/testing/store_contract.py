@@ -45,6 +45,7 @@ from nightrate.testing.store_samples import (
     segment_of,
     take,
 )
+from nightrate.testing.store_webhooks import DeliveryPromises, WebhookPromises
 
 
 class ClaimPromises:
@@ -311,5 +312,13 @@ class SealPromises:
         assert listed.tally == Tally(2, 1, 110, 220, 33)
 
 
-class StoreContract(UploadPromises, BatchPromises, ClaimPromises, SealPromises, SweepPromises):
+class StoreContract(
+    UploadPromises,
+    BatchPromises,
+    ClaimPromises,
+    SealPromises,
+    SweepPromises,
+    WebhookPromises,
+    DeliveryPromises,
+):
     """Promises of an empty store. To provide: the fixture ``store`` and the method ``events``."""
