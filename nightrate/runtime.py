@@ -20,18 +20,23 @@ from starlette.applications import Starlette
 
 from nightrate import clock, limits, telemetry
 from nightrate.api.app import create_app
+from nightrate.domain.batch import Batch
 from nightrate.engines.base import Progress, create_engine, ignore_progress
 from nightrate.errors import SettingsFault, StoreFault
+from nightrate.service.addresses import Addresses
 from nightrate.service.batches import Batches
 from nightrate.service.execute import Executor
 from nightrate.service.files import Files
 from nightrate.service.lane import Lane
 from nightrate.service.models import Models
 from nightrate.service.results import Results
+from nightrate.service.vault import Vault
+from nightrate.service.webhooks import Webhooks
 from nightrate.settings import Settings
 from nightrate.store.blobs import Blobs, Run
 from nightrate.store.directory import DataDirectory, open_directory
 from nightrate.store.sqlite import SQLiteStore
+from nightrate.work.courier import Courier
 from nightrate.work.planner import Planner
 from nightrate.work.runner import Runner
 from nightrate.work.upkeep import Upkeep
@@ -46,7 +51,12 @@ class House:
     """Every room, wired. Made by `open_house`."""
 
     def __init__(
-        self, settings: Settings, lanes: dict[str, Lane], directory: DataDirectory, runs: _Runs
+        self,
+        settings: Settings,
+        lanes: dict[str, Lane],
+        directory: DataDirectory,
+        runs: _Runs,
+        base_url: str,
     ) -> None:
         self.directory = directory.path
         self._lock = directory
@@ -59,7 +69,13 @@ class House:
         self.files = Files(self.store, self.blobs)
         self.results = Results(self.store, self.blobs)
         self.planner = Planner(self.store, self.blobs, runs.disk, self._wake_runners)
-        self.batches = Batches(self.store, self.blobs, self.models, self.planner.wake)
+        addresses = Addresses(private=settings.webhooks_private)
+        vault = Vault(directory.keys)
+        self.courier = Courier(self.store, vault, addresses, base_url)
+        self.webhooks = Webhooks(self.store, vault, addresses, self.courier.wake)
+        self.batches = Batches(
+            self.store, self.blobs, self.models, self.planner.wake, addresses=addresses
+        )
         self.upkeep = Upkeep(self.store, self.blobs)
         owner = f"server-{clock.new_id(12)}"  # no two starts share a name
         self.runners = [self._runner(lane, owner) for lane in self.lanes.values()]
@@ -72,8 +88,12 @@ class House:
             *(lane, self.executor, self.store, self.blobs),
             serves=serves,
             owner=owner,
-            ended=self.upkeep.ended,
+            ended=self._ended,
         )
+
+    def _ended(self, batch: Batch) -> None:
+        self.upkeep.ended(batch)
+        self.courier.wake()
 
     def _wake_runners(self) -> None:
         for runner in self.runners:
@@ -126,6 +146,7 @@ class House:
                 group.create_task(runner.run())
             group.create_task(self.planner.run())
             group.create_task(self.upkeep.run())
+            group.create_task(self.courier.run())
 
     async def engines_settled(self) -> None:
         """Return when every engine has been opened, or has failed to."""
@@ -167,8 +188,12 @@ def _lane(name: str, settings: Settings) -> Lane:
     return Lane(name, create_engine(kind, options))
 
 
-def open_house(settings: Settings) -> House:
+def open_house(settings: Settings, address: str = "") -> House:
     """Lock the data directory and wire the rooms.
+
+    Args:
+        settings: what the rooms do.
+        address: where the server listens, if it does.
 
     Raises:
         StoreFault: the directory is in use, damaged, of an unknown version, or none can be there.
@@ -183,7 +208,8 @@ def open_house(settings: Settings) -> House:
         raise StoreFault(message) from error
     runs = _Runs()
     try:
-        return House(settings, lanes, directory, runs)
+        base_url = (settings.public_url or address).rstrip("/")
+        return House(settings, lanes, directory, runs, base_url)
     except StoreFault:
         runs.close()
         directory.unlock()
@@ -220,6 +246,7 @@ def _app(house: House, settings: Settings) -> Starlette:
         batches=house.batches,
         models=house.models,
         executor=house.executor,
+        webhooks=house.webhooks,
         readiness=house.not_ready,
         public_url=settings.public_url or None,
     )
@@ -241,7 +268,7 @@ async def serve(
         StoreFault: the data directory cannot be used.
     """
     sock = _listen(settings.host, settings.port)
-    house = open_house(settings)
+    house = open_house(settings, _address(sock))
     server = _Server(
         uvicorn.Config(
             _app(house, settings),
@@ -271,9 +298,13 @@ async def _tell(
     house: House, sock: socket.socket, listening: Callable[[str, str | None], None]
 ) -> None:
     await house.engines_settled()
+    listening(_address(sock), await house.not_ready())
+
+
+def _address(sock: socket.socket) -> str:
     host, port = sock.getsockname()[:2]
     name = f"[{host}]" if ":" in host else host
-    listening(f"http://{name}:{port}", await house.not_ready())
+    return f"http://{name}:{port}"
 
 
 def _stop_signals() -> asyncio.Future[None]:

@@ -34,6 +34,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Directory of fetched and converted weights; empty: ``~/.cache/nightrate``."""
     public_url: str = ""
     """How clients reach the server, when a proxy hides it; empty: taken from each request."""
+    webhooks_private: bool = False
+    """Lets webhooks go to private networks, and over plain HTTP. Loopback always may."""
     engine: str = ""
     """Runs every model on this one engine, whatever ``models`` says; empty: no such override."""
     models: dict[str, str] = {}

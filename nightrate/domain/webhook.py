@@ -86,9 +86,10 @@ class WebhookWish(Struct, frozen=True, kw_only=True):
 
 
 class WebhookConfig(Struct, frozen=True, kw_only=True):
-    """Targets that a batch names for itself; they replace the registered ones."""
+    """What a batch says about its events."""
 
     uris: tuple[str, ...]
+    """Targets that replace the registered webhooks; none leaves it with those."""
     user_metadata: str | None
     """A JSON object, compact, as it is sent back with each event."""
 

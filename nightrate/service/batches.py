@@ -12,6 +12,7 @@ from nightrate.domain.model import Model
 from nightrate.domain.shard import Tally
 from nightrate.domain.states import BatchState
 from nightrate.errors import BadRequest, NotFound, OverQuota, Precondition, TooLarge
+from nightrate.service.addresses import Addresses
 from nightrate.service.models import Models
 from nightrate.store.base import Store
 from nightrate.store.blobs import Blobs
@@ -23,12 +24,18 @@ class Batches:
     """Submits, finds and lists batches."""
 
     def __init__(
-        self, store: Store, blobs: Blobs, models: Models, submitted: Callable[[], None]
+        self,
+        store: Store,
+        blobs: Blobs,
+        models: Models,
+        submitted: Callable[[], None],
+        addresses: Addresses | None = None,
     ) -> None:
         self._store = store
         self._blobs = blobs
         self._models = models
         self._submitted = submitted
+        self._addresses = addresses or Addresses()
 
     async def submit(self, tenant: str, model: str, order: Order) -> Batch:
         """Accept an order. When this returns, the batch survives a crash and a power cut.
@@ -38,11 +45,13 @@ class Batches:
 
         Raises:
             NotFound: no such model, or no such file.
-            BadRequest: the file is empty.
+            BadRequest: the file is empty, or its events go to an address that is not allowed.
             TooLarge: the file is over the limit of a batch input.
             OverQuota: the disk is nearly full.
         """
         served = self._models.resolve(model)
+        for place, uri in enumerate(order.webhook.uris if order.webhook else ()):
+            self._addresses.check_uri(uri, f"batch.webhookConfig.uris[{place}]")
         batch_id = clock.new_id(_ID_LENGTH)
         if order.file_name is not None:
             file = await self._input_file(tenant, order.file_name)
@@ -56,7 +65,7 @@ class Batches:
                 raise OverQuota("The server's disk is nearly full; try again when space was freed.")
             await self._blobs.put(name, _lines(order.inline))
             batch = _batch(tenant, batch_id, served, order, (name, size_bytes))
-        await self._store.add_batch(batch)
+        await self._store.add_batch(batch, order.webhook)
         self._submitted()
         return batch
 

@@ -30,7 +30,10 @@ class Outbox(Relational):
         self._all(webhook_sql.ADD_DELIVERIES, {**values, **output})
 
     def _add_targets(self, tenant: str, batch_id: str, webhook: WebhookConfig) -> None:
-        """Record the targets that a batch names for itself."""
+        """Record the targets that a batch names for itself.
+
+        Without any, a row without an address carries the metadata to the registered webhooks.
+        """
         rows = (
             {
                 "tenant": tenant,
@@ -38,6 +41,6 @@ class Outbox(Relational):
                 "uri": uri,
                 "user_metadata": webhook.user_metadata,
             }
-            for uri in webhook.uris
+            for uri in webhook.uris or ("",)
         )
         self._many(webhook_sql.ADD_BATCH_WEBHOOK, rows)

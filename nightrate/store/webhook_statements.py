@@ -94,13 +94,16 @@ SELECT b.tenant, :event_id, t.target, t.webhook_id, b.batch_id, :type,
        b.failure_code, b.failure_message, t.user_metadata, :now, {_PENDING}, 0, :now, NULL, NULL
 FROM batch b CROSS JOIN (
   SELECT uri AS target, NULL AS webhook_id, user_metadata
-  FROM batch_webhook WHERE tenant = :tenant AND batch_id = :batch_id
+  FROM batch_webhook WHERE tenant = :tenant AND batch_id = :batch_id AND uri <> ''
   UNION ALL
-  SELECT w.webhook_id, w.webhook_id, NULL
+  SELECT w.webhook_id, w.webhook_id,
+         (SELECT user_metadata FROM batch_webhook
+          WHERE tenant = :tenant AND batch_id = :batch_id AND uri = '')
   FROM webhook w
   JOIN webhook_event e ON e.tenant = w.tenant AND e.webhook_id = w.webhook_id
   WHERE w.tenant = :tenant AND w.state = {_ENABLED} AND e.type = :type
-    AND NOT EXISTS (SELECT 1 FROM batch_webhook WHERE tenant = :tenant AND batch_id = :batch_id)
+    AND NOT EXISTS (SELECT 1 FROM batch_webhook
+                    WHERE tenant = :tenant AND batch_id = :batch_id AND uri <> '')
 ) t
 WHERE b.tenant = :tenant AND b.batch_id = :batch_id"""
 

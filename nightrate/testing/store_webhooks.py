@@ -243,6 +243,14 @@ class DeliveryPromises:
         found = [(one.target, one.webhook_id, one.user_metadata) for one in await due(store)]
         assert found == [("https://a", None, '{"k":1}'), ("https://b", None, '{"k":1}')]
 
+    async def test_metadata_without_targets_goes_to_the_registered_ones(self, store: Store) -> None:
+        await store.add_webhook(make_webhook(), 9)
+        config = WebhookConfig(uris=(), user_metadata='{"k":1}')
+        await store.add_batch(make_batch(), config)
+        assert await store.fail_batch(make_batch(), None, FAULT, NOW)
+        delivery = await only(store)
+        assert (delivery.target, delivery.user_metadata) == ("w1", '{"k":1}')
+
     async def test_the_targets_of_a_batch_hear_of_every_end(self, store: Store) -> None:
         config = WebhookConfig(uris=("https://a",), user_metadata=None)
         await store.add_batch(make_batch(), config)

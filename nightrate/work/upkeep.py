@@ -44,6 +44,10 @@ class Upkeep:
         uploads_before = clock.later(now, -limits.UPLOAD_LIFETIME_SECONDS)
         blobs = await self._store.sweep(now, uploads_before, limits.SWEEP_ROWS_MAX)
         await self._blobs.delete(*blobs)
+        deliveries_before = clock.later(now, -limits.DELIVERY_LOG_SECONDS)
+        await self._store.sweep_deliveries(
+            deliveries_before, limits.DELIVERY_LOG_ROWS, limits.SWEEP_ROWS_MAX
+        )
         if not self._looked_back:
             await tidy_all(self._store, self._blobs)
             self._looked_back = True
