@@ -169,6 +169,7 @@ def test_targets_count_once_and_metadata_is_kept_compact() -> None:
     found = read(["https://a", "https://a", "https://b"], {"k": [1, "é/", None, True]})
     want = WebhookConfig(uris=("https://a", "https://b"), user_metadata='{"k":[1,"é/",null,true]}')
     assert found == want
+    assert read(["https://a"]) == WebhookConfig(uris=("https://a",), user_metadata=None)
     assert read(None, {"k": "v"}) == WebhookConfig(uris=(), user_metadata='{"k":"v"}')
 
 
