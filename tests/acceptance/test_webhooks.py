@@ -6,9 +6,12 @@ import http.server
 import threading
 from collections.abc import Iterator
 
+import jwt
 import msgspec
 import pytest
 import standardwebhooks
+from google import genai
+from google.genai import types
 
 from tests.acceptance.conftest import MakeServer
 from tests.acceptance.server import Server, request_line, until
@@ -92,3 +95,25 @@ def test_a_server_killed_before_the_delivery_delivers_once_it_is_back(
     server.finish(second)
     until(lambda: len(receiver.answered) > 1, 60)
     assert len(set(receiver.answered)) == len(receiver.answered) == 2
+
+
+def test_a_batch_of_the_sdk_tells_its_own_targets_with_a_token(
+    client: genai.Client, echo: Server, receiver: Receiver
+) -> None:
+    receiver.deaf = False
+    job = client.batches.create(
+        model="gemini-2.5-flash",
+        src=[types.InlinedRequest(contents="hi")],
+        config={"webhook_config": {"uris": [receiver.url], "user_metadata": {"run": "7"}}},
+    )
+    until(lambda: receiver.answered, 60)
+    ((headers, body),) = receiver.heard
+    token = headers["webhook-signature"]
+    keys = jwt.PyJWKSet.from_dict(echo.get("/.well-known/jwks.json"))
+    key = keys[jwt.get_unverified_header(token)["kid"]]
+    claims = jwt.decode(
+        token, key, algorithms=["RS256"], audience=receiver.url, issuer=echo.base_url
+    )
+    assert claims["data"] == {"id": job.name}
+    assert claims["user_metadata"] == {"run": "7"}
+    assert msgspec.json.decode(body)["type"] == claims["type"] == "batch.succeeded"
