@@ -63,6 +63,7 @@ class House:
         self._runs = runs
         self.models = Models(settings.model_rules())
         self.lanes = lanes
+        vault = Vault(directory.keys)  # before the database is open: it may refuse
         self.store = SQLiteStore(directory.database, runs.database)
         self.blobs = Blobs(directory.blobs, runs.disk)
         self.executor = Executor(self.lanes)
@@ -70,7 +71,6 @@ class House:
         self.results = Results(self.store, self.blobs)
         self.planner = Planner(self.store, self.blobs, runs.disk, self._wake_runners)
         addresses = Addresses(private=settings.webhooks_private)
-        vault = Vault(directory.keys)
         self.courier = Courier(self.store, vault, addresses, base_url)
         self.webhooks = Webhooks(self.store, vault, addresses, self.courier.wake)
         self.batches = Batches(

@@ -10,7 +10,9 @@ import msgspec
 import pytest
 
 from nightrate.errors import Damaged, StoreFault
+from nightrate.runtime import open_house
 from nightrate.service.vault import Vault
+from nightrate.settings import Settings
 
 
 @pytest.fixture
@@ -65,3 +67,12 @@ def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     (tmp_path / "keys").write_bytes(b"")
     with pytest.raises(StoreFault, match="keys cannot be used"):
         Vault(tmp_path / "keys")
+
+
+def test_a_house_with_a_damaged_key_does_not_open_and_keeps_nothing_locked(tmp_path: Path) -> None:
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "keys" / "secrets.key").write_bytes(b"x")
+    settings = Settings(data=str(tmp_path), engine="echo")
+    for _ in range(2):
+        with pytest.raises(StoreFault, match=r"secrets\.key is damaged"):
+            open_house(settings)
