@@ -8,7 +8,17 @@ from click.testing import CliRunner
 from nightrate.cli import commands as entry
 from tests.cli.conftest import Commands
 
-ALL = {"host", "port", "data", "cache", "public_url", "engine", "models", "engines"}
+ALL = {
+    "host",
+    "port",
+    "data",
+    "cache",
+    "public_url",
+    "webhooks_private",
+    "engine",
+    "models",
+    "engines",
+}
 
 
 def test_every_setting_tells_its_value_and_its_origin(commands: Commands) -> None:
