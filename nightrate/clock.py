@@ -43,6 +43,11 @@ def new_id(length: int) -> str:
     return "".join(secrets.choice(_ALPHABET) for _ in range(length))
 
 
+def secret_bytes(length: int) -> bytes:
+    """Give bytes that nobody can guess: keys, secrets, nonces."""
+    return secrets.token_bytes(length)
+
+
 def jitter() -> float:
     """Give a number between 0 and 1 that spreads retries."""
     return random.random()  # noqa: S311 - spreads retries, keeps no secret

@@ -24,17 +24,21 @@ from nightrate.domain.batch import Batch
 from nightrate.engines.base import Progress, ignore_progress
 from nightrate.engines.registry import create_engine
 from nightrate.errors import SettingsFault, StoreFault
+from nightrate.service.addresses import Addresses
 from nightrate.service.batches import Batches
 from nightrate.service.execute import Executor
 from nightrate.service.files import Files
 from nightrate.service.lane import Lane
 from nightrate.service.models import Models
 from nightrate.service.results import Results
+from nightrate.service.vault import Vault
+from nightrate.service.webhooks import Webhooks
 from nightrate.settings import Settings
 from nightrate.store.blobs import Blobs, Run
 from nightrate.store.directory import DataDirectory, open_directory
 from nightrate.store.sqlite import SQLiteStore
 from nightrate.work.closer import Closer
+from nightrate.work.courier import Courier
 from nightrate.work.planner import Planner
 from nightrate.work.runner import Runner
 from nightrate.work.upkeep import Upkeep
@@ -49,21 +53,31 @@ class House:
     """Every room, wired. Made by `open_house`."""
 
     def __init__(
-        self, settings: Settings, lanes: dict[str, Lane], directory: DataDirectory, runs: _Runs
+        self,
+        settings: Settings,
+        lanes: dict[str, Lane],
+        directory: DataDirectory,
+        runs: _Runs,
+        base_url: str,
     ) -> None:
         self.directory = directory.path
         self._lock = directory
         self._runs = runs
         self.models = Models(settings.model_rules())
         self.lanes = lanes
+        vault = Vault(directory.keys)  # before the database is open: it may refuse
         self.store = SQLiteStore(directory.database, runs.database)
         self.blobs = Blobs(directory.blobs, runs.disk)
         self.executor = Executor(self.lanes)
         self.files = Files(self.store, self.blobs)
         self.results = Results(self.store, self.blobs)
         self.planner = Planner(self.store, self.blobs, runs.disk, self._wake_runners)
+        addresses = Addresses(private=settings.webhooks_private)
+        self.courier = Courier(self.store, vault, addresses, base_url)
+        self.webhooks = Webhooks(self.store, vault, addresses, self.courier.wake)
         self.batches = Batches(
             *(self.store, self.blobs, self.models, self.planner.wake),
+            addresses=addresses,
             stopped=self._stop_batch,
             live_max=settings.concurrent_batches_max,
             partial_results=settings.partial_results,
@@ -87,8 +101,12 @@ class House:
             *(lane, self.executor, self.store, self.blobs),
             serves=serves,
             owner=owner,
-            ended=self.upkeep.ended,
+            ended=self._ended,
         )
+
+    def _ended(self, batch: Batch) -> None:
+        self.upkeep.ended(batch)
+        self.courier.wake()
 
     def _wake_runners(self) -> None:
         for runner in self.runners:
@@ -148,6 +166,7 @@ class House:
             group.create_task(self.planner.run())
             group.create_task(self.upkeep.run())
             group.create_task(self.closer.run())
+            group.create_task(self.courier.run())
 
     async def engines_settled(self) -> None:
         """Return when every engine has been opened, or has failed to."""
@@ -198,8 +217,12 @@ def _lanes(settings: Settings) -> dict[str, Lane]:
     return lanes
 
 
-def open_house(settings: Settings) -> House:
+def open_house(settings: Settings, address: str = "") -> House:
     """Lock the data directory and wire the rooms.
+
+    Args:
+        settings: what the rooms do.
+        address: where the server listens, if it does.
 
     Raises:
         StoreFault: the directory is in use, damaged, of an unknown version, or none can be there.
@@ -213,7 +236,8 @@ def open_house(settings: Settings) -> House:
         raise StoreFault(message) from error
     runs = _Runs()
     try:
-        return House(settings, lanes, directory, runs)
+        base_url = (settings.public_url or address).rstrip("/")
+        return House(settings, lanes, directory, runs, base_url)
     except StoreFault:
         runs.close()
         directory.unlock()
@@ -250,6 +274,7 @@ def _app(house: House, settings: Settings) -> Starlette:
         batches=house.batches,
         models=house.models,
         executor=house.executor,
+        webhooks=house.webhooks,
         readiness=house.not_ready,
         public_url=settings.public_url or None,
     )
@@ -271,7 +296,7 @@ async def serve(
         StoreFault: the data directory cannot be used.
     """
     sock = _listen(settings.host, settings.port)
-    house = open_house(settings)
+    house = open_house(settings, _address(sock))
     server = _Server(
         uvicorn.Config(
             _app(house, settings),
@@ -301,9 +326,13 @@ async def _tell(
     house: House, sock: socket.socket, listening: Callable[[str, str | None], None]
 ) -> None:
     await house.engines_settled()
+    listening(_address(sock), await house.not_ready())
+
+
+def _address(sock: socket.socket) -> str:
     host, port = sock.getsockname()[:2]
     name = f"[{host}]" if ":" in host else host
-    listening(f"http://{name}:{port}", await house.not_ready())
+    return f"http://{name}:{port}"
 
 
 def _stop_signals() -> asyncio.Future[None]:

@@ -38,6 +38,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """How many batches may be pending or running at once; one more is refused with 429."""
     partial_results: bool = True
     """Whether a batch that was cancelled or expired hands out what it had finished."""
+    webhooks_private: bool = False
+    """Lets webhooks go to private networks, and over plain HTTP. Loopback always may."""
     engine: str = ""
     """Runs every model on this one engine, whatever ``models`` says; empty: no such override."""
     models: dict[str, str] = {}

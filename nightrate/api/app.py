@@ -17,6 +17,7 @@ from nightrate.api.middleware import Watch
 from nightrate.api.profiles import PREFIXED
 from nightrate.api.respond import document
 from nightrate.api.uploads import Uploads, error_headers
+from nightrate.api.webhooks import WebhookDoors
 from nightrate.dialects import gemini as wire
 from nightrate.domain.generation import Failure
 from nightrate.errors import Code, NotFound
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from nightrate.service.files import Files
     from nightrate.service.models import Models
     from nightrate.service.results import Results
+    from nightrate.service.webhooks import Webhooks
 
 VERSIONS = "v1", "v1beta", "v1alpha"
 """Aliases of one another: a resource made under one is seen under all."""
@@ -70,6 +72,7 @@ _ALL = "GET", "POST", "PUT", "PATCH", "DELETE"
 _MODEL = "/{version:v}/{kind:kind}/{model:id}"
 _BATCH = "/{version:v}/batches/{batch_id:id}"
 _FILE = "/{version:v}/files/{file_id:id}"
+_WEBHOOK = "/{version:v}/webhooks/{webhook_id:id}"
 
 
 def create_app(  # noqa: PLR0913 - one keyword a service
@@ -79,6 +82,7 @@ def create_app(  # noqa: PLR0913 - one keyword a service
     batches: Batches,
     models: Models,
     executor: Executor,
+    webhooks: Webhooks,
     readiness: Readiness,
     public_url: str | None,
 ) -> Starlette:
@@ -114,6 +118,7 @@ def create_app(  # noqa: PLR0913 - one keyword a service
         Route(_FILE, gemini.delete_file, methods=["DELETE"]),
         Route(_FILE + ":download", download),
         Route("/download" + _FILE + ":download", download),
+        *_webhook_routes(webhooks),
         *_not_served(_MODEL + ":embedContent", "Embedding", "POST"),
         *_not_served(_MODEL + ":batchEmbedContents", "Embedding", "POST"),
         *_not_served(_MODEL + ":asyncBatchEmbedContent", "Embedding in batches", "POST"),
@@ -123,8 +128,6 @@ def create_app(  # noqa: PLR0913 - one keyword a service
         *_not_served("/{version:v}/files:register", "Registering files elsewhere", "POST"),
         *_not_served("/{version:v}/cachedContents", "Context caching", *_ALL),
         *_not_served("/{version:v}/cachedContents/{rest:path}", "Context caching", *_ALL),
-        *_not_served("/{version:v}/webhooks", "Managing webhooks", *_ALL),
-        *_not_served("/{version:v}/webhooks/{rest:path}", "Managing webhooks", *_ALL),
         *_not_served("/{version:v}/openai/{rest:path}", "The OpenAI-compatible surface", *_ALL),
     ]
     exact = Router(routes, redirect_slashes=False)
@@ -147,6 +150,21 @@ def _changing(path: str, handler: Callable[[Request], Awaitable[Response]]) -> R
     route = Route(path, handler, methods=["GET", "POST"])
     route.methods = {"GET", "POST"}
     return route
+
+
+def _webhook_routes(webhooks: Webhooks) -> list[Route]:
+    doors = WebhookDoors(webhooks)
+    return [
+        Route("/{version:v}/webhooks", doors.list),
+        Route("/{version:v}/webhooks", doors.create, methods=["POST"]),
+        Route(_WEBHOOK, doors.get),
+        Route(_WEBHOOK, doors.change, methods=["PATCH"]),
+        Route(_WEBHOOK, doors.delete, methods=["DELETE"]),
+        Route(_WEBHOOK + ":ping", doors.ping, methods=["POST"]),
+        Route(_WEBHOOK + ":rotateSigningSecret", doors.rotate, methods=["POST"]),
+        Route(_WEBHOOK + "/rotate_secret", doors.rotate, methods=["POST"]),
+        Route("/.well-known/jwks.json", doors.public_keys),
+    ]
 
 
 def _not_served(path: str, what: str, *methods: str) -> list[Route]:

@@ -10,7 +10,8 @@ from nightrate.dialects import tolerant
 from nightrate.dialects.gemini_files import display_name, file_id
 from nightrate.dialects.gemini_prompts import bare_model
 from nightrate.dialects.gemini_shapes import BatchBody, CreateBody, InputConfig
-from nightrate.dialects.refusals import located, unserved, wrong
+from nightrate.dialects.gemini_webhooks import webhook_config
+from nightrate.dialects.refusals import located, wrong
 from nightrate.dialects.spelling import Shape, camel, quoted
 from nightrate.domain.batch import Change, Order
 from nightrate.errors import Refused
@@ -91,8 +92,6 @@ def _order(body: CreateBody[Any], items: tuple[bytes, ...] | None, model: str) -
     batch = body.batch
     if batch is None:
         raise wrong("batch", f"it is missing. {_FORM}")
-    if batch.webhook_config:
-        raise unserved("batch.webhookConfig", "Leave it out and ask for the state of the batch.")
     if batch.model and bare_model(batch.model) != model:
         why = f'"{quoted(batch.model)}" is not the model of this call, "{model}".'
         raise wrong("batch.model", why)
@@ -109,6 +108,7 @@ def _order(body: CreateBody[Any], items: tuple[bytes, ...] | None, model: str) -
         priority=batch.priority or 0,
         file_name=file_id(name, "batch.inputConfig.fileName") if name else None,
         inline=items,
+        webhook=webhook_config(batch.webhook_config, "batch.webhookConfig"),
     )
 
 

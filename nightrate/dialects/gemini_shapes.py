@@ -145,13 +145,20 @@ class InputConfig(Struct, Generic[Item], rename="camel", forbid_unknown_fields=T
     requests: InlinedRequests[Item] | None = None
 
 
+class WebhookConfigBody(Struct, rename="camel", forbid_unknown_fields=True):
+    """Who is told about one batch; what the metadata's keys are is the client's affair."""
+
+    uris: list[str] | None = None
+    user_metadata: dict[str, Any] | None = None
+
+
 class BatchBody(Struct, Generic[Item], rename="camel", forbid_unknown_fields=True):
     """A batch as a client describes it; what only the service sets is taken and ignored."""
 
     display_name: str | None = None
     input_config: InputConfig[Item] | None = None
     priority: int | None = None
-    webhook_config: Anything = None
+    webhook_config: WebhookConfigBody | None = None
     model: str | None = None
     name: Anything = None
     output: Anything = None
@@ -198,6 +205,26 @@ class UploadBody(Struct, rename="camel", forbid_unknown_fields=True):
     """The body that starts an upload."""
 
     file: FileBody | None = None
+
+
+class WebhookBody(Struct, rename="camel", forbid_unknown_fields=True):
+    """A webhook as a client describes it; what only the service sets is taken and ignored."""
+
+    name: str | None = None
+    uri: str | None = None
+    subscribed_events: list[str] | None = None
+    state: str | None = None
+    id: Anything = None
+    create_time: Anything = None
+    update_time: Anything = None
+    signing_secrets: Anything = None
+    new_signing_secret: Anything = None
+
+
+class RotationBody(Struct, rename="camel", forbid_unknown_fields=True):
+    """The body that asks for a new signing secret."""
+
+    revocation_behavior: str | None = None
 
 
 # Answers to one request ----------------------------------------------------------------------
@@ -329,6 +356,40 @@ class ModelsDocument(Struct, rename="camel", omit_defaults=True):
 
     models: list[ModelDocument] = []
     next_page_token: str | None = None
+
+
+class SigningSecretDocument(Struct, omit_defaults=True):
+    """A signing secret, as much of it as may be shown; the newest has no end."""
+
+    truncated_secret: str
+    expire_time: str | None = None
+
+
+class WebhookDocument(Struct, omit_defaults=True, kw_only=True):
+    """A webhook: the one resource that Google spells in snake_case."""
+
+    id: str
+    name: str
+    uri: str
+    subscribed_events: tuple[str, ...]
+    state: str
+    create_time: str
+    update_time: str
+    signing_secrets: list[SigningSecretDocument]
+    new_signing_secret: str | None = None
+
+
+class WebhooksDocument(Struct, omit_defaults=True):
+    """One page of webhooks."""
+
+    webhooks: list[WebhookDocument] = []
+    next_page_token: str | None = None
+
+
+class RotationDocument(Struct):
+    """The answer to a rotation: the new secret, shown this once."""
+
+    secret: str
 
 
 class FieldViolation(Struct):

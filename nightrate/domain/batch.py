@@ -10,6 +10,7 @@ from nightrate.clock import Instant
 from nightrate.domain.generation import Failure
 from nightrate.domain.shard import Tally
 from nightrate.domain.states import BatchState
+from nightrate.domain.webhook import WebhookConfig
 
 
 class BatchForm(StrEnum):
@@ -75,6 +76,8 @@ class Order(Struct, frozen=True, kw_only=True):
     priority: int
     file_name: str | None
     inline: tuple[bytes, ...] | None
+    webhook: WebhookConfig | None = None
+    """Who is told about its end."""
 
 
 class Change(Struct, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ from nightrate.domain.model import Model
 from nightrate.domain.shard import Tally
 from nightrate.domain.states import BatchState
 from nightrate.errors import BadRequest, MissingFile, NotFound, OverQuota, Precondition, TooLarge
+from nightrate.service.addresses import Addresses
 from nightrate.service.models import Models
 from nightrate.store.base import Store
 from nightrate.store.blobs import Blobs
@@ -33,6 +34,7 @@ class Batches:
         models: Models,
         submitted: Callable[[], None],
         *,
+        addresses: Addresses | None = None,
         stopped: Callable[[Batch], Awaitable[None]] = _nobody,
         live_max: int | None = None,
         partial_results: bool = True,
@@ -44,6 +46,7 @@ class Batches:
             blobs: where inline requests are kept.
             models: which names are served.
             submitted: told that there is something to plan.
+            addresses: where events may be sent.
             stopped: told each batch that was cancelled or deleted; when it returns, nobody here
                 works on that batch any more.
             live_max: how many batches of a tenant may be pending or running; None for any number.
@@ -53,6 +56,7 @@ class Batches:
         self._blobs = blobs
         self._models = models
         self._submitted = submitted
+        self._addresses = addresses or Addresses()
         self._stopped = stopped
         self._live_max = live_max
         self._partial_results = partial_results
@@ -65,11 +69,13 @@ class Batches:
 
         Raises:
             NotFound: no such model, or no such file.
-            BadRequest: the file is empty.
+            BadRequest: the file is empty, or its events go to an address that is not allowed.
             TooLarge: the file is over the limit of a batch input.
             OverQuota: the disk is nearly full, or the tenant has too many batches at work.
         """
         served = self._models.resolve(model)
+        for place, uri in enumerate(order.webhook.uris if order.webhook else ()):
+            self._addresses.check_uri(uri, f"batch.webhookConfig.uris[{place}]")
         batch_id = clock.new_id(_ID_LENGTH)
         if order.file_name is not None:
             file = await self._input_file(tenant, order.file_name)
@@ -84,7 +90,7 @@ class Batches:
             await self._blobs.put(name, _lines(order.inline))
             batch = _batch(tenant, batch_id, served, order, (name, size_bytes))
         try:
-            await self._store.add_batch(batch, self._live_max)
+            await self._store.add_batch(batch, live_max=self._live_max, webhook=order.webhook)
         except OverQuota:
             if order.inline is not None:
                 await self._blobs.delete(f"batches/{tenant}/{batch_id}")

@@ -18,6 +18,14 @@ from nightrate.domain.batch import Batch, Claimable, Plan
 from nightrate.domain.file import File, Page, Upload
 from nightrate.domain.generation import Failure
 from nightrate.domain.shard import Beat, Claim, JournalPart, Segment, ShardPlan, Tally
+from nightrate.domain.webhook import (
+    Delivery,
+    Secret,
+    Verdict,
+    Webhook,
+    WebhookConfig,
+    WebhookWish,
+)
 
 
 class SealedSegment(Struct, frozen=True, gc=False):
@@ -73,12 +81,15 @@ class Store(ABC):
     # batches ----------------------------------------------------------------------------------
 
     @abstractmethod
-    async def add_batch(self, batch: Batch, live_max: int | None = None) -> None:
+    async def add_batch(
+        self, batch: Batch, *, live_max: int | None = None, webhook: WebhookConfig | None = None
+    ) -> None:
         """Record a submitted batch; its input blob is pinned from now on.
 
         Args:
             batch: the new batch.
             live_max: how many live batches the tenant may have with this one; None for any number.
+            webhook: the targets that it names for its own events.
 
         Raises:
             MissingFile: its input file has gone in the meantime.
@@ -239,6 +250,74 @@ class Store(ABC):
         self, tenant: str, batch_id: str, from_shard: int, limit: int
     ) -> list[SealedSegment]:
         """Give the sealed segments that follow each other without a gap, from a shard on."""
+
+    # webhooks ---------------------------------------------------------------------------------
+
+    @abstractmethod
+    async def add_webhook(self, webhook: Webhook, most: int) -> None:
+        """Record a webhook with its secrets.
+
+        Raises:
+            Conflict: its id is taken.
+            OverQuota: the tenant has ``most`` of them.
+        """
+
+    @abstractmethod
+    async def get_webhook(self, tenant: str, webhook_id: str) -> Webhook | None:
+        """Find a webhook."""
+
+    @abstractmethod
+    async def list_webhooks(self, tenant: str, page: Page) -> list[Webhook]:
+        """List webhooks, at most ``page.size + 1`` of them."""
+
+    @abstractmethod
+    async def change_webhook(
+        self, tenant: str, webhook_id: str, wish: WebhookWish, now: Instant
+    ) -> Webhook | None:
+        """Change what the wish names, and give the result; None when there is no such webhook.
+
+        Enabling it starts its pending deliveries anew, at once.
+        """
+
+    @abstractmethod
+    async def rotate_secret(
+        self, tenant: str, webhook_id: str, secret: Secret, until: Instant, keep: int
+    ) -> bool:
+        """Add a secret as the newest and let the others end by then; False: no such webhook.
+
+        At most ``keep`` secrets stay, the newest. Those that have ended when the new one was made
+        are dropped.
+        """
+
+    @abstractmethod
+    async def delete_webhook(self, tenant: str, webhook_id: str) -> bool:
+        """Remove a webhook with its secrets and deliveries; False when there is none."""
+
+    @abstractmethod
+    async def add_ping(self, tenant: str, webhook_id: str, now: Instant) -> bool:
+        """Add a delivery of a ping, whatever the webhook's state; False when there is none."""
+
+    @abstractmethod
+    async def due_deliveries(self, now: Instant, each: int, limit: int) -> list[Delivery]:
+        """Give the pending deliveries whose time has come, at most ``each`` of one target.
+
+        The deliveries of every event are born in the transaction that ends its batch. Those of a
+        webhook that is not enabled wait.
+        """
+
+    @abstractmethod
+    async def settle_delivery(
+        self, delivery: Delivery, verdict: Verdict, outcome: str, now: Instant
+    ) -> None:
+        """Record an attempt and what it means for the delivery and its webhook, together."""
+
+    @abstractmethod
+    async def list_deliveries(self, tenant: str, target: str, limit: int) -> list[Delivery]:
+        """Give the newest deliveries of a target: a webhook's id, or a batch's own address."""
+
+    @abstractmethod
+    async def sweep_deliveries(self, before: Instant, keep: int, limit: int) -> int:
+        """Drop old deliveries and settled ones beyond a number; never one that can be tried."""
 
     # upkeep -----------------------------------------------------------------------------------
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from nightrate import clock, limits
+from nightrate import limits
 from nightrate.clock import Instant
 from nightrate.domain.batch import Batch, PartialResults, Plan
 from nightrate.domain.file import Page
 from nightrate.domain.generation import Failure
 from nightrate.domain.shard import ShardPlan
 from nightrate.domain.states import BatchEvent
+from nightrate.domain.webhook import WebhookConfig
 from nightrate.errors import Code, MissingFile, OverQuota
 from nightrate.store import statements as sql
 from nightrate.store.base import SealedSegment
-from nightrate.store.relational import Relational
+from nightrate.store.outbox import Outbox
 from nightrate.store.rows import batch_of, page_values, sealed_of, shard_or_end
 
 _CANCELLED = Failure(Code.CANCELLED, "The batch was cancelled.")
@@ -28,10 +29,12 @@ def _no_place(live: int, live_max: int) -> str:
     )
 
 
-class BatchVerbs(Relational):
+class BatchVerbs(Outbox):
     """See `Store`, batches and reading."""
 
-    async def add_batch(self, batch: Batch, live_max: int | None = None) -> None:
+    async def add_batch(
+        self, batch: Batch, *, live_max: int | None = None, webhook: WebhookConfig | None = None
+    ) -> None:
         """See `Store.add_batch`."""
         values = {name: getattr(batch, name) for name in batch.__struct_fields__}
         for name in ("tally", "failure", "request_count", "ended_at", "partial"):
@@ -45,6 +48,8 @@ class BatchVerbs(Relational):
             if self._one(sql.ADD_BATCH, values) is None:
                 message = f"File files/{batch.input_file_id} does not exist any more."
                 raise MissingFile(message, batch.input_file_id or "")
+            if webhook is not None:
+                self._add_targets(batch.tenant, batch.batch_id, webhook)
 
         await self._write(call)
 
@@ -215,8 +220,7 @@ class BatchVerbs(Relational):
             return False
         self._all(sql.FREE_SHARDS, key)
         if told:
-            event_id = clock.new_id(24)
-            self._all(sql.ADD_EVENT, {**key, "event_id": event_id, "type": f"batch.{event}"})
+            self._add_event(batch.tenant, batch.batch_id, f"batch.{event}", now)
         return True
 
     async def segments(

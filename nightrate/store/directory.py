@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from nightrate.errors import StoreFault
@@ -32,6 +33,11 @@ class DataDirectory:
     def blobs(self) -> Path:
         """Where the blobs lie."""
         return self.path / "blobs"
+
+    @property
+    def keys(self) -> Path:
+        """Where the server's own keys lie."""
+        return self.path / "keys"
 
     def unlock(self) -> None:
         """Let another server in."""
@@ -83,9 +89,27 @@ def _check_format(path: Path) -> None:
 
 def _write_format(path: Path) -> None:
     """Write it whole or not at all: half a line would lock the owner out for ever."""
-    new = path.with_name("format.new")
-    with new.open("wb") as file:
-        file.write(FORMAT.encode())
+    _write(path, FORMAT.encode(), 0o666)
+
+
+def keep_private(path: Path, make: Callable[[], bytes]) -> bytes:
+    """Give the content of a small file that only its owner can read, made if it is not there.
+
+    Raises:
+        OSError: it can be neither read nor made.
+    """
+    if not path.exists():
+        _write(path, make(), 0o600)
+    return path.read_bytes()
+
+
+def _write(path: Path, content: bytes, mode: int) -> None:
+    """Make a file appear whole and synced, or not at all."""
+    new = path.with_name(f"{path.name}.new")
+    new.unlink(missing_ok=True)
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
         file.flush()
         sync_file(file.fileno())
     new.replace(path)

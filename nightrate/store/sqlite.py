@@ -23,6 +23,7 @@ from nightrate.store.file_verbs import FileVerbs
 from nightrate.store.migrate import Step, steps
 from nightrate.store.relational import Values
 from nightrate.store.rows import Row
+from nightrate.store.webhook_verbs import WebhookVerbs
 from nightrate.store.work_verbs import WorkVerbs
 
 T = TypeVar("T")
@@ -50,7 +51,7 @@ def sqlite_version() -> str:
     return apsw.sqlite_lib_version()
 
 
-class SQLiteStore(FileVerbs, BatchVerbs, WorkVerbs):
+class SQLiteStore(FileVerbs, BatchVerbs, WorkVerbs, WebhookVerbs):
     """Durable truth in one file."""
 
     def __init__(self, path: Path, run: Run) -> None:

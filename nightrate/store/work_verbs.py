@@ -12,7 +12,7 @@ from nightrate.domain.file import result_file_id
 from nightrate.domain.shard import Beat, Claim, JournalPart, Segment, ShardPlan, Tally
 from nightrate.errors import ClaimLost
 from nightrate.store import statements as sql
-from nightrate.store.relational import Relational
+from nightrate.store.outbox import Outbox
 from nightrate.store.rows import (
     batch_of,
     claimable_of,
@@ -23,7 +23,7 @@ from nightrate.store.rows import (
 )
 
 
-class WorkVerbs(Relational):
+class WorkVerbs(Outbox):
     """See `Store`, work."""
 
     async def claimable(self, now: Instant, limit: int) -> list[Claimable]:
@@ -154,8 +154,7 @@ class WorkVerbs(Relational):
             if batch.form is BatchForm.FILE:
                 self._add_result_file(batch, now)
             if not claim.closing:  # else it ended before, and told so
-                event = {"event_id": clock.new_id(24), "type": f"batch.{batch.state}"}
-                self._all(sql.ADD_EVENT, {**values, **event})
+                self._add_event(batch.tenant, batch.batch_id, f"batch.{batch.state}", now)
             return batch
 
         return await self._write(call)

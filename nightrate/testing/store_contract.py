@@ -46,6 +46,7 @@ from nightrate.testing.store_samples import (
     segment_of,
     take,
 )
+from nightrate.testing.store_webhooks import DeliveryPromises, WebhookPromises
 
 
 class ClaimPromises:
@@ -320,5 +321,7 @@ class StoreContract(
     SealPromises,
     PartialPromises,
     SweepPromises,
+    WebhookPromises,
+    DeliveryPromises,
 ):
     """Promises of an empty store. To provide: the fixture ``store`` and the method ``events``."""

@@ -151,16 +151,16 @@ class EndPromises:
         assert (await store.claimable(NOW, 5))[0].priority == -7
 
     async def test_a_tenant_has_only_so_many_batches_at_work(self, store: Store) -> None:
-        await store.add_batch(make_batch("b1"), 2)
-        await store.add_batch(make_batch("b2"), 2)
+        await store.add_batch(make_batch("b1"), live_max=2)
+        await store.add_batch(make_batch("b2"), live_max=2)
         with pytest.raises(OverQuota, match="1 more batch was asked for, 2 of 2"):
-            await store.add_batch(make_batch("b3"), 2)
+            await store.add_batch(make_batch("b3"), live_max=2)
         assert await store.get_batch(OURS, "b3") is None
-        await store.add_batch(make_batch("b3", tenant=THEIRS), 2)
+        await store.add_batch(make_batch("b3", tenant=THEIRS), live_max=2)
         await cancel(store, "b1")
-        await store.add_batch(make_batch("b4"), 2)
+        await store.add_batch(make_batch("b4"), live_max=2)
         await store.delete_batch(OURS, "b2", NOW)
-        await store.add_batch(make_batch("b5"), 2)
+        await store.add_batch(make_batch("b5"), live_max=2)
 
 
 class PartialPromises:

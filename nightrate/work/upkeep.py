@@ -70,6 +70,10 @@ class Upkeep:
         await self._blobs.delete(*blobs)
         for tenant, batch_id in await self._store.sweep_batches(limits.SWEEP_BATCHES_MAX):
             await self._blobs.delete(batch_folder(tenant, batch_id))
+        deliveries_before = clock.later(now, -limits.DELIVERY_LOG_SECONDS)
+        await self._store.sweep_deliveries(
+            deliveries_before, limits.DELIVERY_LOG_ROWS, limits.SWEEP_ROWS_MAX
+        )
         if not self._looked_back:
             await tidy_all(self._store, self._blobs)
             self._looked_back = True

@@ -26,12 +26,15 @@ from nightrate.api.app import create_app
 from nightrate.domain.batch import Plan
 from nightrate.domain.shard import Segment, ShardPlan, Tally
 from nightrate.engines.echo import EchoEngine
+from nightrate.service.addresses import Addresses
 from nightrate.service.batches import Batches
 from nightrate.service.execute import Executor
 from nightrate.service.files import Files
 from nightrate.service.lane import Lane
 from nightrate.service.models import Models
 from nightrate.service.results import Results
+from nightrate.service.vault import Vault
+from nightrate.service.webhooks import Webhooks
 from nightrate.store.blobs import Blobs
 from nightrate.store.sqlite import SQLiteStore
 
@@ -73,6 +76,9 @@ class Doors:
         self.executor = Executor({"echo": self.lane})
         self.batches = Batches(self.store, self.blobs, self.models, lambda: None)
         self.files = Files(self.store, self.blobs)
+        self.vault = Vault(path / "keys")
+        self.addresses = Addresses()
+        self.webhooks = Webhooks(self.store, self.vault, self.addresses, lambda: None)
         self.results = Results(self.store, self.blobs)
         self.reason: str | None = None
         """Why the server is not ready."""
@@ -82,6 +88,7 @@ class Doors:
             batches=self.batches,
             models=self.models,
             executor=self.executor,
+            webhooks=self.webhooks,
             readiness=self._readiness,
             public_url=public_url,
         )

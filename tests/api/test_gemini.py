@@ -260,8 +260,6 @@ def test_a_deleted_file_is_gone(doors: Doors) -> None:
         ("POST", "/v1/files:register"),
         ("POST", "/v1/cachedContents"),
         ("GET", "/v1/cachedContents/c"),
-        ("POST", "/v1/webhooks"),
-        ("POST", "/v1/webhooks/w:ping"),
         ("POST", "/v1beta/openai/chat/completions"),
         ("GET", "/v1beta/openai/batches"),
     ],

@@ -16,6 +16,7 @@ ALL = {
     "data",
     "cache",
     "public_url",
+    "webhooks_private",
     "engine",
     "models",
     "engines",

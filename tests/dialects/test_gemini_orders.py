@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from nightrate.dialects.gemini import parse_change, parse_order
 from nightrate.domain.batch import Change, Order
-from nightrate.errors import BadRequest, NotSupported, Refused
+from nightrate.domain.webhook import WebhookConfig
+from nightrate.errors import BadRequest, Refused
 
 ITEM = {"request": {"contents": "hi"}, "metadata": {"key": "k"}}
 
@@ -134,10 +135,21 @@ def test_the_path_is_told_as_the_client_spelled_it() -> None:
     assert refusal({"inputConfig": {"fileName": "../x"}}).field == "batch.inputConfig.fileName"
 
 
-def test_a_webhook_is_not_dropped_in_silence() -> None:
-    error = refusal({"inputConfig": {"fileName": "a"}, "webhook_config": {"uris": ["https://h"]}})
-    assert isinstance(error, NotSupported)
-    assert error.field == "batch.webhook_config"
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"webhookConfig": {"uris": ["https://h"], "userMetadata": {"my_key": 1.0}}},
+        {"webhook_config": {"uris": ["https://h"], "user_metadata": {"my_key": 1}}},
+    ],
+)
+def test_a_batch_may_say_who_is_told(config: dict[str, object]) -> None:
+    order = parse({"inputConfig": {"fileName": "a"}, **config})
+    assert order.webhook == WebhookConfig(uris=("https://h",), user_metadata='{"my_key":1}')
+
+
+def test_a_wrong_target_is_named_as_the_client_spelled_it() -> None:
+    error = refusal({"inputConfig": {"fileName": "a"}, "webhook_config": {"uris": [""]}})
+    assert error.field == "batch.webhook_config.uris"
 
 
 @pytest.mark.parametrize(

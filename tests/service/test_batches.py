@@ -13,6 +13,7 @@ from nightrate import clock, limits
 from nightrate.domain.batch import Batch, BatchForm, Change, Order
 from nightrate.domain.file import File, FileSource, Page
 from nightrate.domain.states import BatchState
+from nightrate.domain.webhook import WebhookConfig
 from nightrate.errors import BadRequest, NotFound, OverQuota, Precondition, TooLarge
 from nightrate.service.batches import Batches
 from nightrate.service.models import Models
@@ -82,9 +83,11 @@ async def test_the_bytes_are_synced_before_the_row_that_names_them(
     happened: list[str] = []
     add_batch = desk.home.store.add_batch
 
-    async def noted(batch: Batch, live_max: int | None = None) -> None:
+    async def noted(
+        batch: Batch, *, live_max: int | None = None, webhook: WebhookConfig | None = None
+    ) -> None:
         happened.append("row")
-        await add_batch(batch, live_max)
+        await add_batch(batch, live_max=live_max, webhook=webhook)
 
     monkeypatch.setattr(os, "fdatasync", lambda _descriptor: happened.append("bytes"))
     monkeypatch.setattr(desk.home.store, "add_batch", noted)
@@ -206,6 +209,15 @@ async def test_batches_are_listed_by_pages_until_the_last(
     assert last == [made[0]]
     assert after is None
     assert await desk.batches.list(OTHER, Page(size=2)) == ([], None)
+
+
+async def test_a_target_that_is_not_allowed_is_refused_before_anything_is_kept(desk: Desk) -> None:
+    config = WebhookConfig(uris=("https://h", "https://169.254.169.254/"), user_metadata=None)
+    order = msgspec.structs.replace(inline_order(b"{}"), webhook=config)
+    with pytest.raises(BadRequest) as refused:
+        await desk.batches.submit(TENANT, MODEL, order)
+    assert refused.value.field == "batch.webhookConfig.uris[1]"
+    assert await desk.home.store.list_batches(TENANT, Page(size=9)) == []
 
 
 # ends and changes -----------------------------------------------------------------------------

@@ -108,7 +108,10 @@ async def test_commits_are_synced_before_they_are_acknowledged(store: SQLiteStor
     assert store._connection.execute("PRAGMA journal_mode").get == "wal"
 
 
-@pytest.mark.parametrize("broken", ["ADD_EVENT", "ADD_RESULT_FILE"])
+@pytest.mark.parametrize(
+    "broken",
+    ["statements.ADD_EVENT", "statements.ADD_RESULT_FILE", "webhook_statements.ADD_DELIVERIES"],
+)
 async def test_the_end_of_a_batch_is_one_transaction(
     store: SQLiteStore, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
@@ -116,7 +119,7 @@ async def test_the_end_of_a_batch_is_one_transaction(
     claim = await take(store)
     before = await found(store)
     with monkeypatch.context() as patch:
-        patch.setattr(f"nightrate.store.statements.{broken}", "SELECT * FROM nowhere")
+        patch.setattr(f"nightrate.store.{broken}", "SELECT * FROM nowhere")
         with pytest.raises(apsw.SQLError):
             await store.seal(claim, segment_of(claim), Tally(2), NOW)
     assert await found(store) == before
@@ -233,7 +236,7 @@ async def test_a_new_step_is_applied_once_to_what_is_there(
     await store.close()
     more = [
         *migrate.steps(),
-        Step(99, "CREATE TABLE extra (n BIGINT); INSERT INTO extra VALUES (1)", "s"),
+        Step(999, "CREATE TABLE extra (n BIGINT); INSERT INTO extra VALUES (1)", "s"),
     ]
     monkeypatch.setattr(sqlite_module, "steps", lambda: more)
     for _ in range(2):
@@ -248,10 +251,8 @@ async def test_a_step_that_fails_leaves_the_schema_as_it_was(
 ) -> None:
     await opened(tmp_path).close()
     with monkeypatch.context() as patch:
-        broken = [
-            *migrate.steps(),
-            Step(99, "CREATE TABLE extra (n BIGINT); SELECT * FROM no", "s"),
-        ]
+        step = Step(999, "CREATE TABLE extra (n BIGINT); SELECT * FROM no", "s")
+        broken = [*migrate.steps(), step]
         patch.setattr(sqlite_module, "steps", lambda: broken)
         with pytest.raises(apsw.SQLError):
             opened(tmp_path)

@@ -10,7 +10,9 @@ import pytest
 from nightrate import clock, limits
 from nightrate.domain.file import File, FileSource, Upload, UploadState
 from nightrate.domain.states import BatchState
+from nightrate.domain.webhook import DeliveryState, Verdict
 from nightrate.errors import StoreFault
+from nightrate.testing.store_webhooks import make_webhook
 from nightrate.work.upkeep import Upkeep
 from tests.work.site import until
 from tests.work.workshop import TENANT, Workshop, numbered
@@ -122,3 +124,20 @@ async def test_upkeep_goes_on_after_a_turn_that_failed(
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_a_turn_forgets_what_became_of_old_deliveries(
+    shop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await shop.store.add_webhook(make_webhook(tenant=TENANT), 9)
+    assert await shop.store.add_ping(TENANT, "w1", clock.now())
+    (delivery,) = await shop.store.list_deliveries(TENANT, "w1", 9)
+    done = Verdict(state=DeliveryState.DELIVERED)
+    await shop.store.settle_delivery(delivery, done, "status 200", clock.now())
+    upkeep = Upkeep(shop.store, shop.blobs)
+    await upkeep.turn()
+    assert len(await shop.store.list_deliveries(TENANT, "w1", 9)) == 1
+    later = clock.later(clock.now(), limits.DELIVERY_LOG_SECONDS)
+    monkeypatch.setattr("nightrate.clock.now", lambda: later)
+    await upkeep.turn()
+    assert await shop.store.list_deliveries(TENANT, "w1", 9) == []

@@ -1,0 +1,108 @@
+"""The server's own keys: one seals secrets at rest, one signs for receivers who share no secret."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import jwt
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from msgspec import json
+
+from nightrate import clock
+from nightrate.errors import Damaged, StoreFault
+from nightrate.store.directory import keep_private
+
+_KEY_BYTES = 32
+_NONCE_BYTES = 12
+_RSA_BITS = 2048
+_RSA_EXPONENT = 65537
+
+
+class Vault:
+    """Two keys in a folder that only the server's user can read; made at the first start.
+
+    Raises:
+        StoreFault: the folder cannot be used, or holds something else.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            folder.mkdir(exist_ok=True, mode=0o700)
+            key = keep_private(folder / "secrets.key", lambda: clock.secret_bytes(_KEY_BYTES))
+            pem = keep_private(folder / "signing.pem", _new_signing_key)
+        except OSError as error:
+            raise StoreFault(f"{folder} cannot be used: {error.strerror}") from error
+        if len(key) != _KEY_BYTES:
+            message = f"{folder / 'secrets.key'} is damaged; restore it from a backup"
+            raise StoreFault(message)
+        self._cipher = AESGCM(key)
+        try:
+            signing = serialization.load_pem_private_key(pem, None)
+        except ValueError as error:
+            message = f"{folder / 'signing.pem'} is damaged; restore it, or remove it for a new one"
+            raise StoreFault(message) from error
+        assert isinstance(signing, rsa.RSAPrivateKey), "written by us"
+        self._signing = signing
+        self._public = _public_key(signing)
+
+    # secrets ----------------------------------------------------------------------------------
+
+    def seal(self, secret: bytes, owner: str) -> str:
+        """Encrypt a secret; it can be opened only for the same owner."""
+        nonce = clock.secret_bytes(_NONCE_BYTES)
+        sealed = nonce + self._cipher.encrypt(nonce, secret, owner.encode())
+        return base64.b64encode(sealed).decode()
+
+    def open(self, sealed: str, owner: str) -> bytes:
+        """Decrypt a secret.
+
+        Raises:
+            Damaged: it was sealed with another key, for another owner, or altered.
+        """
+        data = base64.b64decode(sealed)
+        try:
+            return self._cipher.decrypt(data[:_NONCE_BYTES], data[_NONCE_BYTES:], owner.encode())
+        except InvalidTag as error:
+            message = f"The secret of {owner} was not sealed with this server's secrets.key."
+            raise Damaged(message) from error
+
+    # signatures -------------------------------------------------------------------------------
+
+    @property
+    def public_keys(self) -> bytes:
+        """The key set that receivers check tokens with, as a JSON document (RFC 7517)."""
+        return json.encode({"keys": [self._public]})
+
+    def token(self, claims: dict[str, Any]) -> str:
+        """Sign claims as a compact token: RS256, with the id of the key."""
+        headers = {"kid": self._public["kid"]}
+        return jwt.encode(claims, self._signing, algorithm="RS256", headers=headers)
+
+
+def _new_signing_key() -> bytes:
+    key = rsa.generate_private_key(_RSA_EXPONENT, _RSA_BITS)
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+
+
+def _public_key(key: rsa.RSAPrivateKey) -> dict[str, str]:
+    """Describe the public half; its id is the digest that RFC 7638 defines."""
+    numbers = key.public_key().public_numbers()
+    required = {"e": _base64_of(numbers.e), "kty": "RSA", "n": _base64_of(numbers.n)}
+    digest = hashlib.sha256(json.encode(required)).digest()
+    key_id = base64.urlsafe_b64encode(digest).decode().rstrip("=")
+    return {**required, "kid": key_id, "alg": "RS256", "use": "sig"}
+
+
+def _base64_of(number: int) -> str:
+    data = number.to_bytes((number.bit_length() + 7) // 8, "big")
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
