@@ -102,6 +102,19 @@ await report({
       (names) => names.includes(created.name));
   },
 
+  async webhook() {
+    return ai.webhooks.create({
+      name: 'MyBatchWebhook',
+      uri: 'https://my-api.example/webhooks',
+      subscribed_events: ['batch.succeeded', 'batch.failed'],
+    });
+  },
+
+  async exact() {
+    const client = new GoogleGenAI({apiKey: 'any', httpOptions: {baseUrl: `${process.env.GOOGLE_GEMINI_BASE_URL}/exact`}});
+    return (await finished(client, await client.batches.create({model, src: [asking('x')]}))).state;
+  },
+
   async failingItem() {
     const src = [asking('well'), asking('[[fail 3]] badly')];
     return finished(ai, await ai.batches.create({model, src}));

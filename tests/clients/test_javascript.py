@@ -97,15 +97,20 @@ def test_batches_are_listed_page_by_page_newest_first(said: dict[str, Any]) -> N
 @pytest.mark.parametrize(
     ("scenario", "wanted"), [("cancel", "JOB_STATE_CANCELLED"), ("delete", False)]
 )
-def test_cancel_and_delete_work_or_say_that_they_are_not_served(
+def test_batches_are_cancelled_and_deleted(
     said: dict[str, Any], scenario: str, wanted: object
 ) -> None:
-    if "gave" in said[scenario]:
-        assert said[scenario]["gave"] == wanted
-    else:
-        threw = said[scenario]["threw"]
-        assert (threw["name"], threw["status"]) == ("ApiError", 501)
-        assert "is not served by this server yet" in threw["message"]
+    assert gave(said, scenario) == wanted
+
+
+def test_a_webhook_is_made_with_its_name_and_a_secret(said: dict[str, Any]) -> None:
+    webhook = gave(said, "webhook")
+    assert webhook["name"] == "MyBatchWebhook"
+    assert webhook["new_signing_secret"].startswith("whsec_")
+
+
+def test_the_states_of_the_exact_profile_are_understood(said: dict[str, Any]) -> None:
+    assert gave(said, "exact") == "JOB_STATE_SUCCEEDED"
 
 
 def test_an_item_that_failed_stands_beside_one_that_did_not(said: dict[str, Any]) -> None:
