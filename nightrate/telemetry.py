@@ -1,4 +1,4 @@
-"""What the server says about itself: one JSON object a line.
+"""What the server says about itself: one JSON object a line, and figures for Prometheus.
 
 Never logged: bodies, prompts, answers, keys, query strings, webhook secrets. A message of an
 exception that is not our own may quote its input, so only its type and the places in the code are
@@ -13,6 +13,7 @@ import traceback
 from typing import Any, TextIO
 
 import msgspec
+from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, generate_latest
 
 from nightrate import clock
 from nightrate.errors import Fault
@@ -20,6 +21,17 @@ from nightrate.errors import Fault
 _LOGGER = logging.getLogger("nightrate")
 _TELLING = (Fault, OSError, AssertionError)
 """Exceptions whose messages are written by us or by the operating system."""
+
+
+ANSWERS = Counter("nightrate_answers", "Requests of sealed shards.", ["outcome"])
+TOKENS = Counter("nightrate_tokens", "Tokens of sealed shards.", ["kind"])
+IN_FLIGHT = Gauge("nightrate_engine_requests", "Prompts that an engine has now.", ["engine"])
+READY = Gauge("nightrate_engine_ready", "Whether an engine takes prompts: 1 or 0.", ["engine"])
+
+
+def metrics() -> tuple[bytes, str]:
+    """Give every figure in Prometheus's text format, and its content type."""
+    return generate_latest(), CONTENT_TYPE_LATEST
 
 
 class JsonLines(logging.Formatter):

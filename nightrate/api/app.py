@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.routing import Mount, Route, Router
 
+from nightrate import telemetry
 from nightrate.api.downloads import Downloads
 from nightrate.api.gemini import Gemini, not_served
 from nightrate.api.middleware import Watch
@@ -134,6 +135,7 @@ def create_app(  # noqa: PLR0913 - one keyword a service
     app = Starlette(
         routes=[
             Route("/livez", _alive),
+            Route("/metrics", _metrics),
             Route("/readyz", _ready(readiness)),
             *routes,
             Mount("/{profile:profile}", exact),
@@ -169,6 +171,13 @@ def _webhook_routes(webhooks: Webhooks) -> list[Route]:
 
 def _not_served(path: str, what: str, *methods: str) -> list[Route]:
     return [Route(path, not_served(what), methods=list(methods))]
+
+
+async def _metrics(request: Request) -> Response:
+    """Answer with the figures that Prometheus gathers."""
+    del request
+    content, content_type = telemetry.metrics()
+    return document(content, headers={"content-type": content_type})
 
 
 async def _alive(request: Request) -> Response:

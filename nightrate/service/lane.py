@@ -9,7 +9,7 @@ from contextlib import aclosing, asynccontextmanager
 
 from msgspec import Struct
 
-from nightrate import clock, limits
+from nightrate import clock, limits, telemetry
 from nightrate.domain.generation import Failure, Outcome, Prompt, Reply
 from nightrate.domain.retry import retry_delay_seconds
 from nightrate.engines.base import Engine, Progress, ignore_progress
@@ -49,6 +49,8 @@ class Lane:
         self._broken = asyncio.Event()
         self.settled = asyncio.Event()
         """Set when the first try to open the engine has ended, well or not."""
+        telemetry.IN_FLIGHT.labels(name).set_function(lambda: self.places.requests)
+        telemetry.READY.labels(name).set_function(self.opened.is_set)
 
     async def keep_open(self, progress: Progress = ignore_progress) -> None:
         """Open the engine, and open it again whenever it has given up; runs until cancelled."""

@@ -15,11 +15,11 @@ import logging
 from collections import deque
 from collections.abc import Callable
 
-from nightrate import clock, limits
+from nightrate import clock, limits, telemetry
 from nightrate.dialects.lines import RawLine
 from nightrate.domain.batch import Batch
 from nightrate.domain.generation import Failure
-from nightrate.domain.shard import Answer, Claim
+from nightrate.domain.shard import Answer, Claim, Tally
 from nightrate.errors import ClaimLost, Code, Damaged, EngineDown, StoreFault
 from nightrate.service.execute import Executor
 from nightrate.service.lane import Lane
@@ -310,6 +310,7 @@ class Runner:
         try:
             ended = await shard.seal(self._store, self._blobs)
             sealed = True
+            _count(shard.journal.tally)
             if ended is not None:
                 log.info("batch %s %s", ended.batch_id, ended.state)
                 self._tell_ended(ended)
@@ -407,3 +408,12 @@ class Runner:
 
 def _of(shard: OpenShard, batch: Batch) -> bool:
     return (shard.batch.tenant, shard.batch.batch_id) == (batch.tenant, batch.batch_id)
+
+
+def _count(tally: Tally) -> None:
+    """Add a sealed shard to the figures: each request once, whatever crashed before."""
+    telemetry.ANSWERS.labels("succeeded").inc(tally.succeeded)
+    telemetry.ANSWERS.labels("failed").inc(tally.failed)
+    telemetry.TOKENS.labels("prompt").inc(tally.prompt_tokens)
+    telemetry.TOKENS.labels("output").inc(tally.output_tokens)
+    telemetry.TOKENS.labels("cached").inc(tally.cached_tokens)
