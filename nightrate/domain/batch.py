@@ -65,6 +65,11 @@ class Batch(Struct, frozen=True, kw_only=True):
         return self.state is BatchState.SUCCEEDED or self.partial is PartialResults.SHOWN
 
 
+def batch_folder(tenant: str, batch_id: str) -> str:
+    """Name the folder of every blob that a batch keeps; deleting it deletes them all."""
+    return f"batches/{tenant}/{batch_id}"
+
+
 class Order(Struct, frozen=True, kw_only=True):
     """What a client asks for: a batch before it exists.
 

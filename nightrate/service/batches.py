@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 
 from nightrate import clock, limits
 from nightrate.clock import Instant
-from nightrate.domain.batch import Batch, BatchForm, Change, Order
+from nightrate.domain.batch import Batch, BatchForm, Change, Order, batch_folder
 from nightrate.domain.file import File, Page
 from nightrate.domain.model import Model
 from nightrate.domain.shard import Tally
@@ -83,7 +83,7 @@ class Batches:
             batch = _batch(tenant, batch_id, served, order, (file.blob, file.size_bytes))
         else:
             assert order.inline is not None, "exactly one source"
-            name = f"batches/{tenant}/{batch_id}/input"
+            name = f"{batch_folder(tenant, batch_id)}/input"
             size_bytes = sum(map(len, order.inline)) + len(order.inline)
             if size_bytes > await self._blobs.room():
                 raise OverQuota("The server's disk is nearly full; try again when space was freed.")
@@ -93,7 +93,7 @@ class Batches:
             await self._store.add_batch(batch, live_max=self._live_max, webhook=order.webhook)
         except OverQuota:
             if order.inline is not None:
-                await self._blobs.delete(f"batches/{tenant}/{batch_id}")
+                await self._blobs.delete(batch_folder(tenant, batch_id))
             raise
         self._submitted()
         return batch

@@ -23,8 +23,6 @@ from nightrate.errors import Damaged, MissingFile, StoreFault
 from nightrate.store.base import Store
 from nightrate.store.blobs import Blobs, Reader
 
-_SEGMENTS_PER_PAGE = 1_000
-
 
 class Content:
     """The bytes of a file as they stood when it was asked for."""
@@ -175,10 +173,10 @@ class Results:
         segments: list[Segment] = []
         while True:
             page = await self._store.segments(
-                tenant, batch_id, from_shard=len(segments), limit=_SEGMENTS_PER_PAGE
+                tenant, batch_id, from_shard=len(segments), limit=limits.SEGMENTS_PAGE_SIZE
             )
             segments += [sealed.segment for sealed in page]
-            if len(page) < _SEGMENTS_PER_PAGE:
+            if len(page) < limits.SEGMENTS_PAGE_SIZE:
                 return segments
 
     def _uploaded(self, file: File, blob: str) -> Content:

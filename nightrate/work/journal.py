@@ -20,6 +20,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from msgspec import Struct
 
 from nightrate import limits
+from nightrate.domain.batch import batch_folder
 from nightrate.domain.shard import Answer, Claim, JournalPart, Tally
 from nightrate.errors import Damaged
 from nightrate.store.blobs import Appender, Blobs, Reader
@@ -46,7 +47,7 @@ class Entry(Struct, frozen=True, gc=False):
 def journal_name(claim: Claim, epoch: int) -> str:
     """Name the blob of an epoch's journal."""
     shard = claim.plan.index
-    return f"batches/{claim.tenant}/{claim.batch_id}/journal/{shard:08d}.{epoch}"
+    return f"{batch_folder(claim.tenant, claim.batch_id)}/journal/{shard:08d}.{epoch}"
 
 
 def frame(index: int, answer: Answer) -> bytes:

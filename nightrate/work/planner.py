@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from nightrate import clock, limits
-from nightrate.domain.batch import Batch, Plan
+from nightrate.domain.batch import Batch, Plan, batch_folder
 from nightrate.domain.generation import Failure
 from nightrate.domain.shard import ShardPlan
 from nightrate.errors import Code, Damaged, StoreFault
@@ -17,7 +17,6 @@ from nightrate.store.base import Store
 from nightrate.store.blobs import Blobs, Run
 from nightrate.work.plan import read_plan
 from nightrate.work.planning_process import plan_file
-from nightrate.work.tidy import batch_folder
 
 log = logging.getLogger(__name__)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 
 from nightrate import limits
+from nightrate.domain.batch import batch_folder
 from nightrate.domain.shard import Claim, Segment
 from nightrate.store.blobs import Blobs
 from nightrate.work.journal import Journal
@@ -13,7 +14,7 @@ from nightrate.work.journal import Journal
 def segment_name(claim: Claim) -> str:
     """Name the segment of a claim; with its epoch, so that no two owners ever share a name."""
     shard = claim.plan.index
-    return f"batches/{claim.tenant}/{claim.batch_id}/segments/{shard:08d}.{claim.epoch}"
+    return f"{batch_folder(claim.tenant, claim.batch_id)}/segments/{shard:08d}.{claim.epoch}"
 
 
 async def write_segment(blobs: Blobs, claim: Claim, journal: Journal) -> Segment:

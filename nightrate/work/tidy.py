@@ -7,14 +7,9 @@ crash in the middle costs nothing but another look at the next start.
 from __future__ import annotations
 
 from nightrate import limits
-from nightrate.domain.batch import Batch
+from nightrate.domain.batch import Batch, batch_folder
 from nightrate.store.base import Store
 from nightrate.store.blobs import Blobs
-
-
-def batch_folder(tenant: str, batch_id: str) -> str:
-    """Name the folder of everything that a batch keeps."""
-    return f"batches/{tenant}/{batch_id}"
 
 
 async def tidy_batch(store: Store, blobs: Blobs, batch: Batch) -> None:

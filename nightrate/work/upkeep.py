@@ -6,11 +6,11 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from nightrate import clock, limits
-from nightrate.domain.batch import Batch
+from nightrate.domain.batch import Batch, batch_folder
 from nightrate.errors import StoreFault
 from nightrate.store.base import Store
 from nightrate.store.blobs import Blobs
-from nightrate.work.tidy import batch_folder, tidy_all, tidy_batch
+from nightrate.work.tidy import tidy_all, tidy_batch
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,6 @@ from nightrate.domain.batch import Batch, BatchForm, Plan
 from nightrate.domain.shard import Segment, ShardPlan, Tally
 from nightrate.domain.states import BatchState
 from nightrate.errors import Damaged, NotFound
-from nightrate.service import results as results_module
 from nightrate.service.files import Files
 from nightrate.service.results import Content, Results
 from nightrate.store.blobs import Blobs
@@ -160,7 +159,7 @@ async def test_content_is_what_it_was_when_it_was_asked_for(bench: Bench) -> Non
 async def test_many_segments_are_found_page_by_page(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(results_module, "_SEGMENTS_PER_PAGE", 2)
+    monkeypatch.setattr(limits, "SEGMENTS_PAGE_SIZE", 2)
     await bench.plan(6)
     await bench.seal(*(b"%d\n" % index for index in range(6)))
     assert await read(await bench.content()) == b"0\n1\n2\n3\n4\n5\n"
