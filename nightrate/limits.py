@@ -45,6 +45,27 @@ DISPLAY_NAME_CHARACTERS_MAX = 512
 FAULTS_LISTED_MAX = 20
 """Google's habit: the first twenty faults of a refused file are listed, the rest counted."""
 
+CHECK_BYTES_MAX = 64 * MIB
+"""Ours: how much of a strict batch's input is read before the answer; about half a second."""
+
+CHECK_SECONDS = 5.0
+"""Ours: and for how long; what is not seen by then is judged when the batch is planned."""
+
+DRY_RUN_SECONDS = 20.0
+"""Ours: a dry run may read longer, but most clients give up after 30 to 60 seconds."""
+
+DRY_RUN_FAULTS_MAX = 1_000
+"""Ours: faults that a dry run lists, about 200 KB; it counts all."""
+
+REPEATED_KEYS_LISTED_MAX = 100
+"""Ours: repeated keys that a dry run lists; it counts all."""
+
+KEYS_COMPARED_MAX = 1_000_000
+"""Ours: keys that a dry run remembers to find repeated ones; about 80 MB, in its own process."""
+
+INSPECTIONS_AT_ONCE_MAX = 2
+"""Ours: processes that look into inputs; what is over it waits."""
+
 STOP_SEQUENCES_MAX = 5
 """Google: stop sequences of a request."""
 
@@ -147,6 +168,12 @@ RESULT_LIFETIME_SECONDS = 42 * 86400
 
 UPLOAD_LIFETIME_SECONDS = 7 * 86400
 """Google: resumable upload sessions are kept about a week."""
+
+IDEMPOTENCY_SECONDS = 24 * 3600
+"""Ours: how long a call with an idempotency key is known again."""
+
+IDEMPOTENCY_KEY_CHARACTERS_MAX = 255
+"""Ours: an idempotency key, as others take it."""
 
 # Webhooks ------------------------------------------------------------------------------------
 

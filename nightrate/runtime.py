@@ -39,6 +39,7 @@ from nightrate.store.directory import DataDirectory, open_directory
 from nightrate.store.sqlite import SQLiteStore
 from nightrate.work.closer import Closer
 from nightrate.work.courier import Courier
+from nightrate.work.inspector import Inspector
 from nightrate.work.planner import Planner
 from nightrate.work.runner import Runner
 from nightrate.work.upkeep import Upkeep
@@ -81,6 +82,8 @@ class House:
             stopped=self._stop_batch,
             live_max=settings.concurrent_batches_max,
             partial_results=settings.partial_results,
+            inspect=Inspector(runs.disk).inspect,
+            strict=settings.strict,
         )
         self.upkeep = Upkeep(
             *(self.store, self.blobs),

@@ -36,6 +36,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """How clients reach the server, when a proxy hides it; empty: taken from each request."""
     concurrent_batches_max: int = 100
     """How many batches may be pending or running at once; one more is refused with 429."""
+    strict: bool = False
+    """Refuses a batch when one request cannot be read; else that request alone fails."""
     partial_results: bool = True
     """Whether a batch that was cancelled or expired hands out what it had finished."""
     webhooks_private: bool = False

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from nightrate import clock, limits
 from nightrate.api import body
 from nightrate.api.auth import tenant_of
+from nightrate.api.idempotency import once_of
 from nightrate.api.links import base_url
 from nightrate.api.profiles import profile_of
-from nightrate.api.query import one_of, page_of, refuse_options
+from nightrate.api.query import one_of, page_of, switched_on
 from nightrate.api.respond import JSON, Streamed, Told, document
 from nightrate.dialects import gemini as wire
 from nightrate.domain.generation import Failure, Outcome
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from nightrate.clock import Instant
-    from nightrate.domain.batch import Batch
+    from nightrate.domain.batch import Batch, Order
     from nightrate.service.batches import Batches
     from nightrate.service.execute import Executor
     from nightrate.service.files import Files
@@ -126,11 +127,27 @@ class Gemini:
 
     async def create_batch(self, request: Request) -> Response:
         """Answer ``POST models/ID:batchGenerateContent``."""
-        refuse_options(request, "dryRun")
         model = request.path_params["model"]
-        order = wire.parse_order(await body.whole(request, limits.INLINE_BODY_BYTES_MAX), model)
-        batch = await self._batches.submit(tenant_of(request), model, order)
-        return await self._batch(batch, profile_of(request.scope))
+        content = await body.whole(request, limits.INLINE_BODY_BYTES_MAX)
+        order = wire.parse_order(content, model)
+        profile = profile_of(request.scope)
+        strict = profile is wire.Profile.EXACT
+        if switched_on(request, "dryRun", "dry_run"):
+            return await self._dry_run(request, model, order, strict=strict)
+        batch = await self._batches.submit(
+            *(tenant_of(request), model, order),
+            strict=strict,
+            once=once_of(request, model, profile, content),
+        )
+        return await self._batch(batch, profile)
+
+    async def _dry_run(
+        self, request: Request, model: str, order: Order, *, strict: bool
+    ) -> Response:
+        """Answer with what a batch would be; nothing runs, and nothing is kept."""
+        looking = self._batches.inspect(tenant_of(request), model, order, strict=strict)
+        found, strict = await body.while_connected(request, looking)
+        return document(wire.render_inspection(found, model, order.kind.form, strict=strict))
 
     async def get_batch(self, request: Request) -> Response:
         """Answer ``GET batches/ID``."""
@@ -140,9 +157,9 @@ class Gemini:
 
     async def list_batches(self, request: Request) -> Response:
         """Answer ``GET batches``: every document without its inline results."""
-        refuse_options(request, "filter")
         page = page_of(request, default=limits.PAGE_SIZE_DEFAULT, maximum=limits.PAGE_SIZE_MAX)
-        batches, following = await self._batches.list(tenant_of(request), page)
+        wanted = wire.parse_filter(request.query_params.get("filter", ""))
+        batches, following = await self._batches.list(tenant_of(request), page, wanted)
         profile = profile_of(request.scope)
         return document(wire.render_batches(batches, _token(following), profile))
 

@@ -41,6 +41,21 @@ def refuse_options(request: Request, *names: str) -> None:
             raise NotSupported(message, field=name)
 
 
+def switched_on(request: Request, *names: str) -> bool:
+    """Read an option that is on or off; any of its spellings.
+
+    Raises:
+        BadRequest: its value is neither ``true`` nor ``false``.
+    """
+    value = one_of(request, *names)
+    if value is None or value.lower() == "false":
+        return False
+    if value.lower() == "true":
+        return True
+    message = f"{names[0]} must be true or false."
+    raise BadRequest(message, field=names[0])
+
+
 def one_of(request: Request, *names: str) -> str | None:
     """Give the first of some spellings of a parameter that is there."""
     found = [request.query_params[name] for name in names if name in request.query_params]

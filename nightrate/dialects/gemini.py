@@ -18,6 +18,8 @@ from nightrate.dialects.gemini_files import (
     render_files,
     render_uploaded_file,
 )
+from nightrate.dialects.gemini_filters import parse_filter
+from nightrate.dialects.gemini_inspections import render_inspection
 from nightrate.dialects.gemini_models import render_model, render_models
 from nightrate.dialects.gemini_orders import parse_change, parse_order
 from nightrate.dialects.gemini_pages import decode_page_token, encode_page_token
@@ -39,6 +41,7 @@ __all__ = [
     "http_status",
     "parse_change",
     "parse_count",
+    "parse_filter",
     "parse_order",
     "parse_prompt",
     "parse_upload_start",
@@ -50,6 +53,7 @@ __all__ = [
     "render_failure",
     "render_file",
     "render_files",
+    "render_inspection",
     "render_model",
     "render_models",
     "render_reply",

@@ -32,7 +32,7 @@ text can look like it."""
 
 _TYPES = "type.googleapis.com/google.ai.generativelanguage.v1main."
 
-_WIRE_STATES: Final = {
+WIRE_STATES: Final = {
     BatchState.SUBMITTED: "PENDING",
     BatchState.PLANNED: "PENDING",
     BatchState.RUNNING: "RUNNING",
@@ -41,6 +41,7 @@ _WIRE_STATES: Final = {
     BatchState.CANCELLED: "CANCELLED",
     BatchState.EXPIRED: "EXPIRED",
 }
+"""What follows ``BATCH_STATE_`` and ``JOB_STATE_``."""
 
 
 class _Input(Struct, rename="camel"):
@@ -136,8 +137,8 @@ def render_batch_resource(batch: Batch, profile: Profile = Profile.DOCUMENTED) -
 def _document(batch: Batch, *, listed: bool, profile: Profile) -> _Document:
     name = f"batches/{batch.batch_id}"
     exact = profile is Profile.EXACT
-    wire_state = f"BATCH_STATE_{_WIRE_STATES[batch.state]}"
-    state = wire_state if exact else f"JOB_STATE_{_WIRE_STATES[batch.state]}"
+    wire_state = f"BATCH_STATE_{WIRE_STATES[batch.state]}"
+    state = wire_state if exact else f"JOB_STATE_{WIRE_STATES[batch.state]}"
     response, destination = _results(batch, listed=listed)
     output = None
     if response is not None and (response.inlined_responses or response.responses_file):

@@ -93,7 +93,7 @@ def parse_line(line: bytes | None, number: int, form: BatchForm, model: str) -> 
     if line is None:
         most = limits.LINE_BYTES_MAX // limits.MIB
         error = BadRequest(f"it is longer than {most} MiB.")
-        return ParsedLine(_NO_ECHO, _failure(error, number, form))
+        return _refused(_NO_ECHO, error, number, form)
     try:
         tolerant.check_depth_of(line)
         row: Line | InlineItem
@@ -108,11 +108,12 @@ def parse_line(line: bytes | None, number: int, form: BatchForm, model: str) -> 
     try:
         return ParsedLine(echo, prompt_of(row.request, model))
     except Refused as error:
-        return ParsedLine(echo, _failure(within(error, "request"), number, form))
+        return _refused(echo, within(error, "request"), number, form)
 
 
-def _failure(error: Refused, number: int, form: BatchForm) -> Failure:
-    return Failure(error.code, f"{_WHERE[form]} {number}: {error.message}")
+def _refused(echo: Echo, error: Refused, number: int, form: BatchForm) -> ParsedLine:
+    failure = Failure(error.code, f"{_WHERE[form]} {number}: {error.message}")
+    return ParsedLine(echo, failure, error.field)
 
 
 def _echo_of(key: Raw, metadata: Raw) -> Echo:
@@ -154,7 +155,7 @@ def _parse_slowly(line: bytes, number: int, form: BatchForm, model: str) -> Pars
         request, at = _request(tree, form, model)
         return ParsedLine(echo, prompt_from_tree(request, model, at))
     except Refused as error:
-        return ParsedLine(echo, _failure(error, number, form))
+        return _refused(echo, error, number, form)
 
 
 def _tree(line: bytes) -> dict[str, object]:

@@ -7,6 +7,7 @@ not depend on how its bytes were cut into blocks, so that two passes over a file
 from __future__ import annotations
 
 import codecs
+from collections.abc import Iterable, Iterator
 
 from msgspec import Struct
 
@@ -28,6 +29,13 @@ class RawLine(Struct, frozen=True, gc=False):
     offset: int
     length: int
     data: bytes | None
+
+
+def as_lines(items: Iterable[bytes]) -> Iterator[bytes]:
+    """Write each JSON object on one line: a raw line break in JSON is only white space."""
+    for item in items:
+        yield item.replace(b"\r", b" ").replace(b"\n", b" ")
+        yield b"\n"
 
 
 class LineSplitter:

@@ -21,3 +21,5 @@ class ParsedLine(Struct, frozen=True, gc=False):
 
     echo: Echo
     prompt: Prompt | Failure
+    field: str | None = None
+    """Path of the field that is to blame for a failure, if one is."""

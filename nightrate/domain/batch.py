@@ -80,6 +80,8 @@ class Batch(Struct, frozen=True, kw_only=True):
     """Why the whole batch failed."""
     partial: PartialResults | None = None
     """None for a batch that did not end early, and where the server keeps such results back."""
+    strict: bool = False
+    """Whether one malformed request fails the whole batch."""
 
     @property
     def form(self) -> BatchForm:
@@ -120,6 +122,24 @@ class Order(Struct, frozen=True, kw_only=True):
         return Kind(form, self.method, self.dialect)
 
 
+class Once(Struct, frozen=True, kw_only=True):
+    """A client's word that a call shall have one effect, however often it is sent."""
+
+    key: str
+    digest: str
+    """SHA-256 of what the call asks for; the same key must come with the same."""
+
+
+class BatchFilter(Struct, frozen=True, kw_only=True):
+    """Which batches a list shows; None for any."""
+
+    states: frozenset[BatchState] | None = None
+    display_name: str | None = None
+
+
+ANY_BATCH = BatchFilter()
+
+
 class Change(Struct, frozen=True, kw_only=True):
     """What a client wants changed about a batch; None stays as it is."""
 
@@ -145,4 +165,6 @@ class Plan(Struct, frozen=True, kw_only=True):
     invalid_count: int
     shard_count: int
     faults: tuple[str, ...]
-    """The first faults, each with its line number."""
+    """What is wrong with the first malformed requests, each with its line number."""
+    malformed_count: int = 0
+    """Those of the invalid requests that cannot be read, whatever this server can do."""

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable
 
 from nightrate import clock, limits
 from nightrate.clock import Instant
-from nightrate.domain.batch import Batch, Change, Order, batch_folder
-from nightrate.domain.file import File, Page
+from nightrate.dialects.lines import as_lines
+from nightrate.domain.batch import (
+    ANY_BATCH,
+    Batch,
+    BatchFilter,
+    Change,
+    Once,
+    Order,
+    batch_folder,
+)
+from nightrate.domain.file import Page
+from nightrate.domain.inspection import Inspection
 from nightrate.domain.model import Model
 from nightrate.domain.shard import Tally
 from nightrate.domain.states import BatchState
-from nightrate.errors import BadRequest, MissingFile, NotFound, OverQuota, Precondition, TooLarge
+from nightrate.errors import NotFound, OverQuota, Refused
 from nightrate.service.addresses import Addresses
+from nightrate.service.inputs import Input, Inputs, Inspect
 from nightrate.service.models import Models
 from nightrate.store.base import Store
 from nightrate.store.blobs import Blobs
@@ -38,6 +49,8 @@ class Batches:
         stopped: Callable[[Batch], Awaitable[None]] = _nobody,
         live_max: int | None = None,
         partial_results: bool = True,
+        inspect: Inspect | None = None,
+        strict: bool = False,
     ) -> None:
         """Wire the verbs.
 
@@ -51,6 +64,8 @@ class Batches:
                 works on that batch any more.
             live_max: how many batches of a tenant may be pending or running; None for any number.
             partial_results: whether what a cancelled batch finished is shown.
+            inspect: looks at an input before its batch is made; None to leave all to planning.
+            strict: whether one malformed request is enough to refuse any batch.
         """
         self._store = store
         self._blobs = blobs
@@ -60,58 +75,90 @@ class Batches:
         self._stopped = stopped
         self._live_max = live_max
         self._partial_results = partial_results
+        self._inputs = Inputs(store, blobs, inspect)
+        self._strict = strict
 
-    async def submit(self, tenant: str, model: str, order: Order) -> Batch:
+    async def submit(
+        self,
+        tenant: str,
+        model: str,
+        order: Order,
+        *,
+        strict: bool = False,
+        once: Once | None = None,
+    ) -> Batch:
         """Accept an order. When this returns, the batch survives a crash and a power cut.
 
         The bytes come first: inline requests are written and synced as an internal input file, an
         uploaded file is durable already. Then the row that names them is committed.
 
+        Args:
+            tenant: whose batch.
+            model: the name that is asked for.
+            order: what is asked for.
+            strict: whether one malformed request is enough to refuse the batch.
+            once: set, a second call of the same key is given the batch that the first one made.
+
         Raises:
-            NotFound: no such model, or no such file.
-            BadRequest: the file is empty, or its events go to an address that is not allowed.
+            Conflict: an earlier call of the same key asked for something else.
+            NotFound: no such model, or no such file; or what an earlier call made was deleted.
+            BadRequest: the file is empty or its events go to an address that is not allowed; no
+                request can be read or, for a strict batch, one cannot, as far as was looked.
             TooLarge: the file is over the limit of a batch input.
             OverQuota: the disk is nearly full, or the tenant has too many batches at work.
         """
+        if once is not None and (made := await self._store.made_by(tenant, once, clock.now())):
+            return await self.get(tenant, made)
         served = self._models.resolve(model)
-        for place, uri in enumerate(order.webhook.uris if order.webhook else ()):
-            self._addresses.check_uri(uri, f"batch.webhookConfig.uris[{place}]")
-        batch_id = clock.new_id(_ID_LENGTH)
-        if order.file_name is not None:
-            file = await self._input_file(tenant, order.file_name)
-            assert file.blob is not None, "checked"
-            batch = _batch(tenant, batch_id, served, order, (file.blob, file.size_bytes))
-        else:
-            assert order.inline is not None, "exactly one source"
-            name = f"{batch_folder(tenant, batch_id)}/input"
-            size_bytes = sum(map(len, order.inline)) + len(order.inline)
-            if size_bytes > await self._blobs.room():
+        self._check_addresses(order)
+        found = await self._inputs.find(tenant, order)
+        strict = strict or self._strict
+        await self._inputs.refuse_bad(found, order, served.name, strict=strict)
+        batch = _batch(tenant, served, order, found, strict=strict)
+        if order.inline is not None:
+            if found.size_bytes > await self._blobs.room():
                 raise OverQuota("The server's disk is nearly full; try again when space was freed.")
-            await self._blobs.put(name, _lines(order.inline))
-            batch = _batch(tenant, batch_id, served, order, (name, size_bytes))
+            await self._blobs.put(batch.input_blob, as_lines(order.inline))
+        return await self._record(batch, order, once)
+
+    async def _record(self, batch: Batch, order: Order, once: Once | None) -> Batch:
+        """Let a batch exist, or give the one that another call of the same key has just made."""
+        folder = batch_folder(batch.tenant, batch.batch_id)
         try:
-            await self._store.add_batch(batch, live_max=self._live_max, webhook=order.webhook)
-        except OverQuota:
+            standing = await self._store.add_batch(
+                batch, live_max=self._live_max, webhook=order.webhook, once=once
+            )
+        except Refused:  # nothing else: a call that broke off may have been committed
             if order.inline is not None:
-                await self._blobs.delete(batch_folder(tenant, batch_id))
+                await self._blobs.delete(folder)
             raise
+        if standing != batch.batch_id:
+            await self._blobs.delete(folder)
+            return await self.get(batch.tenant, standing)
         self._submitted()
         return batch
 
-    async def _input_file(self, tenant: str, file_id: str) -> File:
-        file = await self._store.get_file(tenant, file_id, clock.now())
-        if file is None:
-            message = f"File files/{file_id} does not exist, or it expired. Upload it again."
-            raise MissingFile(message, file_id)
-        if file.blob is None:
-            message = f"File files/{file_id} holds results; a batch reads uploaded files only."
-            raise Precondition(message)
-        if file.size_bytes == 0:
-            raise BadRequest(f"File files/{file_id} is empty; it needs one request a line.")
-        if file.size_bytes > limits.FILE_BYTES_MAX:
-            bound = limits.FILE_BYTES_MAX // limits.MIB
-            raise TooLarge(f"File files/{file_id} is over the limit of {bound} MiB.")
-        return file
+    async def inspect(
+        self, tenant: str, model: str, order: Order, *, strict: bool = False
+    ) -> tuple[Inspection, bool]:
+        """Look at what an order asks for. Nothing runs, and nothing is kept.
+
+        Returns:
+            what was found, and whether the batch would be strict.
+
+        Raises:
+            NotFound, BadRequest, TooLarge: as `submit`, apart from what is wrong with requests.
+            NotReady: the input could not be looked at.
+        """
+        served = self._models.resolve(model)
+        self._check_addresses(order)
+        found = await self._inputs.find(tenant, order)
+        inspection = await self._inputs.inspect(found, order, served.name)
+        return inspection, strict or self._strict
+
+    def _check_addresses(self, order: Order) -> None:
+        for place, uri in enumerate(order.webhook.uris if order.webhook else ()):
+            self._addresses.check_uri(uri, f"batch.webhookConfig.uris[{place}]")
 
     async def get(self, tenant: str, batch_id: str) -> Batch:
         """Find a batch.
@@ -156,9 +203,11 @@ class Batches:
         )
         return _there(batch_id, updated)
 
-    async def list(self, tenant: str, page: Page) -> tuple[list[Batch], tuple[Instant, str] | None]:
-        """List batches, newest first, and where the next page begins."""
-        found = await self._store.list_batches(tenant, page)
+    async def list(
+        self, tenant: str, page: Page, wanted: BatchFilter = ANY_BATCH
+    ) -> tuple[list[Batch], tuple[Instant, str] | None]:
+        """List the batches that are wanted, newest first, and where the next page begins."""
+        found = await self._store.list_batches(tenant, page, wanted)
         shown = found[: page.size]
         more = len(found) > page.size
         return shown, (shown[-1].created_at, shown[-1].batch_id) if more else None
@@ -170,10 +219,9 @@ def _there(batch_id: str, batch: Batch | None) -> Batch:
     return batch
 
 
-def _batch(
-    tenant: str, batch_id: str, model: Model, order: Order, input_blob: tuple[str, int]
-) -> Batch:
+def _batch(tenant: str, model: Model, order: Order, found: Input, *, strict: bool) -> Batch:
     now = clock.now()
+    batch_id = clock.new_id(_ID_LENGTH)
     return Batch(
         tenant=tenant,
         batch_id=batch_id,
@@ -181,9 +229,9 @@ def _batch(
         display_name=order.display_name or f"batch-{batch_id[:8]}",
         kind=order.kind,
         state=BatchState.SUBMITTED,
-        input_blob=input_blob[0],
+        input_blob=found.blob or f"{batch_folder(tenant, batch_id)}/input",
         input_file_id=order.file_name,
-        input_bytes=input_blob[1],
+        input_bytes=found.size_bytes,
         priority=order.priority,
         request_count=None,
         tally=Tally(),
@@ -192,11 +240,5 @@ def _batch(
         ended_at=None,
         expires_at=clock.later(now, limits.BATCH_LIFETIME_SECONDS),
         failure=None,
+        strict=strict,
     )
-
-
-def _lines(items: Iterable[bytes]) -> Iterator[bytes]:
-    """Write each JSON object on one line: a raw line break in JSON is only white space."""
-    for item in items:
-        yield item.replace(b"\r", b" ").replace(b"\n", b" ")
-        yield b"\n"

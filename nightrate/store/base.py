@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from msgspec import Struct
 
 from nightrate.clock import Instant
-from nightrate.domain.batch import Batch, Claimable, Plan
+from nightrate.domain.batch import ANY_BATCH, Batch, BatchFilter, Claimable, Once, Plan
 from nightrate.domain.file import File, Page, Upload
 from nightrate.domain.generation import Failure
 from nightrate.domain.shard import Beat, Claim, JournalPart, Segment, ShardPlan, Tally
@@ -82,19 +82,44 @@ class Store(ABC):
 
     @abstractmethod
     async def add_batch(
-        self, batch: Batch, *, live_max: int | None = None, webhook: WebhookConfig | None = None
-    ) -> None:
+        self,
+        batch: Batch,
+        *,
+        live_max: int | None = None,
+        webhook: WebhookConfig | None = None,
+        once: Once | None = None,
+    ) -> str:
         """Record a submitted batch; its input blob is pinned from now on.
 
         Args:
             batch: the new batch.
             live_max: how many live batches the tenant may have with this one; None for any number.
             webhook: the targets that it names for its own events.
+            once: the client's word that a call of this key makes one batch.
+
+        Returns:
+            the id of the batch that stands for the call: this one, or the one that an earlier call
+            of the same key made; then nothing was recorded.
 
         Raises:
+            Conflict: an earlier call of the same key asked for something else.
             MissingFile: its input file has gone in the meantime.
             OverQuota: the tenant has that many live batches already.
         """
+
+    @abstractmethod
+    async def made_by(self, tenant: str, once: Once, now: Instant) -> str | None:
+        """Name the batch that an earlier call of the same key made; None when there was none.
+
+        Calls are remembered for `limits.IDEMPOTENCY_SECONDS`.
+
+        Raises:
+            Conflict: that call asked for something else.
+        """
+
+    @abstractmethod
+    async def sweep_idempotency(self, before: Instant, limit: int) -> int:
+        """Forget calls from before a time; give how many."""
 
     @abstractmethod
     async def get_batch(self, tenant: str, batch_id: str) -> Batch | None:
@@ -139,8 +164,10 @@ class Store(ABC):
         """Change what is not None; give the batch as it stands then, None when there is none."""
 
     @abstractmethod
-    async def list_batches(self, tenant: str, page: Page) -> list[Batch]:
-        """List batches, at most ``page.size + 1`` of them."""
+    async def list_batches(
+        self, tenant: str, page: Page, wanted: BatchFilter = ANY_BATCH
+    ) -> list[Batch]:
+        """List the batches that are wanted, at most ``page.size + 1`` of them."""
 
     @abstractmethod
     async def submitted_batches(

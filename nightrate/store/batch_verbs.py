@@ -5,20 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from nightrate import limits
+from nightrate import clock, limits
 from nightrate.clock import Instant
-from nightrate.domain.batch import Batch, PartialResults, Plan
+from nightrate.domain.batch import ANY_BATCH, Batch, BatchFilter, Once, PartialResults, Plan
 from nightrate.domain.file import Page
 from nightrate.domain.generation import Failure
 from nightrate.domain.shard import ShardPlan
 from nightrate.domain.states import BatchEvent
 from nightrate.domain.webhook import WebhookConfig
-from nightrate.errors import Code, MissingFile, OverQuota
+from nightrate.errors import Code, Conflict, MissingFile, OverQuota
 from nightrate.store import statements as sql
 from nightrate.store.base import SealedSegment
 from nightrate.store.outbox import Outbox
 from nightrate.store.rows import batch_of, columns, page_values, sealed_of, shard_or_end
 
+_ANOTHER_CALL = (
+    "The idempotency key was used by a call that asked for something else and made batches/{}."
+    " Send the very same body again, or take another key."
+)
 _CANCELLED = Failure(Code.CANCELLED, "The batch was cancelled.")
 
 
@@ -33,15 +37,25 @@ class BatchVerbs(Outbox):
     """See `Store`, batches and reading."""
 
     async def add_batch(
-        self, batch: Batch, *, live_max: int | None = None, webhook: WebhookConfig | None = None
-    ) -> None:
+        self,
+        batch: Batch,
+        *,
+        live_max: int | None = None,
+        webhook: WebhookConfig | None = None,
+        once: Once | None = None,
+    ) -> str:
         """See `Store.add_batch`."""
         values = columns(batch)
         for name in ("tally", "failure", "request_count", "ended_at", "partial"):
             del values[name]
-        values |= columns(values.pop("kind"))
+        values |= {**columns(values.pop("kind")), "strict": int(batch.strict)}
 
-        def call() -> None:
+        def call() -> str:
+            if once is not None:
+                made = self._made_by(batch.tenant, once, batch.created_at)
+                if made is not None:
+                    return made
+                self._all(sql.REMEMBER_CALL, {**values, **columns(once)})
             if live_max is not None:
                 live = int(self._aggregate(sql.COUNT_LIVE, values)[0])
                 if live >= live_max:
@@ -51,17 +65,41 @@ class BatchVerbs(Outbox):
                 raise MissingFile(message, batch.input_file_id or "")
             if webhook is not None:
                 self._add_targets(batch.tenant, batch.batch_id, webhook)
+            return batch.batch_id
 
-        await self._write(call)
+        return await self._write(call)
+
+    def _made_by(self, tenant: str, once: Once, now: Instant) -> str | None:
+        since = clock.later(now, -limits.IDEMPOTENCY_SECONDS)
+        row = self._one(sql.MADE_BY, {"tenant": tenant, "key": once.key, "since": since})
+        if row is None:
+            return None
+        batch_id, digest = row
+        if digest != once.digest:
+            raise Conflict(_ANOTHER_CALL.format(batch_id))
+        return str(batch_id)
+
+    async def made_by(self, tenant: str, once: Once, now: Instant) -> str | None:
+        """See `Store.made_by`."""
+        return await self._call(lambda: self._made_by(tenant, once, now))
+
+    async def sweep_idempotency(self, before: Instant, limit: int) -> int:
+        """See `Store.sweep_idempotency`."""
+        values = {"before": before, "limit": limit}
+        return len(await self._write(lambda: self._all(sql.SWEEP_IDEMPOTENCY, values)))
 
     async def get_batch(self, tenant: str, batch_id: str) -> Batch | None:
         """See `Store.get_batch`."""
         rows = await self._read(sql.GET_BATCH, {"tenant": tenant, "batch_id": batch_id})
         return batch_of(rows[0]) if rows else None
 
-    async def list_batches(self, tenant: str, page: Page) -> list[Batch]:
+    async def list_batches(
+        self, tenant: str, page: Page, wanted: BatchFilter = ANY_BATCH
+    ) -> list[Batch]:
         """See `Store.list_batches`."""
-        rows = await self._read(sql.LIST_BATCHES, {"tenant": tenant, **page_values(page)})
+        states = None if wanted.states is None else f" {' '.join(sorted(wanted.states))} "
+        values = {"tenant": tenant, "states": states, "display_name": wanted.display_name}
+        rows = await self._read(sql.LIST_BATCHES, {**values, **page_values(page)})
         return [batch_of(row) for row in rows]
 
     async def submitted_batches(

@@ -110,6 +110,7 @@ def batch_of(row: Row) -> Batch:
         expires_at=row[14],
         failure=failure,
         partial=None if row[22] is None else PartialResults(row[22]),
+        strict=bool(row[25]),
     )
 
 

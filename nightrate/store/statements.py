@@ -116,19 +116,35 @@ _COUNTED = f"""
 SELECT {", ".join("b." + name.strip() for name in _BATCH_OWN.split(","))},
        coalesce(sum(s.succeeded), 0), coalesce(sum(s.failed), 0),
        coalesce(sum(s.prompt_tokens), 0), coalesce(sum(s.output_tokens), 0),
-       coalesce(sum(s.cached_tokens), 0), b.partial, b.method, b.dialect
+       coalesce(sum(s.cached_tokens), 0), b.partial, b.method, b.dialect, b.strict
 FROM batch b LEFT JOIN shard s ON s.tenant = b.tenant AND s.batch_id = b.batch_id"""
 
 # The file must still be there in the same transaction: from then on the batch pins its bytes.
 ADD_BATCH = f"""
-INSERT INTO batch ({_BATCH_OWN}, method, dialect)
+INSERT INTO batch ({_BATCH_OWN}, method, dialect, strict)
 SELECT :tenant, :batch_id, :model, :display_name, :form, :state, :input_blob, :input_file_id,
        :input_bytes, :priority, NULL, :created_at, :updated_at, NULL, :expires_at, NULL, NULL,
-       :method, :dialect
+       :method, :dialect, :strict
 WHERE :input_file_id IS NULL
    OR EXISTS (SELECT 1 FROM file WHERE tenant = :tenant AND file_id = :input_file_id
               AND blob = :input_blob AND deleted_at IS NULL)
 RETURNING batch_id"""
+
+MADE_BY = """
+SELECT batch_id, digest FROM idempotency
+WHERE tenant = :tenant AND key = :key AND created_at > :since"""
+
+# One that is too old to count gives way.
+REMEMBER_CALL = """
+INSERT INTO idempotency (tenant, key, digest, batch_id, created_at)
+VALUES (:tenant, :key, :digest, :batch_id, :created_at)
+ON CONFLICT (tenant, key) DO UPDATE
+SET digest = excluded.digest, batch_id = excluded.batch_id, created_at = excluded.created_at"""
+
+SWEEP_IDEMPOTENCY = """
+DELETE FROM idempotency WHERE (tenant, key) IN (
+  SELECT tenant, key FROM idempotency WHERE created_at <= :before LIMIT :limit)
+RETURNING key"""
 
 COUNT_LIVE = "SELECT count(*) FROM batch WHERE tenant = :tenant AND ended_at IS NULL"
 
@@ -138,6 +154,8 @@ GROUP BY b.tenant, b.batch_id"""
 
 LIST_BATCHES = f"""{_COUNTED}
 WHERE b.tenant = :tenant AND b.deleted_at IS NULL
+  AND (CAST(:states AS TEXT) IS NULL OR :states LIKE '% ' || b.state || ' %')
+  AND (CAST(:display_name AS TEXT) IS NULL OR b.display_name = :display_name)
   AND (b.created_at, b.batch_id) < (:after_time, :after_id)
 GROUP BY b.tenant, b.batch_id ORDER BY b.created_at DESC, b.batch_id DESC LIMIT :limit"""
 

@@ -30,6 +30,7 @@ from nightrate.domain.states import BatchState
 from nightrate.errors import ClaimLost
 from nightrate.store.base import Store
 from nightrate.testing.store_ends import EndPromises, PartialPromises
+from nightrate.testing.store_orders import OrderPromises
 from nightrate.testing.store_records import BatchPromises, SweepPromises, UploadPromises
 from nightrate.testing.store_samples import (
     END,
@@ -314,6 +315,7 @@ class SealPromises:
 
 
 class StoreContract(
+    OrderPromises,
     UploadPromises,
     BatchPromises,
     EndPromises,

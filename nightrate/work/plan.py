@@ -22,7 +22,7 @@ from nightrate.dialects.rows import parse_row
 from nightrate.domain.batch import Kind, Plan
 from nightrate.domain.generation import Failure
 from nightrate.domain.shard import ShardPlan
-from nightrate.errors import Damaged
+from nightrate.errors import Code, Damaged
 
 MAGIC = b"nightrate plan 1\n"
 
@@ -125,7 +125,7 @@ def plan_input(source: BinaryIO, output: BinaryIO, model: str, kind: Kind) -> Pl
     Holds one block and one line at a time, whatever the input's size.
     """
     splitter, cutter, file = LineSplitter(), Cutter(), _PlanFile(output)
-    requests = invalid = 0
+    requests = invalid = malformed = 0
     faults: list[str] = []
     for line in _lines(source, splitter):
         requests += 1
@@ -133,14 +133,17 @@ def plan_input(source: BinaryIO, output: BinaryIO, model: str, kind: Kind) -> Pl
         prompt = parse_row(line.data, line.number, kind, model).prompt
         if isinstance(prompt, Failure):
             invalid += 1
-            if len(faults) < limits.FAULTS_LISTED_MAX:
-                faults.append(prompt.message)
+            if prompt.code is Code.INVALID_ARGUMENT:
+                malformed += 1
+                if len(faults) < limits.FAULTS_LISTED_MAX:
+                    faults.append(prompt.message)
     file.cut(cutter.end())
     plan = Plan(
         request_count=requests,
         invalid_count=invalid,
         shard_count=file.shard_count,
         faults=tuple(faults),
+        malformed_count=malformed,
     )
     file.end(plan)
     return plan

@@ -13,6 +13,7 @@ import msgspec
 from nightrate import clock, limits
 from nightrate.domain.batch import Batch, Plan, batch_folder
 from nightrate.domain.generation import Failure
+from nightrate.domain.inspection import refusal
 from nightrate.domain.shard import ShardPlan
 from nightrate.errors import Code, Damaged, StoreFault
 from nightrate.store.base import Store
@@ -120,8 +121,9 @@ class Planner:
             return
         self._attempts.pop(batch.batch_id, None)
         now = clock.now()
-        if plan.invalid_count == plan.request_count:
-            await self._store.fail_batch(batch, plan, _no_valid_request(plan), now)
+        if (why := refusal(plan, strict=batch.strict)) is not None:
+            failure = Failure(Code.INVALID_ARGUMENT, why)
+            await self._store.fail_batch(batch, plan, failure, now)
             await self._blobs.delete(f"{folder}/plan")
         elif await self._store.open_batch(batch, plan, shards, now):
             self._planned()  # the plan file stays until the batch is tidied (`work.tidy`)
@@ -168,13 +170,3 @@ class Planner:
         del self._attempts[batch.batch_id]
         message = f"The input could not be read {attempts} times; see the server's log."
         await self._store.fail_batch(batch, None, Failure(Code.INTERNAL, message), clock.now())
-
-
-def _no_valid_request(plan: Plan) -> Failure:
-    if plan.request_count == 0:
-        return Failure(Code.INVALID_ARGUMENT, "The input holds no request: every line is blank.")
-    listed = "\n".join(plan.faults)
-    more = plan.invalid_count - len(plan.faults)
-    rest = f"\n... and {more} more." if more else ""
-    message = f"The input holds no valid request.\n{listed}{rest}"
-    return Failure(Code.INVALID_ARGUMENT, message)

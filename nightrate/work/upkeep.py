@@ -74,6 +74,8 @@ class Upkeep:
         await self._store.sweep_deliveries(
             deliveries_before, limits.DELIVERY_LOG_ROWS, limits.SWEEP_ROWS_MAX
         )
+        calls_before = clock.later(now, -limits.IDEMPOTENCY_SECONDS)
+        await self._store.sweep_idempotency(calls_before, limits.SWEEP_ROWS_MAX)
         if not self._looked_back:
             await tidy_all(self._store, self._blobs)
             self._looked_back = True

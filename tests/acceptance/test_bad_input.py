@@ -103,23 +103,57 @@ def assert_fault(line: Any, *words: str) -> None:
 
 
 def test_a_file_without_a_valid_line_fails_with_the_first_twenty_faults(echo: Server) -> None:
-    document, _ = outcome(echo, b"this is no JSON\n" * 50)
+    count = 200_000  # more than is looked at before the batch is made
+    document, _ = outcome(echo, b"this is no JSON\n" * count)
     assert document["state"] == "JOB_STATE_FAILED"
     assert document["error"]["code"] == 3
-    faults = document["error"]["message"].splitlines()
+    assert_listed(document["error"]["message"], count)
+    assert "response" not in document
+    assert counters(document)[0] == count
+
+
+def assert_listed(message: str, count: int) -> None:
+    faults = message.splitlines()
     numbers = [line.partition(":")[0] for line in faults if line.startswith("Error on line")]
     assert numbers == [f"Error on line {number}" for number in range(1, 21)]
-    assert "30 more" in faults[-1]
-    assert "response" not in document
-    assert counters(document)[0] == 50
+    assert faults[-1] == f"... and {count - 20} more."
+
+
+def test_a_small_file_without_a_valid_line_is_refused_at_once(echo: Server) -> None:
+    answer = echo.create(echo.upload(b"this is no JSON\n" * 50))
+    assert (answer.status, answer.json["error"]["status"]) == (400, "INVALID_ARGUMENT")
+    assert_listed(answer.message, 50)
 
 
 @pytest.mark.parametrize("content", [b"\n", b"\n\n  \n\r\n\t\n", b"\xef\xbb\xbf\n"])
-def test_a_file_of_blank_lines_fails(echo: Server, content: bytes) -> None:
-    document, _ = outcome(echo, content)
+def test_a_file_of_blank_lines_is_refused(echo: Server, content: bytes) -> None:
+    answer = echo.create(echo.upload(content))
+    assert answer.status == 400
+    assert "blank" in answer.message
+
+
+def test_a_strict_batch_fails_for_one_bad_line_even_after_a_kill(make_server: MakeServer) -> None:
+    server = make_server("--engine", "echo")
+    long = request_line("a", "x" * limits.MIB)
+    file = server.upload(long * (limits.CHECK_BYTES_MAX // limits.MIB + 2) + b"torn\n")
+    order = {"batch": {"inputConfig": {"fileName": file}}}
+    answer = server.ask("POST", f"/exact{CREATE}", msgspec.json.encode(order))
+    assert answer.status == 200, answer.body
+    server.kill()
+    server.restart()
+    document = server.finish(str(answer.json["name"]))
     assert document["state"] == "JOB_STATE_FAILED"
     assert document["error"]["code"] == 3
-    assert "blank" in document["error"]["message"]
+    number = limits.CHECK_BYTES_MAX // limits.MIB + 3
+    assert document["error"]["message"].startswith(f"Error on line {number}: Invalid JSON")
+
+
+def test_a_setting_makes_the_server_strict(make_server: MakeServer) -> None:
+    server = make_server("--engine", "echo", environment={"NIGHTRATE_STRICT": "true"})
+    answer = server.create(server.upload(request_line("a", "x") + b"torn\n"))
+    assert answer.status == 400
+    assert answer.message.startswith("Error on line 2: ")
+    assert server.create(server.upload(request_line("a", "x"))).status == 200
 
 
 def test_a_torn_last_line_costs_only_itself(echo: Server) -> None:

@@ -64,7 +64,8 @@ def test_a_file_is_uploaded_run_and_read_line_by_line(tmp_path: Path) -> None:
 
 
 def test_a_job_that_failed_says_why(tmp_path: Path) -> None:
-    uploaded = genai.upload_file(written(tmp_path, b"no json\n"))
+    # As much as is not looked at before the batch is made.
+    uploaded = genai.upload_file(written(tmp_path, b"no json\n" * 200_000))
     job = finished(genai.create_batch_job(model="gemini-2.5-flash", requests=uploaded.name))
     assert job.state.name == "JOB_STATE_FAILED"
     assert job.result_file is None

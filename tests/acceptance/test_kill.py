@@ -265,3 +265,28 @@ def _when(condition: Callable[[], Any]) -> float:
 def _spread(seconds: list[float]) -> str:
     ordered = sorted(seconds)
     return f"{ordered[len(ordered) // 2]:.2f} s median, {ordered[-1]:.2f} s longest"
+
+
+def test_a_call_whose_answer_was_lost_finds_its_batch_after_a_kill(make_server: MakeServer) -> None:
+    server = make_server("--engine", "echo")
+    file = server.upload(job(3))
+    order = {"batch": {"inputConfig": {"fileName": file}}}
+    path = "/v1beta/models/gemini-2.5-flash:batchGenerateContent"
+    body, headers = msgspec.json.encode(order), {"x-idempotency-key": "nightly-42"}
+    place = urllib.parse.urlsplit(server.base_url)
+    connection = http.client.HTTPConnection(str(place.hostname), place.port, timeout=30)
+    connection.request("POST", path, body, headers)
+    # The answer is not read: who asks next knows only the key.
+    until(lambda: server.get("/v1beta/batches").get("operations"), 30)
+    connection.close()
+    server.kill()
+    server.restart()
+    answer = server.ask("POST", path, body, headers)
+    assert answer.status == 200, answer.body
+    (only,) = server.get("/v1beta/batches")["operations"]
+    assert answer.json["name"] == only["name"]
+    other = msgspec.json.encode({"batch": {**order["batch"], "displayName": "other"}})
+    refused = server.ask("POST", path, other, headers)
+    assert (refused.status, refused.json["error"]["status"]) == (409, "ALREADY_EXISTS")
+    server.finish(answer.json["name"])
+    assert len(server.results(answer.json["name"])) == 3

@@ -37,6 +37,7 @@ from nightrate.service.vault import Vault
 from nightrate.service.webhooks import Webhooks
 from nightrate.store.blobs import Blobs
 from nightrate.store.sqlite import SQLiteStore
+from nightrate.work.inspector import Inspector
 
 T = TypeVar("T")
 
@@ -66,7 +67,7 @@ class Answer(msgspec.Struct):
 class Doors:
     """A running server and what stands behind it."""
 
-    def __init__(self, path: Path, public_url: str | None) -> None:
+    def __init__(self, path: Path, public_url: str | None, *, looks: bool = False) -> None:
         self._one = ThreadPoolExecutor(1)
         self._many = ThreadPoolExecutor(4)
         self.store = SQLiteStore(path / "state.sqlite", self._run_one)
@@ -74,7 +75,10 @@ class Doors:
         self.models = Models({"*": "echo"})
         self.lane = Lane("echo", EchoEngine.from_options({}))
         self.executor = Executor({"echo": self.lane})
-        self.batches = Batches(self.store, self.blobs, self.models, lambda: None)
+        self.batches = Batches(
+            *(self.store, self.blobs, self.models, lambda: None),
+            inspect=Inspector(self._run_many).inspect if looks else None,
+        )
         self.files = Files(self.store, self.blobs)
         self.vault = Vault(path / "keys")
         self.addresses = Addresses()
@@ -230,11 +234,11 @@ class Doors:
 
 
 @contextmanager
-def opened(path: Path, public_url: str | None = None) -> Iterator[Doors]:
-    """Serve a data directory."""
+def opened(path: Path, public_url: str | None = None, *, looks: bool = False) -> Iterator[Doors]:
+    """Serve a data directory; most tests submit what nobody ``looks`` at."""
     path.mkdir(exist_ok=True)
     listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-    doors = Doors(path, public_url)
+    doors = Doors(path, public_url, looks=looks)
     doors.port = listener.getsockname()[1]
     config = uvicorn.Config(
         doors.app,

@@ -216,11 +216,22 @@ def test_pages_that_cannot_be_are_refused(doors: Doors, what: str, query: str) -
     assert doors.ask("GET", f"/v1/{what}?{query}").error[0] == 400
 
 
-@pytest.mark.parametrize(
-    ("method", "path"), [("POST", f"{CREATE}?dryRun=true"), ("GET", "/v1/batches?filter=x")]
-)
-def test_an_option_that_is_not_served_is_refused(doors: Doors, method: str, path: str) -> None:
-    assert doors.ask(method, path, b"{}").error[:2] == (501, "UNIMPLEMENTED")
+def test_a_filter_that_is_not_understood_is_refused(doors: Doors) -> None:
+    answer = doors.ask("GET", "/v1/batches?filter=x")
+    assert answer.error[:2] == (400, "INVALID_ARGUMENT")
+
+
+@pytest.mark.parametrize("more", ["", "&returnPartialSuccess=true"])
+def test_a_list_can_be_narrowed_and_its_pages_go_on(doors: Doors, more: str) -> None:
+    made = [doors.submit_inline() for _ in range(3)]
+    doors.ask("POST", f"/v1/batches/{made[1]}:cancel")
+    path = f"/v1/batches?pageSize=1{more}&filter=state%3DJOB_STATE_PENDING"
+    first = doors.ask("GET", path).json
+    second = doors.ask("GET", f"{path}&pageToken={first['nextPageToken']}").json
+    names = [one["name"] for page in (first, second) for one in page["operations"]]
+    assert names == [f"batches/{made[2]}", f"batches/{made[0]}"]
+    path = f"/v1/batches?pageSize=1000{more}&filter=displayName%3Dnobody"
+    assert doors.ask("GET", path).json == {}
 
 
 # files -----------------------------------------------------------------------------------------

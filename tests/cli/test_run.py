@@ -160,6 +160,7 @@ def test_a_file_without_a_valid_request_fails_and_can_be_tried_again(commands: C
     assert "Error on line 1" in ended.complaint
     assert "Error on line 3" in ended.complaint
     assert commands.names() == {"in.jsonl"}
+    source.write_bytes(b"no JSON\n" * 200_000)  # too much to be seen before it is planned
     ended = commands.run("run", "in.jsonl", "--json", *ECHO)
     assert ended.status == 1
     assert (ended.json["state"], ended.json["output"]) == ("failed", None)

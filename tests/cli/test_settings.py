@@ -11,6 +11,7 @@ from tests.cli.conftest import Commands
 ALL = {
     "concurrent_batches_max",
     "partial_results",
+    "strict",
     "host",
     "port",
     "data",

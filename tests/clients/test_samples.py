@@ -101,7 +101,7 @@ def test_the_lines_of_a_result_file_are_printed_in_input_order(
 
 
 def test_a_job_that_failed_is_printed_as_that(client: genai.Client, server: Server) -> None:
-    job = client.batches.create(model=MODEL, src=server.upload(b"no json\n"))
+    job = client.batches.create(model=MODEL, src=server.upload(b"no json\n" * 200_000))
     # What went wrong is not printed: this client never fills the error of a job.
     assert printed(client, polled(client, job.name)) == ["ended as JOB_STATE_FAILED: None"]
 

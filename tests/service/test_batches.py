@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -83,11 +84,9 @@ async def test_the_bytes_are_synced_before_the_row_that_names_them(
     happened: list[str] = []
     add_batch = desk.home.store.add_batch
 
-    async def noted(
-        batch: Batch, *, live_max: int | None = None, webhook: WebhookConfig | None = None
-    ) -> None:
+    async def noted(batch: Batch, **options: Any) -> str:
         happened.append("row")
-        await add_batch(batch, live_max=live_max, webhook=webhook)
+        return await add_batch(batch, **options)
 
     monkeypatch.setattr(os, "fdatasync", lambda _descriptor: happened.append("bytes"))
     monkeypatch.setattr(desk.home.store, "add_batch", noted)

@@ -288,6 +288,27 @@ async def test_an_input_without_a_valid_request_fails_with_its_faults(shop: Work
     assert planned == []
 
 
+async def test_a_strict_batch_fails_for_one_request_that_cannot_be_read(shop: Workshop) -> None:
+    await shop.submit([*numbered(3), b"rubbish\n"], strict=True)
+    await shop.submit([*numbered(3), b"rubbish\n"], "b2")
+    await shop.submit(numbered(3), "b3", strict=True)
+    async with planning(shop):
+        batch = await left_submitted(shop)
+        assert (await left_submitted(shop, "b2")).state is BatchState.PLANNED
+        assert (await left_submitted(shop, "b3")).state is BatchState.PLANNED
+    assert batch.state is BatchState.FAILED
+    assert batch.failure is not None
+    assert batch.failure.code is Code.INVALID_ARGUMENT
+    assert batch.failure.message.startswith("Error on line 4: ")
+
+
+async def test_requests_for_what_is_not_served_fail_alone(shop: Workshop) -> None:
+    asks = b'{"request": {"contents": "x", "tools": [{"googleMaps": {}}]}}\n'
+    await shop.submit([asks] * 3, strict=True)
+    async with planning(shop):
+        assert (await left_submitted(shop)).state is BatchState.PLANNED
+
+
 async def test_few_faults_are_all_listed(shop: Workshop) -> None:
     await shop.submit([b"rubbish\n"])
     async with planning(shop):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import errno
 
+import msgspec
 import pytest
 
 from nightrate import clock, limits
+from nightrate.domain.batch import Once
 from nightrate.domain.file import File, FileSource, Upload, UploadState
 from nightrate.domain.states import BatchState
 from nightrate.domain.webhook import DeliveryState, Verdict
@@ -51,6 +53,21 @@ async def add_file(shop: Workshop, name: str, expires_at: int) -> None:
         expires_at=expires_at,
     )
     await shop.store.finish_upload(upload, file)
+
+
+async def test_a_turn_forgets_calls_of_yesterday(
+    shop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    once = Once(key="k", digest="d")
+    batch = await shop.submit(numbered(1))
+    await shop.store.add_batch(msgspec.structs.replace(batch, batch_id="b2"), once=once)
+    upkeep = Upkeep(shop.store, shop.blobs)
+    await upkeep.turn()
+    assert await shop.store.made_by(TENANT, once, batch.created_at) == "b2"
+    later = clock.later(batch.created_at, limits.IDEMPOTENCY_SECONDS)
+    monkeypatch.setattr(clock, "now", lambda: later)
+    await upkeep.turn()
+    assert await shop.store.made_by(TENANT, once, batch.created_at) is None
 
 
 async def test_a_turn_expires_batches_whose_time_is_over(

@@ -64,7 +64,7 @@ class Workshop:
         self.store = SQLiteStore(path / "state.sqlite", inline)
         self.blobs = Blobs(path / "blobs", inline)
 
-    async def submit(
+    async def submit(  # noqa: PLR0913 - one keyword a property
         self,
         lines: list[bytes],
         batch_id: str = "b1",
@@ -73,6 +73,7 @@ class Workshop:
         model: str = "m",
         priority: int = 0,
         form: BatchForm = BatchForm.FILE,
+        strict: bool = False,
     ) -> Batch:
         """Submit a batch of lines, not planned yet."""
         blob = f"batches/{tenant}/{batch_id}/input"
@@ -97,6 +98,7 @@ class Workshop:
             ended_at=None,
             expires_at=clock.later(now, 3600),
             failure=None,
+            strict=strict,
         )
         await self.store.add_batch(batch)
         return batch

@@ -1,0 +1,100 @@
+"""What a dry run found."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec import Raw, Struct, json
+
+from nightrate.domain.batch import BatchForm
+from nightrate.domain.inspection import Inspection, refusal
+
+BYTES_PER_TOKEN: Final = 4
+"""Of English text, with the tokenizers of today's models; other languages and code need more."""
+
+_NOTES: Final = (
+    f"promptTokenEstimate is one token for {BYTES_PER_TOKEN} bytes of text; it is not counted.",
+    "How long the batch would take is not told: it depends on what else the server has to do.",
+)
+
+
+class _Fault(Struct, omit_defaults=True):
+    line: int | None = None
+    request: int | None = None
+    field: str | None = None
+    code: int = 0
+    status: str = ""
+    message: str = ""
+
+
+class _RepeatedKey(Struct, omit_defaults=True):
+    key: Raw
+    line: int | None = None
+    request: int | None = None
+
+
+class _Report(Struct, rename="camel", omit_defaults=True, kw_only=True):
+    model: str
+    dry_run: bool
+    accepted: bool
+    refusal: str | None = None
+    complete: bool
+    read_bytes: str
+    request_count: str
+    valid_request_count: str
+    invalid_request_count: str
+    faults: list[_Fault] = []
+    repeated_key_count: str
+    repeated_keys: list[_RepeatedKey] = []
+    prompt_token_estimate: str
+    notes: list[str]
+
+
+def prompt_tokens(found: Inspection) -> int:
+    """Estimate the tokens of all valid prompts."""
+    return -(-found.text_bytes // BYTES_PER_TOKEN)
+
+
+def render_inspection(found: Inspection, model: str, form: BatchForm, *, strict: bool) -> bytes:
+    """Write what a dry run found.
+
+    Args:
+        found: by looking at the input.
+        model: the model, without ``models/``.
+        form: whether the numbers are those of lines or of requests.
+        strict: whether one malformed request is enough to refuse the batch.
+    """
+    number = "line" if form is BatchForm.FILE else "request"
+    notes = list(_NOTES)
+    if not found.complete:
+        notes.insert(0, "Only the beginning of the input was read, as far as the time allowed.")
+    why = refusal(found, strict=strict)
+    report = _Report(
+        model=f"models/{model}",
+        dry_run=True,
+        accepted=why is None,
+        refusal=why,
+        complete=found.complete,
+        read_bytes=str(found.read_bytes),
+        request_count=str(found.request_count),
+        valid_request_count=str(found.request_count - found.invalid_count),
+        invalid_request_count=str(found.invalid_count),
+        faults=[
+            _Fault(
+                **{number: one.number},
+                field=one.field,
+                code=int(one.code),
+                status=one.code.name,
+                message=one.message,
+            )
+            for one in found.faults
+        ],
+        repeated_key_count=str(found.repeated_count),
+        repeated_keys=[
+            _RepeatedKey(Raw(one.key.encode()), **{number: one.number})
+            for one in found.repeated_keys
+        ],
+        prompt_token_estimate=str(prompt_tokens(found)),
+        notes=notes,
+    )
+    return json.format(json.encode(report), indent=2)
