@@ -406,13 +406,47 @@ class BadRequestDetail(Struct, rename="camel"):
     type: str = field(name="@type", default="type.googleapis.com/google.rpc.BadRequest")
 
 
+class ErrorInfoDetail(Struct):
+    """The detail of an error that names its reason for programs."""
+
+    reason: str
+    domain: str
+    type: str = field(name="@type", default="type.googleapis.com/google.rpc.ErrorInfo")
+
+
+class QuotaViolation(Struct, rename="camel"):
+    """Which quota is used up."""
+
+    subject: str
+    description: str
+    quota_id: str
+    quota_value: str
+
+
+class QuotaFailureDetail(Struct):
+    """The detail of an error that names quotas."""
+
+    violations: list[QuotaViolation]
+    type: str = field(name="@type", default="type.googleapis.com/google.rpc.QuotaFailure")
+
+
+class RetryInfoDetail(Struct, rename="camel"):
+    """The detail of an error that tells when another try may succeed."""
+
+    retry_delay: str
+    type: str = field(name="@type", default="type.googleapis.com/google.rpc.RetryInfo")
+
+
+ErrorDetail = BadRequestDetail | ErrorInfoDetail | QuotaFailureDetail | RetryInfoDetail
+
+
 class ErrorStatus(Struct, omit_defaults=True):
     """An error of a call; ``code`` is the HTTP status."""
 
     code: int
     message: str
     status: str
-    details: list[BadRequestDetail] = []
+    details: list[ErrorDetail] = []
 
 
 class ErrorBody(Struct):
