@@ -282,7 +282,8 @@ def _listen(bound: socket.socket) -> None:
     try:
         bound.listen()
     except OSError as error:
-        raise _unusable(*bound.getsockname()[:2], error) from error
+        host, port = bound.getsockname()[:2]
+        raise _unusable(host, port, error) from error
 
 
 def _unusable(host: str, port: int, error: OSError) -> SettingsFault:
