@@ -30,6 +30,7 @@ from nightrate.service.addresses import Addresses
 from nightrate.service.batches import Batches
 from nightrate.service.execute import Executor
 from nightrate.service.files import Files
+from nightrate.service.keys import Keys
 from nightrate.service.lane import Lane
 from nightrate.service.models import Models
 from nightrate.service.results import Results
@@ -77,6 +78,7 @@ class Doors:
         self.batches = Batches(self.store, self.blobs, self.models, lambda: None)
         self.files = Files(self.store, self.blobs)
         self.vault = Vault(path / "keys")
+        self.keys = Keys(self.store, self.vault)
         self.addresses = Addresses()
         self.webhooks = Webhooks(self.store, self.vault, self.addresses, lambda: None)
         self.results = Results(self.store, self.blobs)
@@ -89,6 +91,7 @@ class Doors:
             models=self.models,
             executor=self.executor,
             webhooks=self.webhooks,
+            keys=self.keys,
             readiness=self._readiness,
             public_url=public_url,
         )
@@ -255,6 +258,7 @@ def opened(path: Path, public_url: str | None = None) -> Iterator[Doors]:
         lane.cancel()
         await asyncio.gather(lane, return_exceptions=True)
         await doors.files.close()
+        await doors.keys.close()
         await doors.store.close()
 
     def main() -> None:
