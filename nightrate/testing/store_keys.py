@@ -143,7 +143,7 @@ class StoragePromises:
 
     async def test_an_upload_begins_only_where_it_fits(self, store: Store) -> None:
         await add_file(store, make_file())
-        with pytest.raises(OverStorage, match="8 more bytes .* 3 of 10 are stored, 7 are free"):
+        with pytest.raises(OverStorage, match=r"8 more bytes .* 3 of 10 are stored, 7 are free"):
             await store.add_upload(make_upload("u2", "f2"), asked_bytes=8, stored_max=10)
         assert await store.get_upload("u2") is None
         await store.add_upload(make_upload("u2", "f2"), asked_bytes=7, stored_max=10)
@@ -185,7 +185,7 @@ class TokenPromises:
         assert estimate_tokens(make_batch().input_bytes) == 1
         await store.add_batch(make_batch(), tokens_max=2)
         large = msgspec.structs.replace(make_batch("b2"), input_bytes=5)
-        with pytest.raises(OverQuota, match="about 2 input tokens .* 1 of 2 .* 1 are free"):
+        with pytest.raises(OverQuota, match=r"about 2 input tokens .* 1 of 2 .* 1 are free"):
             await store.add_batch(large, tokens_max=2)
         assert await store.get_batch(OURS, "b2") is None
         await store.add_batch(make_batch("b2"), tokens_max=2)
