@@ -205,25 +205,25 @@ class Doors:
         name: str = answer.json["name"]
         return name.removeprefix("batches/")
 
-    def plan(self, batch_id: str, shards: int) -> None:
+    def plan(self, batch_id: str, shards: int, tenant: str = "default") -> None:
         """Cut a batch into shards of one request each."""
 
         async def work() -> None:
-            batch = await self.batches.get("default", batch_id)
+            batch = await self.batches.get(tenant, batch_id)
             plan = Plan(request_count=shards, invalid_count=0, shard_count=shards, faults=())
             cut = iter([ShardPlan(index, index, 1, index + 1, 0, 0) for index in range(shards)])
             assert await self.store.open_batch(batch, plan, cut, clock.now())
 
         self.call(work())
 
-    def seal(self, batch_id: str, *bodies: bytes) -> list[Path]:
+    def seal(self, batch_id: str, *bodies: bytes, tenant: str = "default") -> list[Path]:
         """Seal the next shards of a batch with these bytes; give where they lie."""
 
         async def work(body: bytes) -> Path:
             now = clock.now()
-            claim = await self.store.claim("default", batch_id, "me", now, clock.later(now, 60))
+            claim = await self.store.claim(tenant, batch_id, "me", now, clock.later(now, 60))
             assert claim is not None
-            blob = f"batches/default/{batch_id}/segments/{claim.plan.index}"
+            blob = f"batches/{tenant}/{batch_id}/segments/{claim.plan.index}"
             await self.blobs.put(blob, [body])
             segment = Segment(blob, len(body), zlib.crc32(body))
             await self.store.seal(claim, segment, Tally(succeeded=1), now)
