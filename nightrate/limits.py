@@ -215,9 +215,6 @@ KEY_DAYS_MAX = 3_650
 TENANT_CHARACTERS_MAX = 40
 """Ours: the name of a tenant is a folder among its blobs."""
 
-FILE_STORAGE_BYTES = 20 * GIB
-"""Google: the uploaded files of one project; ours of one tenant, as a default."""
-
 BYTES_PER_TOKEN = 4
 """Ours: a token of input is reckoned for this many bytes of it, before anyone has counted."""
 

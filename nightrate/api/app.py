@@ -131,6 +131,11 @@ def create_app(  # noqa: PLR0913 - one keyword a service
         *_not_served("/{version:v}/cachedContents/{rest:path}", "Context caching", *_ALL),
         *_not_served("/{version:v}/openai/{rest:path}", "The OpenAI-compatible surface", *_ALL),
     ]
+    return _guarded(routes, keys, readiness)
+
+
+def _guarded(routes: list[Route], keys: Keys, readiness: Readiness) -> Starlette:
+    """Put the doors behind the gate, with and without the prefix of a profile."""
     exact = Router(routes, redirect_slashes=False)
     app = Starlette(
         routes=[

@@ -48,9 +48,10 @@ def test_the_file_may_be_named_by_the_environment(commands: Commands) -> None:
 
 
 def test_a_flag_comes_before_environment_and_file(commands: Commands) -> None:
-    commands.write("my.toml", 'host = "0.0.0.0"\nport = 80\n')
+    commands.write("my.toml", "concurrent_batches_max = 5\nport = 80\n")
     command = ("serve", "--config", "my.toml", "--port", "70000")
-    told = commands.run(*command, environment={"NIGHTRATE_CONCURRENT_BATCHES_MAX": "-1"})
+    environment = {"NIGHTRATE_PORT": "81", "NIGHTRATE_CONCURRENT_BATCHES_MAX": "-1"}
+    told = commands.run(*command, environment=environment)
     assert told.status == 2
     assert told.err[0].startswith("error: port 70000:")
     assert told.err[1].startswith("error: concurrent_batches_max -1:")
