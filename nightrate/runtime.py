@@ -291,18 +291,19 @@ def _unusable(host: str, port: int, error: OSError) -> SettingsFault:
     return SettingsFault([message])
 
 
-async def _require_keys(settings: Settings, keys: Keys) -> None:
+async def _require_keys(settings: Settings, keys: Keys | None) -> None:
     """Refuse to serve anybody but this machine when anybody at all would get in.
 
     Raises:
         SettingsFault: the host is another one, and there is no live key.
     """
-    if not _is_loopback(settings.host) and not await keys.any_live():
-        message = (
-            f"host {settings.host!r}: without keys the server listens on loopback only; make one"
-            f" first: nightrate keys create --data {settings.data}"
-        )
-        raise SettingsFault([message])
+    if _is_loopback(settings.host) or (keys is not None and await keys.any_live()):
+        return
+    message = (
+        f"host {settings.host!r}: without keys the server listens on loopback only; make one"
+        f" first: nightrate keys create --data {settings.data}"
+    )
+    raise SettingsFault([message])
 
 
 def _is_loopback(host: str) -> bool:
@@ -364,6 +365,8 @@ async def serve(
         SettingsFault: the settings cannot work.
         StoreFault: the data directory cannot be used.
     """
+    if not Path(settings.data).exists():  # nothing is made for a start that is refused
+        await _require_keys(settings, None)
     sock = _bind(settings.host, settings.port)
     try:
         house = open_house(settings, _address(sock))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import stat
 from pathlib import Path
 from typing import Any
@@ -240,7 +241,19 @@ def test_another_address_is_served_as_soon_as_there_is_a_key(site: Site) -> None
     assert again.status == 2
 
 
-@pytest.mark.parametrize("host", ["127.0.0.2", "localhost"])
+def has_ipv6() -> bool:
+    """Tell whether this machine has the other kind of loopback address."""
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
+IPV6 = pytest.param("::1", marks=pytest.mark.skipif(not has_ipv6(), reason="no IPv6"))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", IPV6])
 def test_every_name_of_this_machine_is_served_without_keys(site: Site, host: str) -> None:
     assert status(site.serve("--host", host), None) == 200
 
