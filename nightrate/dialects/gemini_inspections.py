@@ -6,14 +6,13 @@ from typing import Final
 
 from msgspec import Raw, Struct, json
 
+from nightrate import limits
 from nightrate.domain.batch import BatchForm
 from nightrate.domain.inspection import Inspection, refusal
-
-BYTES_PER_TOKEN: Final = 4
-"""Of English text, with the tokenizers of today's models; other languages and code need more."""
+from nightrate.domain.quota import estimate_tokens
 
 _NOTES: Final = (
-    f"promptTokenEstimate is one token for {BYTES_PER_TOKEN} bytes of text; it is not counted.",
+    f"promptTokenEstimate is one for {limits.BYTES_PER_TOKEN} bytes of text; nothing is counted.",
     "How long the batch would take is not told: it depends on what else the server has to do.",
 )
 
@@ -48,11 +47,6 @@ class _Report(Struct, rename="camel", omit_defaults=True, kw_only=True):
     repeated_keys: list[_RepeatedKey] = []
     prompt_token_estimate: str
     notes: list[str]
-
-
-def prompt_tokens(found: Inspection) -> int:
-    """Estimate the tokens of all valid prompts."""
-    return -(-found.text_bytes // BYTES_PER_TOKEN)
 
 
 def render_inspection(found: Inspection, model: str, form: BatchForm, *, strict: bool) -> bytes:
@@ -94,7 +88,7 @@ def render_inspection(found: Inspection, model: str, form: BatchForm, *, strict:
             _RepeatedKey(Raw(one.key.encode()), **{number: one.number})
             for one in found.repeated_keys
         ],
-        prompt_token_estimate=str(prompt_tokens(found)),
+        prompt_token_estimate=str(estimate_tokens(found.text_bytes)),
         notes=notes,
     )
     return json.format(json.encode(report), indent=2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from nightrate.domain.generation import Failure, Prompt
+from nightrate.domain.generation import Asked, Failure
 
 
 class Echo(Struct, frozen=True, gc=False):
@@ -20,6 +20,6 @@ class ParsedLine(Struct, frozen=True, gc=False):
     """A line: what to echo, and what it asks or why that cannot be asked."""
 
     echo: Echo
-    prompt: Prompt | Failure
+    prompt: Asked | Failure
     field: str | None = None
     """Path of the field that is to blame for a failure, if one is."""

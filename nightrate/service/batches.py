@@ -25,6 +25,7 @@ from nightrate.errors import NotFound, OverQuota, Refused
 from nightrate.service.addresses import Addresses
 from nightrate.service.inputs import Input, Inputs, Inspect
 from nightrate.service.models import Models
+from nightrate.service.quotas import TokenQuotas
 from nightrate.store.base import Store
 from nightrate.store.blobs import Blobs
 
@@ -48,6 +49,7 @@ class Batches:
         addresses: Addresses | None = None,
         stopped: Callable[[Batch], Awaitable[None]] = _nobody,
         live_max: int | None = None,
+        token_quotas: TokenQuotas | None = None,
         partial_results: bool = True,
         inspect: Inspect | None = None,
         strict: bool = False,
@@ -63,6 +65,7 @@ class Batches:
             stopped: told each batch that was cancelled or deleted; when it returns, nobody here
                 works on that batch any more.
             live_max: how many batches of a tenant may be pending or running; None for any number.
+            token_quotas: how many input tokens these may have, by model; None for any number.
             partial_results: whether what a cancelled batch finished is shown.
             inspect: looks at an input before its batch is made; None to leave all to planning.
             strict: whether one malformed request is enough to refuse any batch.
@@ -74,6 +77,7 @@ class Batches:
         self._addresses = addresses or Addresses()
         self._stopped = stopped
         self._live_max = live_max
+        self._token_quotas = token_quotas or TokenQuotas({})
         self._partial_results = partial_results
         self._inputs = Inputs(store, blobs, inspect)
         self._strict = strict
@@ -105,7 +109,8 @@ class Batches:
             BadRequest: the file is empty or its events go to an address that is not allowed; no
                 request can be read or, for a strict batch, one cannot, as far as was looked.
             TooLarge: the file is over the limit of a batch input.
-            OverQuota: the disk is nearly full, or the tenant has too many batches at work.
+            OverQuota: the disk is nearly full, or the tenant has too many batches at work, or too
+                many tokens in them.
         """
         if once is not None and (made := await self._store.made_by(tenant, once, clock.now())):
             return await self.get(tenant, made)
@@ -126,7 +131,11 @@ class Batches:
         folder = batch_folder(batch.tenant, batch.batch_id)
         try:
             standing = await self._store.add_batch(
-                batch, live_max=self._live_max, webhook=order.webhook, once=once
+                batch,
+                live_max=self._live_max,
+                tokens_max=self._token_quotas.of(batch.model),
+                webhook=order.webhook,
+                once=once,
             )
         except Refused:  # nothing else: a call that broke off may have been committed
             if order.inline is not None:

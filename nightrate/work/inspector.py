@@ -20,7 +20,8 @@ from nightrate.dialects.lines import LineSplitter, RawLine, as_lines
 from nightrate.dialects.row import Echo
 from nightrate.dialects.rows import parse_row
 from nightrate.domain.batch import Kind
-from nightrate.domain.generation import Failure, Prompt
+from nightrate.domain.embedding import Passage
+from nightrate.domain.generation import Asked, Failure
 from nightrate.domain.inspection import Budget, Inspection, LineFault, RepeatedKey
 from nightrate.errors import Code, NotReady
 from nightrate.store.blobs import Run
@@ -194,7 +195,10 @@ class _Look:
         )
 
 
-def _text_bytes(prompt: Prompt) -> int:
-    """Give the length of a prompt's texts in UTF-8."""
-    texts = [prompt.system or "", *(message.text for message in prompt.messages)]
+def _text_bytes(asked: Asked) -> int:
+    """Give the length of what is asked in UTF-8."""
+    if isinstance(asked, Passage):
+        texts = [asked.title or "", asked.text]
+    else:
+        texts = [asked.system or "", *(message.text for message in asked.messages)]
     return sum(len(text.encode(errors="surrogatepass")) for text in texts)

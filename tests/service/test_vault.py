@@ -8,6 +8,8 @@ from pathlib import Path
 import jwt
 import msgspec
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from nightrate.errors import Damaged, StoreFault
 from nightrate.runtime import open_house
@@ -35,7 +37,7 @@ def test_the_keys_are_kept_and_only_the_owner_reads_them(tmp_path: Path, vault: 
     assert again.public_keys == vault.public_keys
     assert stat.S_IMODE((tmp_path / "keys").stat().st_mode) == 0o700
     files = list((tmp_path / "keys").iterdir())
-    assert sorted(path.name for path in files) == ["secrets.key", "signing.pem"]
+    assert sorted(path.name for path in files) == ["pepper.key", "secrets.key", "signing.pem"]
     assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
 
 
@@ -55,7 +57,33 @@ def test_a_token_is_checked_with_the_published_key(vault: Vault) -> None:
     assert b'"d":' not in vault.public_keys
 
 
-@pytest.mark.parametrize("name", ["secrets.key", "signing.pem"])
+def test_a_token_of_the_former_key_is_checked_after_the_change(
+    tmp_path: Path, vault: Vault
+) -> None:
+    keys = tmp_path / "keys"
+    token = vault.token({"aud": "https://a"})
+    (keys / "signing.pem").rename(keys / "signing.previous.pem")
+    changed = Vault(keys)
+    published = jwt.PyJWKSet.from_dict(msgspec.json.decode(changed.public_keys))
+    for signed in (token, changed.token({"aud": "https://a"})):
+        key = published[jwt.get_unverified_header(signed)["kid"]]
+        assert jwt.decode(signed, key, algorithms=["RS256"], audience="https://a")
+    assert len({key.key_id for key in published.keys}) == 2
+
+
+def test_a_signing_key_of_another_kind_is_refused(tmp_path: Path, vault: Vault) -> None:
+    del vault
+    pem = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    (tmp_path / "keys" / "signing.pem").write_bytes(pem)
+    with pytest.raises(StoreFault, match="RSA"):
+        Vault(tmp_path / "keys")
+
+
+@pytest.mark.parametrize("name", ["pepper.key", "secrets.key", "signing.pem"])
 def test_a_damaged_key_is_not_replaced_in_silence(tmp_path: Path, vault: Vault, name: str) -> None:
     del vault
     (tmp_path / "keys" / name).write_bytes(b"x")
@@ -76,3 +104,11 @@ def test_a_house_with_a_damaged_key_does_not_open_and_keeps_nothing_locked(tmp_p
     for _ in range(2):
         with pytest.raises(StoreFault, match=r"secrets\.key is damaged"):
             open_house(settings)
+
+
+def test_a_digest_is_of_this_server_and_of_this_secret(tmp_path: Path, vault: Vault) -> None:
+    digest = vault.digest("secret")
+    assert Vault(tmp_path / "keys").digest("secret") == digest
+    assert vault.digest("secreu") != digest
+    assert Vault(tmp_path / "other").digest("secret") != digest
+    assert len(digest) == 64
