@@ -350,6 +350,7 @@ def _app(house: House, settings: Settings) -> Starlette:
         keys=house.keys,
         readiness=house.not_ready,
         public_url=settings.public_url or None,
+        changes_by_get=settings.changes_by_get,
     )
 
 

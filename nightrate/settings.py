@@ -47,6 +47,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """How many input tokens a tenant may have in live batches of a model, by name or pattern."""
     partial_results: bool = True
     """Whether a batch that was cancelled or expired hands out what it had finished."""
+    changes_by_get: bool = True
+    """Whether `:cancel` and `:delete` are served by GET too, as documentation shows them."""
     webhooks_private: bool = False
     """Lets webhooks go to private networks, and over plain HTTP. Loopback always may."""
     engine: str = ""

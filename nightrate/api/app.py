@@ -86,8 +86,13 @@ def create_app(  # noqa: PLR0913 - one keyword a service
     keys: Keys,
     readiness: Readiness,
     public_url: str | None,
+    changes_by_get: bool = True,
 ) -> Starlette:
-    """Make the application. ``public_url`` is the address clients see, if it is configured."""
+    """Make the application.
+
+    ``public_url`` is the address clients see, if it is configured; ``changes_by_get`` serves what
+    documentation changes by GET.
+    """
     gemini = Gemini(
         files=files,
         results=results,
@@ -109,8 +114,8 @@ def create_app(  # noqa: PLR0913 - one keyword a service
         Route("/{version:v}/batches", gemini.list_batches),
         Route(_BATCH, gemini.get_batch),
         Route(_BATCH, gemini.delete_batch, methods=["DELETE"]),
-        _changing(_BATCH + ":delete", gemini.delete_batch),
-        _changing(_BATCH + ":cancel", gemini.cancel_batch),
+        *_changing(_BATCH + ":delete", gemini.delete_batch, by_get=changes_by_get),
+        *_changing(_BATCH + ":cancel", gemini.cancel_batch, by_get=changes_by_get),
         Route(_BATCH + ":updateGenerateContentBatch", gemini.update_batch, methods=["PATCH"]),
         Route("/upload/{version:v}/files", upload, methods=["POST", "PUT"]),
         Route("/{alias:v}/upload/{version:v}/files", upload, methods=["POST", "PUT"]),
@@ -155,11 +160,23 @@ def _guarded(routes: list[Route], keys: Keys, readiness: Readiness) -> Starlette
     return app
 
 
-def _changing(path: str, handler: Callable[[Request], Awaitable[Response]]) -> Route:
+def _changing(
+    path: str, handler: Callable[[Request], Awaitable[Response]], *, by_get: bool
+) -> list[Route]:
     """Route a verb that documentation calls by GET as well; nobody means it by asking HEAD."""
-    route = Route(path, handler, methods=["GET", "POST"])
-    route.methods = {"GET", "POST"}
-    return route
+    reading = Route(path, handler if by_get else _switched_off)
+    reading.methods = {"GET"}
+    return [reading, Route(path, handler, methods=["POST"])]
+
+
+async def _switched_off(request: Request) -> Response:
+    """Answer a change by GET where that is not wanted."""
+    message = (
+        f"GET {request.scope['path']} is switched off on this server, by its setting"
+        " changes_by_get; send POST."
+    )
+    status, content = wire.render_error(NotFound(message))
+    return document(content, status, {"allow": "POST", "cache-control": "no-store"})
 
 
 def _webhook_routes(webhooks: Webhooks) -> list[Route]:

@@ -188,16 +188,16 @@ class Gemini:
         if len(texts) == len(chunks):
             return document(b"".join(texts))
         await self._results.verify(batch)
-        return await Streamed.begin(self._filled(chunks, batch), {"content-type": JSON})
+        return await Streamed.begin(self._filled(chunks, batch, profile), {"content-type": JSON})
 
     async def _filled(
-        self, chunks: Sequence[bytes | wire.Items], batch: Batch
+        self, chunks: Sequence[bytes | wire.Items], batch: Batch, profile: wire.Profile
     ) -> AsyncGenerator[bytes, None]:
         for chunk in chunks:
             if isinstance(chunk, bytes):
                 yield chunk
                 continue
-            async with aclosing(self._results.items(batch)) as items:
+            async with aclosing(self._results.items(batch, profile)) as items:
                 async for piece in items:
                     yield piece
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
-from msgspec import Raw, json
+from msgspec import json
 
+from nightrate.dialects.gemini_items import MARK, are_strings
 from nightrate.dialects.gemini_replies import response_of
 from nightrate.dialects.gemini_shapes import Status
 from nightrate.dialects.gemini_vectors import embedded_content
@@ -14,9 +15,6 @@ from nightrate.domain.batch import BatchForm
 from nightrate.domain.embedding import Embedding
 from nightrate.domain.generation import Outcome, Reply
 
-_decode = json.Decoder().decode
-_decode_members = json.Decoder(dict[str, Raw]).decode
-_decode_strings = json.Decoder(dict[str, str]).decode
 _encode = json.Encoder().encode
 
 
@@ -26,7 +24,8 @@ def render_line(echo: Echo, outcome: Outcome, form: BatchForm, response_id: str)
     Args:
         echo: what the client wants back.
         outcome: how the request ended.
-        form: a line of a result file, or an inline item, whose ``metadata`` become strings.
+        form: a line of a result file, or an inline item, which is marked if an `ItemJoiner` has to
+            make strings of its metadata.
         response_id: an opaque id, used when there is a reply.
     """
     pieces: list[bytes] = []
@@ -46,24 +45,12 @@ def render_line(echo: Echo, outcome: Outcome, form: BatchForm, response_id: str)
         for member, value in echo.extras.items():
             pieces += (b",", _encode(member), b":", value)
     elif echo.metadata is not None:
-        pieces += (b',"metadata":', _strings(echo.metadata))
+        pieces += (b',"metadata":', echo.metadata)
+        if not are_strings(echo.metadata):
+            pieces.insert(0, MARK)
     pieces.append(b"}")
     line = b"".join(pieces)
     return escaped(line)
-
-
-def _strings(metadata: bytes) -> bytes:
-    """Make every value a string, as the official clients demand: else its JSON text."""
-    try:
-        _decode_strings(metadata)
-    except ValueError:
-        return _encode(
-            {
-                name: _decode(raw) if bytes(raw).startswith(b'"') else bytes(raw).decode()
-                for name, raw in _decode_members(metadata).items()
-            }
-        )
-    return metadata
 
 
 _NOT_ASCII = re.compile("[^\x00-\x7f]+")

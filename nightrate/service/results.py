@@ -16,6 +16,8 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 from nightrate import clock, limits
+from nightrate.dialects.gemini_items import ItemJoiner
+from nightrate.dialects.gemini_profiles import Profile
 from nightrate.domain.batch import Batch
 from nightrate.domain.file import File, batch_of_result
 from nightrate.domain.shard import Segment
@@ -97,21 +99,17 @@ class Results:
         etag = f'"{size_bytes:x}-{chain:08x}"'
         return Content(self, file.mime_type, etag, segments, checked=True)
 
-    async def items(self, batch: Batch) -> AsyncGenerator[bytes, None]:
+    async def items(self, batch: Batch, profile: Profile) -> AsyncGenerator[bytes, None]:
         """Give the sealed results of a batch as JSON values with commas between them, in order.
 
         Raises:
             Damaged: as `Content.stream`.
         """
-        held = b""  # a line end becomes a comma only when something follows it
+        joiner = ItemJoiner(profile)
         for segment in await self._segments(batch.tenant, batch.batch_id):
             async with aclosing(self.read(segment, 0, segment.byte_length, check=True)) as pieces:
                 async for piece in pieces:
-                    lines = held + piece
-                    values = lines.removesuffix(b"\n")
-                    held = lines[len(values) :]
-                    # A raw line end never stands inside a JSON value.
-                    yield values.replace(b"\n", b",\n")
+                    yield joiner.feed(piece)
 
     async def verify(self, batch: Batch) -> None:
         """Check every sealed segment of a batch, so that a damaged one is known before an answer.

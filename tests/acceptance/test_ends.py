@@ -136,3 +136,42 @@ def test_settings_hold_results_back_and_limit_the_jobs(make_server: Callable[...
     server.ask("DELETE", f"/v1beta/{again.json['name']}")
     assert server.create(file).status == 200
     assert server.ask("GET", f"/v1beta/files/batch-{name.removeprefix('batches/')}").status == 404
+
+
+def test_a_setting_switches_changes_by_get_off(make_server: Callable[..., Server]) -> None:
+    server = make_server("--engine", "echo", environment={"NIGHTRATE_CHANGES_BY_GET": "false"})
+    name = server.submit(request_line("k", slow("never")))
+    for verb in ("cancel", "delete"):
+        for prefix in ("", "/exact"):
+            answer = server.ask("GET", f"{prefix}/v1beta/{name}:{verb}")
+            assert answer.status == 404
+            assert "changes_by_get; send POST" in answer.message
+            assert answer.headers["allow"] == "POST"
+    assert server.batch(name)["state"] in {"JOB_STATE_PENDING", "JOB_STATE_RUNNING"}
+    assert server.ask("POST", f"/v1beta/{name}:cancel").status == 200
+    assert server.batch(name)["state"] == "JOB_STATE_CANCELLED"
+    assert server.ask("POST", f"/v1beta/{name}:delete").status == 200
+    assert server.ask("GET", f"/v1beta/{name}").status == 404
+
+
+def test_metadata_comes_back_as_it_was_sent_or_as_strings(
+    client: genai.Client, echo: Server
+) -> None:
+    sent = [{"key": "a", "n": 1.50, "tags": ["x", "y"]}, {"key": "plain"}, {"none": None}]
+    items = [
+        {"request": {"contents": [{"parts": [{"text": "hi"}]}]}, "metadata": one} for one in sent
+    ]
+    order = {"batch": {"inputConfig": {"requests": {"requests": items}}}}
+    path = "/v1beta/models/gemini-2.5-flash:batchGenerateContent"
+    name = str(echo.ask("POST", path, msgspec.json.encode(order)).json["name"])
+    echo.finish(name)
+    exact = echo.get(f"/exact/v1beta/{name}")["response"]["inlinedResponses"]["inlinedResponses"]
+    assert [item["metadata"] for item in exact] == sent
+    job = client.batches.get(name=name)
+    assert job.dest is not None
+    assert job.dest.inlined_responses is not None
+    assert [item.metadata for item in job.dest.inlined_responses] == [
+        {"key": "a", "n": "1.5", "tags": '["x","y"]'},
+        {"key": "plain"},
+        {"none": "null"},
+    ]

@@ -100,7 +100,7 @@ def test_no_document_raises_in_the_client(
     async def verified(_: Batch) -> None:
         """Find nothing wrong."""
 
-    async def items(_: Batch) -> Any:
+    async def items(*_: object) -> Any:
         yield b'{"response":{"candidates":[{"content":{"parts":[{"text":"a"}]}}]}}'
         yield b',{"error":{"code":1,"message":"m"},"metadata":{"key":"k"}}'
 

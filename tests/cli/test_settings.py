@@ -14,6 +14,7 @@ ALL = {
     "file_storage_bytes_max",
     "partial_results",
     "strict",
+    "changes_by_get",
     "host",
     "port",
     "data",

@@ -9,6 +9,8 @@ from google.genai import types
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nightrate.dialects.gemini_items import ItemJoiner
+from nightrate.dialects.gemini_profiles import Profile
 from nightrate.dialects.gemini_replies import render_reply
 from nightrate.dialects.gemini_results import render_line
 from nightrate.dialects.row import Echo
@@ -59,9 +61,14 @@ def test_an_inline_item_has_no_status_and_no_key() -> None:
     )
 
 
+def shown(line: bytes) -> bytes:
+    """Give an item as clients see it who expect strings only."""
+    return ItemJoiner(Profile.DOCUMENTED).feed(line + b"\n")
+
+
 def test_metadata_of_an_inline_item_are_strings() -> None:
     metadata = b'{"a":"x\\n","b":1.50,"c":{"d": [true]},"e":null,"f":"\xc3\xa9"}'
-    line = render_line(Echo(None, metadata), REPLY, INLINE, "r1")
+    line = shown(render_line(Echo(None, metadata), REPLY, INLINE, "r1"))
     expected = {"a": "x\n", "b": "1.50", "c": '{"d": [true]}', "e": "null", "f": "é"}
     assert json.loads(line)["metadata"] == expected
     item = types.InlinedResponse.model_validate_json(line)

@@ -6,6 +6,8 @@ import json
 
 from google.genai import types
 
+from nightrate.dialects.gemini_items import ItemJoiner
+from nightrate.dialects.gemini_profiles import Profile
 from nightrate.dialects.gemini_results import render_line
 from nightrate.dialects.gemini_vectors import render_embedding, render_embeddings
 from nightrate.dialects.row import Echo
@@ -26,7 +28,8 @@ def test_a_vector_in_a_result_file_comes_before_the_key() -> None:
 
 def test_a_vector_in_an_inline_item_has_metadata_of_strings() -> None:
     line = render_line(Echo(None, b'{"n":1}'), VECTOR, BatchForm.INLINE, "r1")
-    assert line == b'{"response":' + RESPONSE + b',"metadata":{"n":"1"}}'
+    shown = ItemJoiner(Profile.DOCUMENTED).feed(line + b"\n")
+    assert shown == b'{"response":' + RESPONSE + b',"metadata":{"n":"1"}}'
 
 
 def test_a_live_vector_comes_with_its_tokens() -> None:

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from nightrate import clock, limits
+from nightrate.dialects.gemini_profiles import Profile
 from nightrate.domain.batch import Batch, BatchForm, Kind, Plan
 from nightrate.domain.shard import Segment, ShardPlan, Tally
 from nightrate.domain.states import BatchState
@@ -89,7 +90,7 @@ async def read(content: Content, start: int = 0, stop: int | None = None) -> byt
 
 
 async def items(bench: Bench, batch: Batch) -> bytes:
-    return b"".join([piece async for piece in bench.results.items(batch)])
+    return b"".join([piece async for piece in bench.results.items(batch, Profile.DOCUMENTED)])
 
 
 async def test_a_result_file_is_its_segments_in_order(bench: Bench) -> None:
