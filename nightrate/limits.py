@@ -113,6 +113,9 @@ CLAIMABLE_BATCHES_MAX = 1_000
 IDLE_POLL_SECONDS = 1.0
 """Ours: how often an idle loop looks for work that nobody announced, such as an ended lease."""
 
+FOLLOW_POLL_SECONDS = 5.0
+"""Ours: how often one who follows a result file looks for what nobody told."""
+
 WATCH_SECONDS = 0.2
 """Ours: how often a run at the terminal looks at its counters."""
 

@@ -30,6 +30,7 @@ from nightrate.service.addresses import Addresses
 from nightrate.service.batches import Batches
 from nightrate.service.execute import Executor
 from nightrate.service.files import Files
+from nightrate.service.followers import Followers
 from nightrate.service.keys import Keys
 from nightrate.service.lane import Lane
 from nightrate.service.models import Models
@@ -78,6 +79,7 @@ class House:
         self.keys = Keys(self.store, vault)
         self.files = Files(self.store, self.blobs, settings.file_storage_bytes_max)
         self.results = Results(self.store, self.blobs)
+        self.followers = Followers(self.store, self.results)
         self.planner = Planner(self.store, self.blobs, runs.disk, self._wake_runners)
         addresses = Addresses(private=settings.webhooks_private)
         self.courier = Courier(self.store, vault, addresses, base_url)
@@ -100,7 +102,10 @@ class House:
         owner = f"server-{clock.new_id(12)}"  # no two starts share a name
         self.runners = [self._runner(lane, owner) for lane in self.lanes.values()]
         self.closer = Closer(
-            *(self.store, self.blobs, self.planner), owner=owner, shown=self.upkeep.ended
+            *(self.store, self.blobs, self.planner),
+            owner=owner,
+            shown=self._shown,
+            closed=self.followers.tell,
         )
 
     def _runner(self, lane: Lane, owner: str) -> Runner:
@@ -112,11 +117,16 @@ class House:
             serves=serves,
             owner=owner,
             ended=self._ended,
+            sealed=self.followers.tell,
         )
 
     def _ended(self, batch: Batch) -> None:
-        self.upkeep.ended(batch)
+        self._shown(batch)
         self.courier.wake()
+
+    def _shown(self, batch: Batch) -> None:
+        self.upkeep.ended(batch)
+        self.followers.tell(batch, over=True)
 
     def _wake_runners(self) -> None:
         for runner in self.runners:
@@ -126,6 +136,7 @@ class House:
         """Free the places of a batch that has ended; then what it finished can be handed out."""
         for runner in self.runners:
             await runner.drop(batch)
+        self.followers.tell(batch, over=True)
         self.closer.wake()
 
     async def not_ready(self) -> str | None:
@@ -343,6 +354,7 @@ def _app(house: House, settings: Settings) -> Starlette:
     return create_app(
         files=house.files,
         results=house.results,
+        followers=house.followers,
         batches=house.batches,
         models=house.models,
         executor=house.executor,
@@ -389,6 +401,7 @@ async def serve(
             telling = asyncio.create_task(_tell(house, sock, listening))
             await asyncio.wait([serving, stop], return_when=asyncio.FIRST_COMPLETED)
             telling.cancel()
+            house.followers.stop()
             server.should_exit = True
             await serving
             await administration.stop()

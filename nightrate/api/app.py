@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from nightrate.service.batches import Batches
     from nightrate.service.execute import Executor
     from nightrate.service.files import Files
+    from nightrate.service.followers import Followers
     from nightrate.service.keys import Keys
     from nightrate.service.models import Models
     from nightrate.service.results import Results
@@ -79,6 +80,7 @@ def create_app(  # noqa: PLR0913 - one keyword a service
     *,
     files: Files,
     results: Results,
+    followers: Followers,
     batches: Batches,
     models: Models,
     executor: Executor,
@@ -102,7 +104,7 @@ def create_app(  # noqa: PLR0913 - one keyword a service
         public_url=public_url,
     )
     upload = Uploads(files, public_url).serve
-    download = Downloads(results).serve
+    download = Downloads(results, followers).serve
     routes = [
         Route("/{version:v}/models", gemini.list_models),
         Route("/{version:v}/tunedModels", gemini.list_tuned_models),

@@ -8,26 +8,37 @@ from typing import TYPE_CHECKING
 from starlette.responses import Response
 
 from nightrate.api.auth import tenant_of
-from nightrate.api.query import refuse_options
-from nightrate.api.respond import Streamed
+from nightrate.api.query import switched_on
+from nightrate.api.respond import Streamed, Told
+from nightrate.errors import BadRequest
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+    from nightrate.service.followers import Followers
     from nightrate.service.results import Content, Results
 
+_FOLLOWED = {
+    "content-type": "application/jsonl",
+    "content-disposition": "attachment",
+    "x-content-type-options": "nosniff",
+    "cache-control": "no-store",
+    "x-accel-buffering": "no",  # a proxy in front that gathers answers would undo the stream
+}
 _RANGE = re.compile(r"bytes=([0-9]{0,19})-([0-9]{0,19})")
 
 
 class Downloads:
     """Handlers of the download URLs."""
 
-    def __init__(self, results: Results) -> None:
+    def __init__(self, results: Results, followers: Followers) -> None:
         self._results = results
+        self._followers = followers
 
     async def serve(self, request: Request) -> Response:
         """Send a file's bytes; ``alt=media`` is taken as given."""
-        refuse_options(request, "follow")
+        if switched_on(request, "follow") and (answer := await self._followed(request)):
+            return answer
         content = await self._results.content(tenant_of(request), request.path_params["file_id"])
         span = _span(request, content)
         headers = {
@@ -47,6 +58,18 @@ class Downloads:
             headers["content-range"] = f"bytes {start}-{stop - 1}/{content.size_bytes}"
             status = 206
         return await Streamed.begin(content.stream(start, stop), headers, status)
+
+    async def _followed(self, request: Request) -> Response | None:
+        """Send a result file to its end while it grows; None when it grows no more.
+
+        Raises:
+            BadRequest: a part of it is asked for as well.
+        """
+        if "range" in request.headers:
+            message = "follow gives a file from its beginning; leave the Range away."
+            raise BadRequest(message, field="follow")
+        batch = await self._followers.growing(tenant_of(request), request.path_params["file_id"])
+        return None if batch is None else Told(self._followers.lines(batch), b"", _FOLLOWED)
 
 
 def _asks_for_part(request: Request, content: Content) -> bool:

@@ -1,4 +1,4 @@
-"""Query parameters: pages, and options that are not served."""
+"""Query parameters: pages and options."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from nightrate.dialects import gemini as wire
 from nightrate.domain.file import Page
-from nightrate.errors import BadRequest, NotSupported
+from nightrate.errors import BadRequest
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -27,18 +27,6 @@ def page_of(request: Request, *, default: int, maximum: int) -> Page:
     after = wire.decode_page_token(token) if token else None
     wanted = min(int(size[:9]), maximum) or default
     return Page(size=wanted, after=after)
-
-
-def refuse_options(request: Request, *names: str) -> None:
-    """Refuse parameters that would change the meaning of the call and are not served.
-
-    Raises:
-        NotSupported: one of them is set.
-    """
-    for name in names:
-        if request.query_params.get(name, "").lower() not in {"", "false"}:
-            message = f"The parameter {name} is not served."
-            raise NotSupported(message, field=name)
 
 
 def switched_on(request: Request, *names: str) -> bool:

@@ -51,6 +51,7 @@ class Closer:
         *,
         owner: str,
         shown: Callable[[Batch], None] = lambda _batch: None,
+        closed: Callable[[Batch], None] = lambda _batch: None,
     ) -> None:
         """Wire it.
 
@@ -60,12 +61,14 @@ class Closer:
             planner: cuts a batch that ended before it was planned.
             owner: a name no other process start has.
             shown: told each batch whose results are complete.
+            closed: told each batch of which a shard was closed.
         """
         self._store = store
         self._blobs = blobs
         self._planner = planner
         self._owner = owner
         self._tell_shown = shown
+        self._tell_closed = closed
         self._wake = asyncio.Event()
 
     def wake(self) -> None:
@@ -130,6 +133,7 @@ class Closer:
         except OSError:
             await self._store.release([claim])
             raise
+        self._tell_closed(batch)
         if ended is not None:
             log.info("batch %s: its partial results are complete", batch.batch_id)
             self._tell_shown(ended)

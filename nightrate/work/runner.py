@@ -44,6 +44,7 @@ class Runner:
         serves: Callable[[str], bool],
         owner: str,
         ended: Callable[[Batch], None] = lambda _batch: None,
+        sealed: Callable[[Batch], None] = lambda _batch: None,
     ) -> None:
         """Wire a runner.
 
@@ -55,6 +56,7 @@ class Runner:
             serves: whether a model's requests run on this lane.
             owner: a name no other process start has.
             ended: told each batch whose last shard was sealed here.
+            sealed: told each batch of which a shard was sealed here.
         """
         self._lane = lane
         self._executor = executor
@@ -63,6 +65,7 @@ class Runner:
         self._serves = serves
         self._owner = owner
         self._tell_ended = ended
+        self._tell_sealed = sealed
         self._ready: deque[tuple[OpenShard, int, RawLine]] = deque()
         self._open: list[OpenShard] = []
         self._reading: OpenShard | None = None
@@ -311,6 +314,7 @@ class Runner:
             ended = await shard.seal(self._store, self._blobs)
             sealed = True
             _count(shard.journal.tally)
+            self._tell_sealed(shard.batch)
             if ended is not None:
                 log.info("batch %s %s", ended.batch_id, ended.state)
                 self._tell_ended(ended)

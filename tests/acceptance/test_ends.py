@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import http.client
+import time
+import urllib.parse
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -175,3 +179,55 @@ def test_metadata_comes_back_as_it_was_sent_or_as_strings(
         {"key": "plain"},
         {"none": "null"},
     ]
+
+
+@contextlib.contextmanager
+def followed(server: Server, name: str) -> Iterator[http.client.HTTPResponse]:
+    """Open the results of a batch, to be read as they are sealed."""
+    place = urllib.parse.urlsplit(server.base_url)
+    connection = http.client.HTTPConnection(str(place.hostname), place.port, timeout=60)
+    file_id = f"batch-{name.removeprefix('batches/')}"
+    try:
+        connection.request("GET", f"/download/v1beta/files/{file_id}:download?follow=true")
+        response = connection.getresponse()
+        assert response.status == 200
+        yield response
+    finally:
+        connection.close()
+
+
+def test_results_can_be_followed_while_the_batch_runs(echo: Server) -> None:
+    lines = [request_line(str(n), "[[delay 0.3]]" if n == 16 else "x") for n in range(40)]
+    name = echo.submit(b"".join(lines))
+    with followed(echo, name) as reading:
+        first = msgspec.json.decode(reading.readline())
+        assert first["key"] == "0"
+        assert not echo.batch(name)["done"]
+        keys = ["0", *(msgspec.json.decode(line)["key"] for line in reading)]
+    assert keys == [str(n) for n in range(40)]
+    assert echo.batch(name)["done"]
+
+
+def test_following_ends_with_a_cancelled_batch(echo: Server) -> None:
+    name = echo.submit(b"".join([request_line("a", "x")] * 16 + [request_line("b", slow("y"))]))
+    with followed(echo, name) as reading:
+        assert b'"response"' in reading.readline()
+        echo.ask("POST", f"/v1beta/{name}:cancel")
+        rest = [msgspec.json.decode(line) for line in reading.read().splitlines()]
+    assert len(rest) == 16
+    assert rest[-1]["error"]["code"] == 1
+
+
+def test_a_server_that_stops_does_not_wait_for_those_who_follow(
+    make_server: Callable[..., Server],
+) -> None:
+    server = make_server("--engine", "echo")
+    name = server.submit(b"".join([request_line("a", "x")] * 16 + [request_line("b", slow("y"))]))
+    with followed(server, name) as reading:
+        reading.readline()
+        began = time.monotonic()
+        server.process.popen.terminate()
+        with pytest.raises((http.client.IncompleteRead, ConnectionError)):
+            reading.read()
+    assert time.monotonic() - began < 10, "the one who follows is broken off at once"
+    server.kill()

@@ -30,6 +30,7 @@ from nightrate.service.addresses import Addresses
 from nightrate.service.batches import Batches
 from nightrate.service.execute import Executor
 from nightrate.service.files import Files
+from nightrate.service.followers import Followers
 from nightrate.service.keys import Keys
 from nightrate.service.lane import Lane
 from nightrate.service.models import Models
@@ -86,11 +87,13 @@ class Doors:
         self.addresses = Addresses()
         self.webhooks = Webhooks(self.store, self.vault, self.addresses, lambda: None)
         self.results = Results(self.store, self.blobs)
+        self.followers = Followers(self.store, self.results)
         self.reason: str | None = None
         """Why the server is not ready."""
         self.app = create_app(
             files=self.files,
             results=self.results,
+            followers=self.followers,
             batches=self.batches,
             models=self.models,
             executor=self.executor,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import http.client
+from functools import partial
+
 import pytest
 
 from nightrate import limits
@@ -181,6 +184,47 @@ def test_a_reader_that_leaves_lets_the_blob_go(
     assert len(reads) < 64 * limits.MIB / limits.READ_BYTES, "nobody was there to read it all for"
 
 
-def test_following_a_file_is_refused_rather_than_forgotten(doors: Doors, file_id: str) -> None:
-    answer = doors.ask("GET", f"/v1/files/{file_id}:download?follow=true")
-    assert answer.error[:2] == (501, "UNIMPLEMENTED")
+def test_what_does_not_grow_is_followed_to_its_end_at_once(doors: Doors, file_id: str) -> None:
+    plain = doors.ask("GET", f"/v1/files/{file_id}:download")
+    followed = doors.ask("GET", f"/v1/files/{file_id}:download?follow=true")
+    assert followed.body == plain.body
+    assert followed.headers["content-length"] == plain.headers["content-length"]
+    assert doors.ask("GET", "/v1/files/batch-none:download?follow=true").error[0] == 404
+
+
+def test_a_running_batch_is_followed_line_by_line(doors: Doors) -> None:
+    batch_id = doors.submit_file(doors.upload(b"{}\n"))
+    path = f"/exact/download/v1beta/files/batch-{batch_id}:download?alt=media&follow=true"
+    connection = http.client.HTTPConnection("127.0.0.1", doors.port, timeout=30)
+    connection.request("GET", path)
+    response = connection.getresponse()  # before there is a plan, let alone a line
+    assert response.status == 200
+    assert response.getheader("content-length") is None
+    assert response.getheader("content-type") == "application/jsonl"
+    batch = doors.call(doors.batches.get("default", batch_id))
+    doors.plan(batch_id, 2)
+    for line, over in ((b"one\n", False), (b"two\n", True)):
+        doors.seal(batch_id, line)
+        doors.loop.call_soon_threadsafe(partial(doors.followers.tell, batch, over=over))
+        assert response.readline() == line
+    assert response.read() == b""
+    connection.close()
+
+
+def test_a_part_of_what_grows_is_refused(doors: Doors) -> None:
+    batch_id = doors.submit_file(doors.upload(b"{}\n"))
+    path = f"/v1/files/batch-{batch_id}:download?follow=true"
+    answer = doors.ask("GET", path, headers={"Range": "bytes=5-"})
+    assert answer.error[:2] == (400, "INVALID_ARGUMENT")
+    assert doors.ask("GET", path.replace("true", "yes")).error[:2] == (400, "INVALID_ARGUMENT")
+
+
+def test_nobody_follows_for_a_client_who_left(doors: Doors) -> None:
+    batch_id = doors.submit_file(doors.upload(b"{}\n"))
+    with doors.connect() as connection:
+        head = f"GET /v1/files/batch-{batch_id}:download?follow=true HTTP/1.1\r\nHost: x\r\n\r\n"
+        connection.sendall(head.encode())
+        assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+        key = ("default", batch_id)
+        doors.eventually(lambda: key in doors.followers._news)
+    doors.eventually(lambda: key not in doors.followers._news)

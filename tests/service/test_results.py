@@ -13,7 +13,7 @@ import pytest
 from nightrate import clock, limits
 from nightrate.dialects.gemini_profiles import Profile
 from nightrate.domain.batch import Batch, BatchForm, Kind, Plan
-from nightrate.domain.shard import Segment, ShardPlan, Tally
+from nightrate.domain.shard import Claim, Segment, ShardPlan, Tally
 from nightrate.domain.states import BatchState
 from nightrate.errors import Damaged, NotFound
 from nightrate.service.files import Files
@@ -66,12 +66,16 @@ class Bench:
             now = clock.now()
             claim = await self.store.claim(TENANT, "b1", "me", now, clock.later(now, 60))
             assert claim is not None
-            blob = name or f"batches/default/b1/segments/{claim.plan.index}"
-            await self.blobs.put(blob, [body])
-            segment = Segment(blob, len(body), zlib.crc32(body))
-            await self.store.seal(claim, segment, Tally(succeeded=1), now)
-            names.append(blob)
+            names.append(await self.seal_claim(claim, body, name))
         return names
+
+    async def seal_claim(self, claim: Claim, body: bytes, name: str = "") -> str:
+        """Seal a shard, and name its blob."""
+        blob = name or f"batches/default/b1/segments/{claim.plan.index}"
+        await self.blobs.put(blob, [body])
+        segment = Segment(blob, len(body), zlib.crc32(body))
+        await self.store.seal(claim, segment, Tally(succeeded=1), clock.now())
+        return blob
 
     async def content(self) -> Content:
         return await self.results.content(TENANT, "batch-b1")
