@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
-import tempfile
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,12 +13,14 @@ import click
 import msgspec
 
 import nightrate
+from nightrate.cli_batches import batches
 from nightrate.errors import Fault, SettingsFault
 from nightrate.settings import Loaded, load
 
 if TYPE_CHECKING:
     from nightrate.dialects.administration import KeyDocument
-    from nightrate.domain.batch import Batch, Plan
+    from nightrate.domain.batch import Batch
+    from nightrate.domain.inspection import Inspection
     from nightrate.engines.base import Finding
 
 T = TypeVar("T")
@@ -165,33 +167,56 @@ def validate(source: Path, model: str, *, as_json: bool) -> None:
 
     Ends with status 0 when every line is a valid request, 1 when some are not, 2 when none is.
     """
+    from nightrate import limits
     from nightrate.domain.batch import Kind
-    from nightrate.work.plan import plan_input
+    from nightrate.domain.inspection import Budget
+    from nightrate.work.inspector import inspect_input
 
-    with source.open("rb", buffering=0) as file, tempfile.TemporaryFile() as nowhere:
-        plan = plan_input(file, nowhere, model, Kind())
-    valid = plan.request_count - plan.invalid_count
+    budget = Budget(
+        bytes_max=source.stat().st_size,
+        seconds_max=math.inf,
+        faults_max=limits.FAULTS_LISTED_MAX,
+    )
+    with source.open("rb", buffering=0) as file:
+        found = inspect_input(file, model, Kind(), budget)
     if as_json:
-        click.echo(msgspec.json.encode(_plan_summary(plan)))
+        click.echo(msgspec.json.encode(_summary_of(found)))
     else:
-        for fault in plan.faults:
-            click.echo(fault)
-        if (more := plan.invalid_count - len(plan.faults)) > 0:
-            click.echo(f"... and {more} more")
-        click.echo(
-            f"{source}: {plan.request_count} requests, {valid} valid, {plan.invalid_count} not;"
-            f" {plan.shard_count} shards"
-        )
-    sys.exit(0 if not plan.invalid_count and valid else 1 if valid else 2)
+        _tell_inspection(source, found)
+    valid = found.request_count - found.invalid_count
+    sys.exit(0 if not found.invalid_count and valid else 1 if valid else 2)
 
 
-def _plan_summary(plan: Plan) -> dict[str, Any]:
+def _tell_inspection(source: Path, found: Inspection) -> None:
+    for fault in found.faults:
+        click.echo(fault.message)
+    if (more := found.invalid_count - len(found.faults)) > 0:
+        click.echo(f"... and {more} more")
+    valid = found.request_count - found.invalid_count
+    click.echo(
+        f"{source}: {found.request_count} requests, {valid} valid, {found.invalid_count} not;"
+        f" {found.shard_count} shards"
+    )
+    for repeated in found.repeated_keys:
+        click.echo(f"Line {repeated.number} repeats the key {repeated.key}.", err=True)
+    if (more := found.repeated_count - len(found.repeated_keys)) > 0:
+        click.echo(f"... and {more} more repeat one.", err=True)
+
+
+def _summary_of(found: Inspection) -> dict[str, Any]:
+    from nightrate.domain.quota import estimate_tokens
+
     return {
-        "requests": plan.request_count,
-        "valid": plan.request_count - plan.invalid_count,
-        "invalid": plan.invalid_count,
-        "shards": plan.shard_count,
-        "faults": list(plan.faults),
+        "requests": found.request_count,
+        "valid": found.request_count - found.invalid_count,
+        "invalid": found.invalid_count,
+        "shards": found.shard_count,
+        "faults": [fault.message for fault in found.faults],
+        "repeatedKeys": [
+            {"line": one.number, "key": msgspec.Raw(one.key.encode())}
+            for one in found.repeated_keys
+        ],
+        "promptTokenEstimate": estimate_tokens(found.text_bytes),
     }
 
 
@@ -351,6 +376,8 @@ def revoke_key(key_id: str, data: str | None, config: Path | None, *, as_json: b
 def _data_directory(config: Path | None, data: str | None) -> Path:
     return Path(load(config, {"data": data}).settings.data)
 
+
+commands.add_command(batches)
 
 if __name__ == "__main__":
     main()

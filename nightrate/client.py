@@ -17,37 +17,33 @@ from __future__ import annotations
 
 import mimetypes
 import os
-import urllib.error
-import urllib.request
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
 
-import msgspec
 from msgspec import Struct, field, json
 
 from nightrate import limits
-from nightrate.errors import Fault
+from nightrate.remote import DEFAULT_BASE_URL, VERSION, CallFailed, Remote, require_http
 
-DEFAULT_BASE_URL = "http://127.0.0.1:8080"
-"""Where ``nightrate serve`` listens when nothing else is said."""
+__all__ = [
+    "BatchJob",
+    "CallFailed",
+    "JobError",
+    "JobState",
+    "RemoteFile",
+    "configure",
+    "create_batch_job",
+    "download_file",
+    "get_batch_job",
+    "upload_file",
+]
 
-_VERSION = "v1beta"
 _JSON_LINES = "application/jsonl"
 _OPTIONS = {"display_name": "displayName", "priority": "priority"}
 _configured: dict[str, str] = {}
-
-
-class CallFailed(Fault):
-    """The server refused a call, or could not be reached."""
-
-    def __init__(self, message: str, *, code: int | None = None) -> None:
-        super().__init__(message)
-        self.code = code
-        """The HTTP status; None when there was no answer."""
 
 
 class JobState(Enum):
@@ -122,10 +118,6 @@ class _Wrapped(Struct):
     file: RemoteFile
 
 
-class _Complaint(Struct):
-    error: JobError
-
-
 def configure(*, api_key: str | None = None, base_url: str | None = None) -> None:
     """Set the key and the address of all further calls; what is None keeps its value.
 
@@ -133,7 +125,7 @@ def configure(*, api_key: str | None = None, base_url: str | None = None) -> Non
         ValueError: the address is not one of HTTP.
     """
     if base_url is not None:
-        _require_http(base_url)
+        require_http(base_url)
         _configured["base_url"] = base_url
     if api_key is not None:
         _configured["api_key"] = api_key
@@ -157,6 +149,7 @@ def upload_file(
         OSError: the file cannot be read.
     """
     source = Path(path)
+    server = _remote()
     with source.open("rb") as content:
         size = source.stat().st_size
         kind = mime_type or _type_of(source)
@@ -168,7 +161,9 @@ def upload_file(
             "X-Goog-Upload-Header-Content-Type": kind,
             "Content-Type": "application/json",
         }
-        with _call("POST", f"{_base_url()}/upload/{_VERSION}/files", start, headers) as answer:
+        with server.open(
+            "POST", f"{server.base_url}/upload/{VERSION}/files", start, headers
+        ) as answer:
             url = answer.headers["X-Goog-Upload-URL"]
         if url is None:
             raise CallFailed("The server's answer names no URL for the bytes of the file.")
@@ -182,7 +177,7 @@ def upload_file(
                 "X-Goog-Upload-Offset": str(offset),
                 "Content-Type": "application/octet-stream",
             }
-            with _call("POST", url, piece, headers) as answer:
+            with server.open("POST", url, piece, headers) as answer:
                 body = answer.read()
             if not following:
                 return json.decode(body, type=_Wrapped).file
@@ -219,7 +214,7 @@ def create_batch_job(
         batch["inputConfig"] = {"requests": {"requests": [_item(one) for one in requests]}}
     resource = model if "/" in model else f"models/{model}"
     body = json.encode({"batch": batch})
-    return _job(_document("POST", f"{resource}:batchGenerateContent", body))
+    return _job(_remote().document("POST", f"{resource}:batchGenerateContent", body))
 
 
 def get_batch_job(name: str) -> BatchJob:
@@ -228,7 +223,7 @@ def get_batch_job(name: str) -> BatchJob:
     Raises:
         CallFailed: there is no such job, or the server could not be reached.
     """
-    return _job(_document("GET", name))
+    return _job(_remote().document("GET", name))
 
 
 def download_file(name: str) -> HTTPResponse:
@@ -237,7 +232,7 @@ def download_file(name: str) -> HTTPResponse:
     Raises:
         CallFailed: there is no such file, or the server could not be reached.
     """
-    return _call("GET", f"{_base_url()}/download/{_VERSION}/{quote(name)}:download?alt=media")
+    return _remote().download(name)
 
 
 def _type_of(path: Path) -> str:
@@ -268,39 +263,8 @@ def _job(body: bytes) -> BatchJob:
     )
 
 
-def _document(method: str, path: str, body: bytes | None = None) -> bytes:
-    url = f"{_base_url()}/{_VERSION}/{quote(path, safe='/:')}"
-    with _call(method, url, body, {"Content-Type": "application/json"}) as answer:
-        return answer.read()
-
-
-def _call(
-    method: str, url: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
-) -> HTTPResponse:
-    key = _api_key()
-    sent = {**(headers or {}), **({"x-goog-api-key": key} if key else {})}
-    _require_http(url)
-    request = urllib.request.Request(url, body, sent, method=method)  # noqa: S310 - checked above
-    try:
-        answer: HTTPResponse = urllib.request.urlopen(  # noqa: S310 - checked above
-            request, timeout=limits.CLIENT_TIMEOUT_SECONDS
-        )
-    except urllib.error.HTTPError as error:
-        with error:
-            raise CallFailed(_complaint(error.read(), error.code), code=error.code) from error
-    except OSError as error:
-        place = urlsplit(url)
-        message = f"{place.scheme}://{place.netloc} did not answer: {error}"
-        raise CallFailed(message) from error
-    return answer
-
-
-def _complaint(body: bytes, code: int) -> str:
-    """Give the sentence of an error document; what is between may answer with anything."""
-    try:
-        return json.decode(body, type=_Complaint).error.message
-    except msgspec.MsgspecError:
-        return f"The call failed with HTTP status {code}."
+def _remote() -> Remote:
+    return Remote(_base_url(), _api_key())
 
 
 def _base_url() -> str:
@@ -314,8 +278,3 @@ def _api_key() -> str:
         or os.environ.get("GOOGLE_API_KEY")
         or os.environ.get("GEMINI_API_KEY", "")
     )
-
-
-def _require_http(url: str) -> None:
-    if urlsplit(url).scheme not in {"http", "https"}:
-        raise ValueError(f"{url} is no address that begins with http:// or https://")

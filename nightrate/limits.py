@@ -119,6 +119,9 @@ FOLLOW_POLL_SECONDS = 5.0
 WATCH_SECONDS = 0.2
 """Ours: how often a run at the terminal looks at its counters."""
 
+REMOTE_WATCH_SECONDS = 1.0
+"""Ours: how often the command line asks a server where a batch stands."""
+
 FOLDERS_REMEMBERED_MAX = 10_000
 """Ours: folders known to be synced; about 2 MB. Forgetting one costs another sync of it."""
 

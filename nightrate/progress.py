@@ -87,10 +87,14 @@ class Bar:
             self._console.print(doing, highlight=False, markup=False, soft_wrap=True)
 
     def watch(self, batch: Batch) -> None:
-        """Show a batch's counters. The rate counts from when this process began to watch."""
-        done = batch.tally.succeeded + batch.tally.failed
+        """Show a batch's counters."""
+        tally = batch.tally
+        self.count(batch.request_count, tally.succeeded + tally.failed, tally.failed)
+
+    def count(self, whole: int | None, done: int, failed: int) -> None:
+        """Show counters. The rate counts from when this process began to watch."""
         now = clock.monotonic()
-        if self._first is None and batch.request_count is not None:
+        if self._first is None and whole is not None:
             self._first = (now, done)
         rate = 0.0
         if self._first is not None and now > self._first[0]:
@@ -98,20 +102,19 @@ class Bar:
         self._progress.update(
             self._task,
             description=self._title,
-            total=batch.request_count,
+            total=whole,
             completed=done,
-            failed=batch.tally.failed,
+            failed=failed,
             rate=f"{rate:.1f} requests/s",
         )
         if not self._console.is_terminal and now - self._spoke_at >= PLAIN_LINE_SECONDS:
             self._spoke_at = now
-            self._speak(batch, done, rate)
+            self._speak(whole, done, failed, rate)
 
-    def _speak(self, batch: Batch, done: int, rate: float) -> None:
-        whole = batch.request_count
+    def _speak(self, whole: int | None, done: int, failed: int, rate: float) -> None:
         left = f", {(whole - done) / rate:.0f} s left" if whole is not None and rate > 0 else ""
         line = (
             f"{self._title}: {done} of {'?' if whole is None else whole} done,"
-            f" {batch.tally.failed} failed, {rate:.1f} requests/s{left}"
+            f" {failed} failed, {rate:.1f} requests/s{left}"
         )
         self._console.print(line, highlight=False, markup=False, soft_wrap=True)

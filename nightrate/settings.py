@@ -16,6 +16,7 @@ import msgspec
 
 from nightrate.errors import SettingsFault
 from nightrate.limits import GIB
+from nightrate.remote import DEFAULT_BASE_URL, Remote, require_http
 
 ENVIRONMENT_PREFIX = "NIGHTRATE_"
 
@@ -73,6 +74,30 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         if kind == DEFAULT_ENGINE and self.cache:
             options.setdefault("cache_directory", self.cache)
         return kind, options
+
+
+def server_of(base_url: str | None, environment: Mapping[str, str] | None = None) -> Remote:
+    """Find the server that a command is about, and the key to it.
+
+    Args:
+        base_url: what the command line says; None when it does not.
+        environment: the process environment unless a test says otherwise. The variables are those
+            of Google's clients.
+
+    Raises:
+        SettingsFault: the address is not one of HTTP.
+    """
+    environment = os.environ if environment is None else environment
+    address, origin = base_url, "--base-url"
+    if address is None:
+        origin = "environment variable GOOGLE_GEMINI_BASE_URL"
+        address = environment.get("GOOGLE_GEMINI_BASE_URL") or DEFAULT_BASE_URL
+    try:
+        require_http(address)
+    except ValueError as error:
+        raise SettingsFault([f"{origin}: {error}"]) from error
+    key = environment.get("GOOGLE_API_KEY") or environment.get("GEMINI_API_KEY", "")
+    return Remote(address.rstrip("/"), key)
 
 
 class Loaded(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from nightrate import client as genai
-from nightrate import limits
+from nightrate import limits, remote
 from tests.acceptance.server import Server, request_line, text_of, until
 
 RUNNING = {"JOB_STATE_PENDING", "JOB_STATE_RUNNING"}
@@ -151,4 +151,4 @@ def test_an_option_that_there_is_not_is_refused() -> None:
 
 
 def test_an_answer_that_is_no_document_is_told_by_its_status() -> None:
-    assert genai._complaint(b"<html>", 502) == "The call failed with HTTP status 502."
+    assert remote._complaint(b"<html>", 502) == "The call failed with HTTP status 502."

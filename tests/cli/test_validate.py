@@ -67,3 +67,15 @@ def test_what_is_no_file_is_refused(commands: Commands, name: str, reason: str) 
     told = commands.run("validate", name)
     assert told.status == 2
     assert reason in told.complaint
+
+
+def test_keys_that_come_again_are_told_and_change_no_status(commands: Commands) -> None:
+    commands.write("in.jsonl", GOOD + request_line("b", "12345678") + GOOD)
+    told = commands.run("validate", "in.jsonl")
+    assert told.status == 0
+    assert told.err == ['Line 3 repeats the key "a".']
+    figures = commands.run("validate", "in.jsonl", "--json").json
+    assert figures["repeatedKeys"] == [{"line": 3, "key": "a"}]
+    assert figures["promptTokenEstimate"] == 3
+    commands.write("many.jsonl", GOOD * 150)
+    assert commands.run("validate", "many.jsonl").err[-1] == "... and 49 more repeat one."
