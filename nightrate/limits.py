@@ -51,6 +51,9 @@ STOP_SEQUENCES_MAX = 5
 EMBEDDING_DIMENSIONS_MAX = 8192
 """Ours: the longest vector that can be asked for; the largest models stay under it."""
 
+EMBEDDINGS_AT_ONCE_MAX = 100
+"""Google: requests of one live call that embeds several contents."""
+
 # Shards --------------------------------------------------------------------------------------
 
 SHARD_REQUESTS_MAX = 1_000

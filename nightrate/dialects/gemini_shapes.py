@@ -111,21 +111,44 @@ class GenerateContentRequest(Struct, rename="camel", forbid_unknown_fields=True,
     continuation_token: str | None = None
 
 
+class EmbedContentConfig(Struct, rename="camel", forbid_unknown_fields=True):
+    """How a content is embedded, in the newer form."""
+
+    task_type: str | None = None
+    title: str | None = None
+    output_dimensionality: int | None = None
+    auto_truncate: bool | None = None
+    document_ocr: bool | None = None
+    audio_track_extraction: bool | None = None
+
+
+class EmbedContentRequest(Struct, rename="camel", forbid_unknown_fields=True, gc=False):
+    """One embedding. A string may stand for the content, and a list of one for it too."""
+
+    content: list[Content | str] | Content | str | None = None
+    contents: list[Content | str] | Content | str | None = None
+    task_type: str | None = None
+    title: str | None = None
+    output_dimensionality: int | None = None
+    embed_content_config: EmbedContentConfig | None = None
+    model: str | None = None
+
+
 # Lines and inline items ----------------------------------------------------------------------
 
 
-class Line(Struct, forbid_unknown_fields=True, gc=False):
+class Line(Struct, Generic[Item], forbid_unknown_fields=True, gc=False):
     """One line of a batch file in its normal form."""
 
-    request: GenerateContentRequest
+    request: Item
     key: Raw = Raw()
     metadata: Raw = Raw()
 
 
-class InlineItem(Struct, forbid_unknown_fields=True, gc=False):
+class InlineItem(Struct, Generic[Item], forbid_unknown_fields=True, gc=False):
     """One request in the body of a create call."""
 
-    request: GenerateContentRequest
+    request: Item
     metadata: Raw = Raw()
 
 
@@ -170,7 +193,7 @@ class BatchBody(Struct, Generic[Item], rename="camel", forbid_unknown_fields=Tru
 
 
 class CreateBody(Struct, Generic[Item], rename="camel", forbid_unknown_fields=True):
-    """The body of ``:batchGenerateContent``; items stay raw, or are values already."""
+    """The body that creates a batch of either kind; items stay raw, or are values already."""
 
     batch: BatchBody[Item] | None = None
 
@@ -192,6 +215,12 @@ class FileBody(Struct, rename="camel", forbid_unknown_fields=True):
     source: Anything = None
     error: Anything = None
     video_metadata: Anything = None
+
+
+class EmbedContentsBody(Struct, rename="camel", forbid_unknown_fields=True):
+    """The body of ``:batchEmbedContents``."""
+
+    requests: list[EmbedContentRequest] | None = None
 
 
 class CountTokensBody(Struct, rename="camel", forbid_unknown_fields=True):
