@@ -119,6 +119,9 @@ DISK_PAUSE_SECONDS = 5.0
 ENGINE_REOPEN_SECONDS = 30.0
 """Ours: the wait before an engine that gave up is opened again."""
 
+OPENING_PATIENCE_SECONDS = 30.0
+"""Ours: how long a live request waits for an engine that is opened on its demand."""
+
 DRAIN_SECONDS = 25.0
 """Ours: how long a stopping server lets running requests finish before it hands them back."""
 

@@ -14,11 +14,10 @@ from msgspec import Raw, Struct, json, structs
 
 from nightrate import limits
 from nightrate.dialects import tolerant
+from nightrate.dialects.gemini_embedding_shapes import EmbedContentConfig, EmbedContentRequest
 from nightrate.dialects.gemini_passages import passage_from_tree, passage_of
 from nightrate.dialects.gemini_prompts import bare_model, prompt_from_tree, prompt_of
 from nightrate.dialects.gemini_shapes import (
-    EmbedContentConfig,
-    EmbedContentRequest,
     GenerateContentRequest,
     GenerationConfig,
     InlineItem,
@@ -50,9 +49,7 @@ _INTO_EMBEDDING = 'Put the settings inside "request", as "taskType" and the like
 
 def _members_of(shape: type[Struct], *, but: tuple[str, ...] = ()) -> list[str]:
     """Name the members of a shape as the wire has them."""
-    return [
-        member.encode_name for member in structs.fields(shape) if member.encode_name not in but
-    ]
+    return [member.encode_name for member in structs.fields(shape) if member.encode_name not in but]
 
 
 class _Reading(Struct, frozen=True):

@@ -9,17 +9,15 @@ from msgspec import json, structs
 
 from nightrate import limits
 from nightrate.dialects import tolerant
-from nightrate.dialects.gemini_prompts import bare_model
-from nightrate.dialects.gemini_shapes import (
-    Content,
+from nightrate.dialects.gemini_embedding_shapes import (
     EmbedContentConfig,
     EmbedContentRequest,
     EmbedContentsBody,
-    GenerateContentRequest,
-    Part,
 )
+from nightrate.dialects.gemini_prompts import bare_model
+from nightrate.dialects.gemini_shapes import Content, GenerateContentRequest, Part
 from nightrate.dialects.refusals import located, unserved, within, wrong
-from nightrate.dialects.spelling import Shape, quoted
+from nightrate.dialects.spelling import Remedies, Shape, quoted
 from nightrate.domain.embedding import EmbeddingTask, Passage
 from nightrate.errors import BadRequest, Refused
 
@@ -45,7 +43,7 @@ _OF_GENERATION: Final = {
     if member.encode_name not in ("contents", "model")
 }
 _INTO_REQUEST = 'Move it up, beside "content".'
-REMEDIES: Final = {
+REMEDIES: Final[Remedies] = {
     EmbedContentRequest: {
         **_OF_GENERATION,
         **{
@@ -169,9 +167,9 @@ def _settings(
 ) -> tuple[EmbeddingTask | None, str | None, int | None]:
     """Check what may stand in the request itself or in its configuration."""
     task = None
-    name = (source.task_type or _UNSPECIFIED).upper()
-    if name != _UNSPECIFIED:
-        task = _TASKS.get(name)
+    name = source.task_type or _UNSPECIFIED
+    if name.upper() != _UNSPECIFIED:
+        task = _TASKS.get(name.upper())
         if task is None:
             known = ", ".join(_TASKS)
             raise wrong(f"{at}taskType", f'"{quoted(name)}" is not one of {known}.')
@@ -245,9 +243,8 @@ def _text_of_part(part: Part | str) -> str:
     if isinstance(part, str):
         return part
     if _data_of(part) != _NO_DATA:
-        for name in _DATA:
-            if getattr(part, name) is not None:
-                raise unserved(_WIRE_NAMES[name], "Send text parts only: vectors are made of text.")
+        name = next(name for name in _DATA if getattr(part, name) is not None)
+        raise unserved(_WIRE_NAMES[name], "Send text parts only: vectors are made of text.")
     if part.thought:
         return ""
     if part.text is None:
