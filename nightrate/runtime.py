@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import shlex
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -301,7 +302,7 @@ async def _require_keys(settings: Settings, keys: Keys | None) -> None:
         return
     message = (
         f"host {settings.host!r}: without keys the server listens on loopback only; make one"
-        f" first: nightrate keys create --data {settings.data}"
+        f" first: nightrate keys create --data {shlex.quote(settings.data)}"
     )
     raise SettingsFault([message])
 
