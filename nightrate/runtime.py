@@ -366,7 +366,7 @@ async def serve(
         SettingsFault: the settings cannot work.
         StoreFault: the data directory cannot be used.
     """
-    if not Path(settings.data).exists():  # nothing is made for a start that is refused
+    if not await asyncio.to_thread(Path(settings.data).exists):  # a refusal makes nothing
         await _require_keys(settings, None)
     sock = _bind(settings.host, settings.port)
     try:
