@@ -69,7 +69,7 @@ class House:
         self.directory = directory.path
         self._lock = directory
         self._runs = runs
-        self.models = Models(settings.model_rules())
+        self.models = Models(settings.model_rules(), lambda name: lanes[name].engine.capabilities)
         self.lanes = lanes
         vault = Vault(directory.keys)  # before the database is open: it may refuse
         self.store = SQLiteStore(directory.database, runs.database)
@@ -138,9 +138,11 @@ class House:
         for lane in self.lanes.values():
             if lane.opened.is_set():
                 return None
+            if lane.engine.on_demand:
+                continue  # Nobody waits for it before somebody asks for it.
             reason = lane.fault.message if lane.fault else "it is being loaded"
             reasons.append(f"engine {lane.name} is not ready: {reason}")
-        return "; ".join(reasons)
+        return "; ".join(reasons) or None
 
     @contextlib.asynccontextmanager
     async def working(self, progress: Progress = ignore_progress) -> AsyncIterator[None]:
