@@ -368,8 +368,8 @@ async def serve(
         SettingsFault: the settings cannot work.
         StoreFault: the data directory cannot be used.
     """
-    if not await asyncio.to_thread(Path(settings.data).exists):
-        await _require_keys(settings, None)  # nothing is made for a start that is refused
+    if not await asyncio.to_thread(Path(settings.data).exists):  # a refusal makes nothing
+        await _require_keys(settings, None)
     sock = _bind(settings.host, settings.port)
     try:
         house = open_house(settings, _address(sock))
