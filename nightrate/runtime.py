@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import shlex
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -303,7 +304,7 @@ async def _require_keys(settings: Settings, keys: Keys | None) -> None:
         return
     message = (
         f"host {settings.host!r}: without keys the server listens on loopback only; make one"
-        f" first: nightrate keys create --data {settings.data}"
+        f" first: nightrate keys create --data {shlex.quote(settings.data)}"
     )
     raise SettingsFault([message])
 
@@ -367,7 +368,7 @@ async def serve(
         SettingsFault: the settings cannot work.
         StoreFault: the data directory cannot be used.
     """
-    if not Path(settings.data).exists():  # nothing is made for a start that is refused
+    if not await asyncio.to_thread(Path(settings.data).exists):  # a refusal makes nothing
         await _require_keys(settings, None)
     sock = _bind(settings.host, settings.port)
     try:
