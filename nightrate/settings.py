@@ -38,6 +38,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """How many batches may be pending or running at once; one more is refused with 429."""
     partial_results: bool = True
     """Whether a batch that was cancelled or expired hands out what it had finished."""
+    cached_tokens_min: int = 0
+    """How many tokens a cached content must have; Google asks for 1,024 to 4,096 by model."""
     webhooks_private: bool = False
     """Lets webhooks go to private networks, and over plain HTTP. Loopback always may."""
     engine: str = ""
@@ -159,4 +161,6 @@ def _contradictions(settings: Settings) -> list[str]:
         problems.append(f"port {settings.port}: not between 0 and 65535")
     if settings.concurrent_batches_max < 1:
         problems.append(f"concurrent_batches_max {settings.concurrent_batches_max}: not 1 or more")
+    if settings.cached_tokens_min < 0:
+        problems.append(f"cached_tokens_min {settings.cached_tokens_min}: not 0 or more")
     return problems

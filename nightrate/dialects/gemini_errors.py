@@ -14,7 +14,7 @@ from nightrate.dialects.gemini_shapes import (
     FieldViolation,
 )
 from nightrate.domain.generation import Failure
-from nightrate.errors import Code, MissingFile, Refused
+from nightrate.errors import Code, MissingCache, MissingFile, Refused
 
 _HTTP: Final = {
     Code.CANCELLED: 499,
@@ -47,6 +47,8 @@ def render_error(fault: Refused, profile: Profile = Profile.DOCUMENTED) -> tuple
     if profile is Profile.EXACT and isinstance(fault, MissingFile):
         message = f"You do not have permission to access the File {fault.file_id}"
         return _error(Code.PERMISSION_DENIED, f"{message} or it may not exist.", [])
+    if profile is Profile.EXACT and isinstance(fault, MissingCache):
+        return _error(Code.PERMISSION_DENIED, fault.message, [])
     if fault.field is not None:
         details = [BadRequestDetail([FieldViolation(fault.field, fault.message)])]
     return _error(fault.code, fault.message, details)

@@ -9,7 +9,13 @@ from msgspec import json
 from nightrate.dialects.gemini_shapes import ModelDocument, ModelsDocument
 from nightrate.domain.model import Model
 
-_METHODS = ("generateContent", "streamGenerateContent", "countTokens", "batchGenerateContent")
+_METHODS = (
+    "generateContent",
+    "streamGenerateContent",
+    "countTokens",
+    "batchGenerateContent",
+    "createCachedContent",
+)
 
 
 def render_model(model: Model) -> bytes:

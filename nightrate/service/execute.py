@@ -6,14 +6,19 @@ import logging
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 
+from msgspec import structs
+
+from nightrate import clock, limits
 from nightrate.dialects.gemini import Echo, parse_line, render_line
 from nightrate.dialects.lines import RawLine
 from nightrate.domain.batch import Batch, BatchForm
+from nightrate.domain.cache import Reach
 from nightrate.domain.generation import Failure, Outcome, Prompt, Reply
 from nightrate.domain.model import Model
 from nightrate.domain.shard import Answer, Tally
-from nightrate.errors import Code, EngineDown
+from nightrate.errors import Code, Damaged, EngineDown, Refused, StoreFault
 from nightrate.service.lane import Lane
+from nightrate.service.prefixes import Prefixes, missing_cache
 
 log = logging.getLogger(__name__)
 
@@ -21,10 +26,31 @@ _FAILED = Tally(failed=1)
 
 
 class Executor:
-    """Runs requests on the lanes."""
+    """Runs requests on the lanes.
 
-    def __init__(self, lanes: Mapping[str, Lane]) -> None:
+    Args:
+        lanes: the engines by name.
+        prefixes: the cached contents that requests may name; without it, they find none.
+    """
+
+    def __init__(self, lanes: Mapping[str, Lane], prefixes: Prefixes | None = None) -> None:
         self._lanes = lanes
+        self._prefixes = prefixes
+
+    async def whole(self, prompt: Prompt, model: str, reach: Reach) -> Prompt:
+        """Put the cached content before a prompt that names one; it can be asked then.
+
+        Raises:
+            MissingCache: there is no such cached content within reach.
+            BadRequest: the two do not fit together.
+            StoreFault: it cannot be read.
+            OSError: likewise.
+        """
+        if prompt.cache is None:
+            return prompt
+        if self._prefixes is None:
+            raise missing_cache(prompt.cache)
+        return await self._prefixes.whole(prompt, model, reach)
 
     async def live(self, model: Model, prompt: Prompt) -> Outcome:
         """Answer an interactive request; it does not wait for an engine that is not open."""
@@ -32,7 +58,7 @@ class Executor:
         if failure := _closed(lane, model):
             return failure
         try:
-            return await lane.outcome(prompt, live=True)
+            return _counted(prompt, await lane.outcome(prompt, live=True))
         except EngineDown as fault:
             return Failure(Code.UNAVAILABLE, fault.message)
 
@@ -45,7 +71,7 @@ class Executor:
         try:
             async with aclosing(lane.stream(prompt, live=True)) as pieces:
                 async for piece in pieces:
-                    yield piece
+                    yield piece if isinstance(piece, str) else _counted(prompt, piece)
         except EngineDown as fault:
             yield Failure(Code.UNAVAILABLE, fault.message)
 
@@ -60,11 +86,26 @@ class Executor:
             return Failure(Code.UNAVAILABLE, fault.message)
 
     async def answer(
-        self, lane: Lane, model: str, form: BatchForm, line: RawLine, response_id: str
+        self,
+        lane: Lane,
+        model: str,
+        form: BatchForm,
+        line: RawLine,
+        response_id: str,
+        *,
+        reach: Reach | None = None,
     ) -> Answer:
         """Answer one row of a batch: its line in, its output line out.
 
         Whatever is wrong with the row, and a mistake of our own too, becomes an error line.
+
+        Args:
+            lane: the engine.
+            model: the model of the batch.
+            form: how the line is to be read.
+            line: the row.
+            response_id: the id that its answer gets.
+            reach: which cached contents it may continue; None for none.
 
         Raises:
             EngineDown: the engine has given up; the row has no outcome yet.
@@ -77,7 +118,7 @@ class Executor:
             if isinstance(parsed.prompt, Failure):
                 outcome = parsed.prompt
             else:
-                outcome = await lane.outcome(parsed.prompt)
+                outcome = await self._outcome(lane, model, parsed.prompt, reach)
             output = render_line(echo, outcome, form, response_id)
         except EngineDown:
             raise
@@ -86,6 +127,43 @@ class Executor:
             outcome = Failure(Code.INTERNAL, "Internal error; see the log of the server.")
             output = render_line(echo, outcome, form, response_id)
         return Answer(output, _tally(outcome))
+
+    async def _outcome(
+        self, lane: Lane, model: str, prompt: Prompt, reach: Reach | None
+    ) -> Outcome:
+        if prompt.cache is not None:
+            try:
+                prompt = await self._continued(prompt, model, reach)
+            except Refused as fault:
+                return Failure(fault.code, fault.message)
+            except Damaged as fault:
+                message = f"The cached content cannot be read any more: {fault.message}"
+                return Failure(Code.DATA_LOSS, message)
+        return _counted(prompt, await lane.outcome(prompt))
+
+    async def _continued(self, prompt: Prompt, model: str, reach: Reach | None) -> Prompt:
+        """Put the cached content before a row that names one, when the disk lets us."""
+        assert prompt.cache is not None, "asked for such rows only"
+        if reach is None:
+            raise missing_cache(prompt.cache)
+        while True:
+            try:
+                return await self.whole(prompt, model, reach)
+            except Damaged:
+                raise
+            except (OSError, StoreFault) as error:
+                log.error("a cached content cannot be read now: %s", error)  # noqa: TRY400 - the reason is all
+                await clock.sleep(limits.DISK_PAUSE_SECONDS)
+
+
+def _counted(prompt: Prompt, outcome: Outcome) -> Outcome:
+    """Say of a reply how many of its prompt's tokens were cached."""
+    if not prompt.cached_tokens or isinstance(outcome, Failure):
+        return outcome
+    # Another engine may serve the model by now and count fewer tokens altogether.
+    cached_tokens = min(prompt.cached_tokens, outcome.usage.prompt_tokens)
+    usage = structs.replace(outcome.usage, cached_tokens=cached_tokens)
+    return structs.replace(outcome, usage=usage)
 
 
 def _closed(lane: Lane, model: Model) -> Failure | None:

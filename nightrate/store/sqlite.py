@@ -19,6 +19,7 @@ from nightrate import clock
 from nightrate.errors import StoreFault
 from nightrate.store.batch_verbs import BatchVerbs
 from nightrate.store.blobs import Run
+from nightrate.store.cache_verbs import CacheVerbs
 from nightrate.store.file_verbs import FileVerbs
 from nightrate.store.migrate import Step, steps
 from nightrate.store.relational import Values
@@ -51,7 +52,7 @@ def sqlite_version() -> str:
     return apsw.sqlite_lib_version()
 
 
-class SQLiteStore(FileVerbs, BatchVerbs, WorkVerbs, WebhookVerbs):
+class SQLiteStore(FileVerbs, BatchVerbs, WorkVerbs, WebhookVerbs, CacheVerbs):
     """Durable truth in one file."""
 
     def __init__(self, path: Path, run: Run) -> None:
