@@ -6,9 +6,9 @@ import re
 
 from msgspec import Raw, json
 
-from nightrate.dialects.gemini_lines import Echo
 from nightrate.dialects.gemini_replies import response_of
 from nightrate.dialects.gemini_shapes import Status
+from nightrate.dialects.row import Echo
 from nightrate.domain.batch import BatchForm
 from nightrate.domain.generation import Outcome, Reply
 

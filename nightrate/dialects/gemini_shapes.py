@@ -438,6 +438,26 @@ class WebhooksDocument(Struct, omit_defaults=True):
     next_page_token: str | None = None
 
 
+class DeliveryDocument(Struct, omit_defaults=True, kw_only=True):
+    """What became of one event on its way to one webhook; an addition of this server."""
+
+    id: str
+    type: str
+    batch: str | None = None
+    state: str
+    attempts: int
+    create_time: str
+    last_attempt_time: str | None = None
+    next_attempt_time: str | None = None
+    outcome: str | None = None
+
+
+class DeliveriesDocument(Struct, omit_defaults=True):
+    """The newest deliveries of a webhook."""
+
+    deliveries: list[DeliveryDocument] = []
+
+
 class RotationDocument(Struct):
     """The answer to a rotation: the new secret, shown this once."""
 

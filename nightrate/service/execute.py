@@ -9,9 +9,10 @@ from contextlib import aclosing
 from msgspec import structs
 
 from nightrate import clock, limits
-from nightrate.dialects.gemini import Echo, parse_line, render_line
 from nightrate.dialects.lines import RawLine
-from nightrate.domain.batch import Batch, BatchForm
+from nightrate.dialects.row import Echo
+from nightrate.dialects.rows import parse_row, render_row
+from nightrate.domain.batch import Batch, Kind
 from nightrate.domain.cache import Reach
 from nightrate.domain.generation import Failure, Outcome, Prompt, Reply
 from nightrate.domain.model import Model
@@ -89,7 +90,7 @@ class Executor:
         self,
         lane: Lane,
         model: str,
-        form: BatchForm,
+        kind: Kind,
         line: RawLine,
         response_id: str,
         *,
@@ -102,7 +103,7 @@ class Executor:
         Args:
             lane: the engine.
             model: the model of the batch.
-            form: how the line is to be read.
+            kind: how the line is to be read, and its answer to be written.
             line: the row.
             response_id: the id that its answer gets.
             reach: which cached contents it may continue; None for none.
@@ -113,19 +114,19 @@ class Executor:
         echo = Echo()
         outcome: Outcome
         try:
-            parsed = parse_line(line.data, line.number, form, model)
+            parsed = parse_row(line.data, line.number, kind, model)
             echo = parsed.echo
             if isinstance(parsed.prompt, Failure):
                 outcome = parsed.prompt
             else:
                 outcome = await self._outcome(lane, model, parsed.prompt, reach)
-            output = render_line(echo, outcome, form, response_id)
+            output = render_row(echo, outcome, kind, response_id)
         except EngineDown:
             raise
         except Exception:  # one row must not stop the server; the trace tells us of our mistake
             log.exception("line %d failed by a mistake of the server", line.number)
             outcome = Failure(Code.INTERNAL, "Internal error; see the log of the server.")
-            output = render_line(echo, outcome, form, response_id)
+            output = render_row(echo, outcome, kind, response_id)
         return Answer(output, _tally(outcome))
 
     async def _outcome(
@@ -176,8 +177,8 @@ def _closed(lane: Lane, model: Model) -> Failure | None:
 
 def unanswered(batch: Batch, line: RawLine, why: Failure) -> Answer:
     """Say of a row that will not be asked any more why it has no answer."""
-    echo = parse_line(line.data, line.number, batch.form, batch.model).echo
-    return Answer(render_line(echo, why, batch.form, ""), _FAILED)
+    echo = parse_row(line.data, line.number, batch.kind, batch.model).echo
+    return Answer(render_row(echo, why, batch.kind, ""), _FAILED)
 
 
 def _tally(outcome: Outcome) -> Tally:

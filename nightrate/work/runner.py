@@ -181,7 +181,7 @@ class Runner:
         batch = shard.batch
         try:
             return await self._executor.answer(
-                *(self._lane, batch.model, batch.form, line, shard.response_id(index)),
+                *(self._lane, batch.model, batch.kind, line, shard.response_id(index)),
                 reach=Reach(batch.tenant, batch.created_at),
             )
         except asyncio.CancelledError:
