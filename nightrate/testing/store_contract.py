@@ -29,6 +29,7 @@ from nightrate.domain.shard import JournalPart, Segment, ShardPlan, Tally
 from nightrate.domain.states import BatchState
 from nightrate.errors import ClaimLost
 from nightrate.store.base import Store
+from nightrate.testing.store_caches import CachePromises
 from nightrate.testing.store_ends import EndPromises, PartialPromises
 from nightrate.testing.store_records import BatchPromises, SweepPromises, UploadPromises
 from nightrate.testing.store_samples import (
@@ -323,5 +324,6 @@ class StoreContract(
     SweepPromises,
     WebhookPromises,
     DeliveryPromises,
+    CachePromises,
 ):
     """Promises of an empty store. To provide: the fixture ``store`` and the method ``events``."""

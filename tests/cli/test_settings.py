@@ -16,6 +16,7 @@ ALL = {
     "data",
     "cache",
     "public_url",
+    "cached_tokens_min",
     "webhooks_private",
     "engine",
     "models",
@@ -94,6 +95,12 @@ def test_a_server_must_take_at_least_one_batch(commands: Commands) -> None:
     told = commands.run("settings", environment=environment)
     assert told.status == 2
     assert "concurrent_batches_max 0: not 1 or more" in told.complaint
+
+
+def test_a_cached_content_cannot_have_less_than_no_tokens(commands: Commands) -> None:
+    told = commands.run("settings", environment={"NIGHTRATE_CACHED_TOKENS_MIN": "-1"})
+    assert told.status == 2
+    assert "cached_tokens_min -1: not 0 or more" in told.complaint
 
 
 def test_models_tells_which_engine_answers(commands: Commands) -> None:

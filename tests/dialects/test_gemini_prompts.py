@@ -354,10 +354,9 @@ def test_parts_are_text(member: str, value: object) -> None:
         ("tools", [{"function_declarations": [{"name": "f"}]}], "tools[0].function_declarations"),
         ("toolConfig", {"functionCallingConfig": {"mode": "ANY"}}, "toolConfig"),
         ("tool_config", {"functionCallingConfig": {"mode": "ANY"}}, "tool_config"),
-        ("cachedContent", "cachedContents/c", "cachedContent"),
     ],
 )
-def test_tools_and_caches_are_not_dropped(member: str, value: object, path: str) -> None:
+def test_tools_are_not_dropped(member: str, value: object, path: str) -> None:
     error = refusal({**HI, member: value})
     assert isinstance(error, NotSupported)
     assert error.field == path
