@@ -108,7 +108,10 @@ class Engine(ABC):
 
     @abstractmethod
     async def count_tokens(self, prompt: Prompt) -> int:
-        """Count the tokens of a prompt as the model sees it."""
+        """Count the tokens of a prompt as the model sees it.
+
+        It may be the beginning of other prompts, and have instructions and no turns yet.
+        """
 
     async def self_check(self) -> list[Finding]:
         """Prove that the open engine computes what it should; for ``nightrate doctor``."""
