@@ -8,6 +8,9 @@ from nightrate.clock import Instant
 from nightrate.domain.generation import Prompt
 
 
+_MEMBERS = tuple((member.name, member.default) for member in structs.fields(Prompt))
+
+
 class Cache(Struct, frozen=True, kw_only=True):
     """A kept beginning: what is known of it without its bytes."""
 
@@ -55,9 +58,7 @@ def continued(prefix: Prompt, prompt: Prompt, token_count: int) -> Prompt:
     answer is drawn is the prompt's own affair.
     """
     given = {
-        member.name: value
-        for member in structs.fields(Prompt)
-        if (value := getattr(prefix, member.name)) != member.default
+        name: value for name, default in _MEMBERS if (value := getattr(prefix, name)) != default
     }
     own = {
         "messages": prefix.messages + prompt.messages,
