@@ -8,18 +8,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import msgspec
-from msgspec import json, structs
+from msgspec import Struct, json, structs
 
 from nightrate import limits
 from nightrate.clock import Instant, later, rfc3339
 from nightrate.dialects import tolerant
 from nightrate.dialects.gemini_prompts import REMEDIES, bare_model, prompt_from_tree
 from nightrate.dialects.gemini_shapes import (
-    CachedContentBody,
-    CachedContentChange,
-    CachedContentDocument,
-    CachedContentsDocument,
-    CachedTokens,
+    Anything,
     GenerateContentRequest,
     GenerationConfig,
 )
@@ -28,6 +24,58 @@ from nightrate.dialects.spelling import Shape, camel, quoted, snake, spelled
 from nightrate.domain.cache import Cache, CacheWish
 from nightrate.domain.generation import Prompt
 from nightrate.errors import Refused
+
+
+class CachedContentBody(Struct, rename="camel", forbid_unknown_fields=True):
+    """A cached content as a client describes it; what only the service sets is ignored.
+
+    What is kept stays untyped here: it is read as a request once it stands alone.
+    """
+
+    model: str | None = None
+    contents: Anything = None
+    system_instruction: Anything = None
+    tools: Anything = None
+    tool_config: Anything = None
+    display_name: str | None = None
+    ttl: str | None = None
+    expire_time: str | None = None
+    create_time: Anything = None
+    update_time: Anything = None
+    usage_metadata: Anything = None
+
+
+class CachedContentChange(Struct, rename="camel", forbid_unknown_fields=True):
+    """The body that changes a cached content: its end is all that can change."""
+
+    ttl: str | None = None
+    expire_time: str | None = None
+
+
+class CachedTokens(Struct, rename="camel"):
+    """How long a cached content is."""
+
+    total_token_count: int
+
+
+class CachedContentDocument(Struct, rename="camel", omit_defaults=True, kw_only=True):
+    """A cached content, without what it keeps."""
+
+    name: str
+    model: str
+    display_name: str | None = None
+    create_time: str
+    update_time: str
+    expire_time: str
+    usage_metadata: CachedTokens
+
+
+class CachedContentsDocument(Struct, rename="camel", omit_defaults=True):
+    """One page of cached contents."""
+
+    cached_contents: list[CachedContentDocument] = []
+    next_page_token: str | None = None
+
 
 _KEPT: Final = ("systemInstruction", "contents", "tools", "toolConfig")
 """Members that are the beginning of a request."""

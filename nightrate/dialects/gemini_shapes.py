@@ -221,32 +221,6 @@ class WebhookBody(Struct, rename="camel", forbid_unknown_fields=True):
     new_signing_secret: Anything = None
 
 
-class CachedContentBody(Struct, rename="camel", forbid_unknown_fields=True):
-    """A cached content as a client describes it; what only the service sets is ignored.
-
-    What is kept stays untyped here: it is read as a request once it stands alone.
-    """
-
-    model: str | None = None
-    contents: Anything = None
-    system_instruction: Anything = None
-    tools: Anything = None
-    tool_config: Anything = None
-    display_name: str | None = None
-    ttl: str | None = None
-    expire_time: str | None = None
-    create_time: Anything = None
-    update_time: Anything = None
-    usage_metadata: Anything = None
-
-
-class CachedContentChange(Struct, rename="camel", forbid_unknown_fields=True):
-    """The body that changes a cached content: its end is all that can change."""
-
-    ttl: str | None = None
-    expire_time: str | None = None
-
-
 class RotationBody(Struct, rename="camel", forbid_unknown_fields=True):
     """The body that asks for a new signing secret."""
 
@@ -324,6 +298,40 @@ class CountTokensResponse(Struct, rename="camel", omit_defaults=True, gc=False):
     cached_content_token_count: int = 0
 
 
+class Values(Struct, gc=False):
+    """A vector."""
+
+    values: tuple[float, ...]
+
+
+class EmbedUsageMetadata(Struct, rename="camel", gc=False):
+    """Tokens that were embedded."""
+
+    prompt_token_count: int
+
+
+class EmbeddedContent(Struct, rename="camel", gc=False):
+    """The answer to one request of an embedding batch."""
+
+    embedding: Values
+    token_count: str
+    usage_metadata: EmbedUsageMetadata
+
+
+class EmbedContentResponse(Struct, rename="camel", gc=False):
+    """The answer to a live request."""
+
+    embedding: Values
+    usage_metadata: EmbedUsageMetadata
+
+
+class EmbedContentsResponse(Struct, rename="camel", gc=False):
+    """The answer to several live requests at once."""
+
+    embeddings: list[Values]
+    usage_metadata: EmbedUsageMetadata
+
+
 class Status(Struct, omit_defaults=True, gc=False):
     """An error of a request or of a whole batch; ``code`` is the rpc code."""
 
@@ -382,31 +390,6 @@ class ModelsDocument(Struct, rename="camel", omit_defaults=True):
     """One page of models."""
 
     models: list[ModelDocument] = []
-    next_page_token: str | None = None
-
-
-class CachedTokens(Struct, rename="camel"):
-    """How long a cached content is."""
-
-    total_token_count: int
-
-
-class CachedContentDocument(Struct, rename="camel", omit_defaults=True, kw_only=True):
-    """A cached content, without what it keeps."""
-
-    name: str
-    model: str
-    display_name: str | None = None
-    create_time: str
-    update_time: str
-    expire_time: str
-    usage_metadata: CachedTokens
-
-
-class CachedContentsDocument(Struct, rename="camel", omit_defaults=True):
-    """One page of cached contents."""
-
-    cached_contents: list[CachedContentDocument] = []
     next_page_token: str | None = None
 
 

@@ -7,7 +7,6 @@ from msgspec import Struct, structs
 from nightrate.clock import Instant
 from nightrate.domain.generation import Prompt
 
-
 _MEMBERS = tuple((member.name, member.default) for member in structs.fields(Prompt))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from typing import overload
 
 from msgspec import structs
 
@@ -14,7 +15,8 @@ from nightrate.dialects.row import Echo
 from nightrate.dialects.rows import parse_row, render_row
 from nightrate.domain.batch import Batch, Kind
 from nightrate.domain.cache import Reach
-from nightrate.domain.generation import Failure, Outcome, Prompt, Reply
+from nightrate.domain.embedding import Embedding, Passage
+from nightrate.domain.generation import Asked, Failure, Outcome, Prompt, Reply
 from nightrate.domain.model import Model
 from nightrate.domain.shard import Answer, Tally
 from nightrate.errors import Code, Damaged, EngineDown, Refused, StoreFault
@@ -53,17 +55,25 @@ class Executor:
             raise missing_cache(prompt.cache)
         return await self._prefixes.whole(prompt, model, reach)
 
-    async def live(self, model: Model, prompt: Prompt) -> Outcome:
+    @overload
+    async def live(self, model: Model, asked: Prompt) -> Reply | Failure: ...
+
+    @overload
+    async def live(self, model: Model, asked: Passage) -> Embedding | Failure: ...
+
+    async def live(self, model: Model, asked: Asked) -> Outcome:
         """Answer an interactive request; it does not wait for an engine that is not open."""
         lane = self._lanes[model.engine]
         if failure := _closed(lane, model):
             return failure
         try:
-            return _counted(prompt, await lane.outcome(prompt, live=True))
+            return await _outcome_of(lane, asked, live=True)
         except EngineDown as fault:
             return Failure(Code.UNAVAILABLE, fault.message)
 
-    async def stream(self, model: Model, prompt: Prompt) -> AsyncGenerator[str | Outcome, None]:
+    async def stream(
+        self, model: Model, prompt: Prompt
+    ) -> AsyncGenerator[str | Reply | Failure, None]:
         """Answer an interactive request piece by piece: texts, at last the outcome."""
         lane = self._lanes[model.engine]
         if failure := _closed(lane, model):
@@ -129,18 +139,16 @@ class Executor:
             output = render_row(echo, outcome, kind, response_id)
         return Answer(output, _tally(outcome))
 
-    async def _outcome(
-        self, lane: Lane, model: str, prompt: Prompt, reach: Reach | None
-    ) -> Outcome:
-        if prompt.cache is not None:
+    async def _outcome(self, lane: Lane, model: str, asked: Asked, reach: Reach | None) -> Outcome:
+        if isinstance(asked, Prompt) and asked.cache is not None:
             try:
-                prompt = await self._continued(prompt, model, reach)
+                asked = await self._continued(asked, model, reach)
             except Refused as fault:
                 return Failure(fault.code, fault.message)
             except Damaged as fault:
                 message = f"The cached content cannot be read any more: {fault.message}"
                 return Failure(Code.DATA_LOSS, message)
-        return _counted(prompt, await lane.outcome(prompt))
+        return await _outcome_of(lane, asked)
 
     async def _continued(self, prompt: Prompt, model: str, reach: Reach | None) -> Prompt:
         """Put the cached content before a row that names one, when the disk lets us."""
@@ -157,7 +165,13 @@ class Executor:
                 await clock.sleep(limits.DISK_PAUSE_SECONDS)
 
 
-def _counted(prompt: Prompt, outcome: Outcome) -> Outcome:
+async def _outcome_of(lane: Lane, asked: Asked, *, live: bool = False) -> Outcome:
+    if isinstance(asked, Passage):
+        return await lane.outcome(asked, live=live)
+    return _counted(asked, await lane.outcome(asked, live=live))
+
+
+def _counted(prompt: Prompt, outcome: Reply | Failure) -> Reply | Failure:
     """Say of a reply how many of its prompt's tokens were cached."""
     if not prompt.cached_tokens or isinstance(outcome, Failure):
         return outcome
@@ -185,4 +199,6 @@ def _tally(outcome: Outcome) -> Tally:
     if isinstance(outcome, Reply):
         usage = outcome.usage
         return Tally(1, 0, usage.prompt_tokens, usage.output_tokens, usage.cached_tokens)
+    if isinstance(outcome, Embedding):
+        return Tally(1, 0, outcome.prompt_tokens)
     return _FAILED

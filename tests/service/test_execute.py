@@ -15,6 +15,7 @@ from nightrate.dialects.lines import RawLine
 from nightrate.dialects.rows import render_row
 from nightrate.domain.batch import Kind
 from nightrate.domain.cache import Reach, continued
+from nightrate.domain.embedding import Embedding, Passage
 from nightrate.domain.generation import Candidate, Failure, Message, Outcome, Prompt, Reply, Usage
 from nightrate.domain.model import Model
 from nightrate.domain.shard import Answer, Tally
@@ -236,6 +237,18 @@ async def test_live_answers_and_streams_count_cached_tokens_too(lane: Lane) -> N
 
 def asked(text: str) -> Prompt:
     return Prompt(messages=(Message("user", text),))
+
+
+async def test_a_live_passage_becomes_a_vector(executor: Executor) -> None:
+    outcome = await executor.live(MODEL, Passage(text="good day", dimensions=8))
+    assert isinstance(outcome, Embedding)
+    assert len(outcome.values) == 8
+
+
+async def test_a_passage_has_the_same_faults_as_a_prompt(executor: Executor, lane: Lane) -> None:
+    outcome = await executor.live(MODEL, Passage(text="[[fail 3]]"))
+    assert outcome == Failure(Code.INVALID_ARGUMENT, "The script failed this request.")
+    assert lane.places.requests == 0
 
 
 async def test_a_live_request_is_answered(executor: Executor) -> None:
