@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nightrate import limits
 from nightrate.clock import later
@@ -151,6 +153,30 @@ def test_what_no_request_may_hold_cannot_be_kept(member: str, value: object, pat
     error = refusal({**FULL, member: value})
     assert isinstance(error, NotSupported)
     assert (error.field or "").startswith(path)
+
+
+LEAVES = st.none() | st.booleans() | st.integers() | st.text(max_size=9) | st.just("60s")
+TREES = st.recursive(
+    LEAVES,
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(st.sampled_from(["parts", "role", "text", "x"]), inner, max_size=2)
+    ),
+    max_leaves=6,
+)
+MEMBERS = ("model", "contents", "system_instruction", "tools", "toolConfig", "ttl", "expireTime")
+
+
+@given(st.dictionaries(st.sampled_from(MEMBERS), TREES, max_size=4))
+def test_any_tree_is_kept_as_it_was_read_or_refused_with_a_field(tree: dict[str, object]) -> None:
+    fields: list[str | None] = []
+    try:
+        wish = parse({**FULL, **tree})
+        assert parse_prefix(wish.content, wish.model) == wish.prompt
+        assert wish.expires_at > NOW
+    except Refused as error:
+        fields.append(error.field)
+    assert all(fields)
 
 
 # for how long ---------------------------------------------------------------------------------
