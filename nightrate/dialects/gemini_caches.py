@@ -135,7 +135,7 @@ def parse_cache(body: bytes, now: Instant) -> CacheWish:
     except Refused as error:
         raise located(error, tree, "") from error
     kept = {spelled(tree, name): getattr(read, snake(name)) for name in _KEPT}
-    content = json.encode({name: value for name, value in kept.items() if value})
+    content = json.encode({name: value for name, value in kept.items() if value is not None})
     return CacheWish(
         model=model,
         display_name=display_name,

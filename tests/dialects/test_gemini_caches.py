@@ -62,7 +62,7 @@ def test_a_cached_content_is_read_in_either_spelling(instruction: str, name: str
 
 
 def test_what_is_kept_is_the_beginning_alone() -> None:
-    body = {**FULL, "ttl": "60s", "displayName": "book", "createTime": "now", "tools": []}
+    body = {**FULL, "ttl": "60s", "displayName": "book", "createTime": "now", "tools": None}
     assert msgspec.json.decode(parse(body).content) == {
         "contents": TURNS,
         "systemInstruction": "Be brief.",
@@ -92,6 +92,8 @@ def test_instructions_alone_can_be_kept() -> None:
         ({"contents": [{"parts": []}]}, "contents[0].parts"),
         ({"contents": [{"role": "x", "parts": TURNS}]}, "contents[0].parts[0].role"),
         ({"contents": 5}, "contents"),
+        ({"contents": False}, "contents"),
+        ({"tools": ""}, "tools"),
         ({"systemInstruction": 5}, "systemInstruction"),
         ({"displayName": "x" * 129}, "displayName"),
         ({"display_name": "x" * 129}, "display_name"),
