@@ -31,6 +31,7 @@ from nightrate.errors import ClaimLost
 from nightrate.store.base import Store
 from nightrate.testing.store_caches import CachePromises
 from nightrate.testing.store_ends import EndPromises, PartialPromises
+from nightrate.testing.store_keys import KeyPromises, StoragePromises, TokenPromises
 from nightrate.testing.store_records import BatchPromises, SweepPromises, UploadPromises
 from nightrate.testing.store_samples import (
     END,
@@ -324,6 +325,9 @@ class StoreContract(
     SweepPromises,
     WebhookPromises,
     DeliveryPromises,
+    KeyPromises,
+    StoragePromises,
+    TokenPromises,
     CachePromises,
 ):
     """Promises of an empty store. To provide: the fixture ``store`` and the method ``events``."""
