@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nightrate import clock, limits
 from nightrate.clock import Instant
+from nightrate.domain.batch import Method
 from nightrate.domain.cache import Cache, CacheWish
 from nightrate.domain.file import Page
 from nightrate.domain.generation import Failure
@@ -57,7 +58,7 @@ class Caches:
             BadRequest: it is too small.
             OverQuota: the disk is nearly full, or the tenant has too many of them.
         """
-        model = self._models.resolve(wish.model)
+        model = self._models.resolve(wish.model, Method.GENERATE)
         tokens = await self._executor.count_tokens(model, wish.prompt)
         if isinstance(tokens, Failure):
             return tokens

@@ -119,10 +119,9 @@ def test_limits_are_those_of_the_settings(make_server: MakeServer, tmp_path: Pat
     assert server.create(name, "gemini-2.5-pro").status == 200
 
 
-def test_a_batch_continues_the_cached_contents_of_its_tenant_only(
-    keyed: tuple[Server, str, str],
-) -> None:
-    server, ours, theirs = keyed
+def test_a_batch_continues_the_cached_contents_of_its_tenant_only(make_server: MakeServer) -> None:
+    server = make_server("--engine", "echo")
+    ours, theirs = new_key(server, "acme"), new_key(server, "other")
     with google(server, ours) as client, google(server, theirs) as stranger:
         config = types.CreateCachedContentConfig(contents="a secret book")
         cache = client.caches.create(model=MODEL, config=config)
