@@ -170,6 +170,7 @@ def validate(source: Path, model: str, *, as_json: bool) -> None:
     from nightrate import limits
     from nightrate.domain.batch import Kind
     from nightrate.domain.inspection import Budget
+    from nightrate.service.models import usual_method
     from nightrate.work.inspector import inspect_input
 
     budget = Budget(
@@ -178,7 +179,7 @@ def validate(source: Path, model: str, *, as_json: bool) -> None:
         faults_max=limits.FAULTS_LISTED_MAX,
     )
     with source.open("rb", buffering=0) as file:
-        found = inspect_input(file, model, Kind(), budget)
+        found = inspect_input(file, model, Kind(method=usual_method(model)), budget)
     if as_json:
         click.echo(msgspec.json.encode(_summary_of(found)))
     else:

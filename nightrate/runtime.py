@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import shlex
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -28,12 +29,14 @@ from nightrate.engines.registry import create_engine
 from nightrate.errors import SettingsFault, StoreFault
 from nightrate.service.addresses import Addresses
 from nightrate.service.batches import Batches
+from nightrate.service.caches import Caches
 from nightrate.service.execute import Executor
 from nightrate.service.files import Files
 from nightrate.service.followers import Followers
 from nightrate.service.keys import Keys
 from nightrate.service.lane import Lane
 from nightrate.service.models import Models
+from nightrate.service.prefixes import Prefixes
 from nightrate.service.quotas import TokenQuotas
 from nightrate.service.results import Results
 from nightrate.service.vault import Vault
@@ -70,12 +73,18 @@ class House:
         self.directory = directory.path
         self._lock = directory
         self._runs = runs
-        self.models = Models(settings.model_rules())
+        self.models = Models(settings.model_rules(), lambda name: lanes[name].engine.capabilities)
         self.lanes = lanes
         vault = Vault(directory.keys)  # before the database is open: it may refuse
         self.store = SQLiteStore(directory.database, runs.database)
+        self.store.result_lifetime_seconds = settings.results_kept_days * 86400
         self.blobs = Blobs(directory.blobs, runs.disk)
-        self.executor = Executor(self.lanes)
+        prefixes = Prefixes(self.store, self.blobs)
+        self.executor = Executor(self.lanes, prefixes)
+        self.caches = Caches(
+            *(self.store, self.blobs, self.models, self.executor, prefixes),
+            tokens_min=settings.cached_tokens_min,
+        )
         self.keys = Keys(self.store, vault)
         self.files = Files(self.store, self.blobs, settings.file_storage_bytes_max)
         self.results = Results(self.store, self.blobs)
@@ -151,9 +160,11 @@ class House:
         for lane in self.lanes.values():
             if lane.opened.is_set():
                 return None
+            if lane.engine.on_demand:
+                continue  # Nobody waits for it before somebody asks for it.
             reason = lane.fault.message if lane.fault else "it is being loaded"
             reasons.append(f"engine {lane.name} is not ready: {reason}")
-        return "; ".join(reasons)
+        return "; ".join(reasons) or None
 
     @contextlib.asynccontextmanager
     async def working(self, progress: Progress = ignore_progress) -> AsyncIterator[None]:
@@ -315,7 +326,7 @@ async def _require_keys(settings: Settings, keys: Keys | None) -> None:
         return
     message = (
         f"host {settings.host!r}: without keys the server listens on loopback only; make one"
-        f" first: nightrate keys create --data {settings.data}"
+        f" first: nightrate keys create --data {shlex.quote(settings.data)}"
     )
     raise SettingsFault([message])
 
@@ -359,6 +370,7 @@ def _app(house: House, settings: Settings) -> Starlette:
         models=house.models,
         executor=house.executor,
         webhooks=house.webhooks,
+        caches=house.caches,
         keys=house.keys,
         readiness=house.not_ready,
         public_url=settings.public_url or None,
@@ -381,7 +393,7 @@ async def serve(
         SettingsFault: the settings cannot work.
         StoreFault: the data directory cannot be used.
     """
-    if not Path(settings.data).exists():  # nothing is made for a start that is refused
+    if not await asyncio.to_thread(Path(settings.data).exists):  # a refusal makes nothing
         await _require_keys(settings, None)
     sock = _bind(settings.host, settings.port)
     try:

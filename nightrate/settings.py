@@ -20,7 +20,11 @@ from nightrate.remote import DEFAULT_BASE_URL, Remote, require_http
 
 ENVIRONMENT_PREFIX = "NIGHTRATE_"
 
+_DAYS_MAX = 36_500
+"""A century: beyond it lies a slip of the pen."""
+
 DEFAULT_ENGINE = "openvino"
+DEFAULT_EMBEDDING_ENGINE = "minilm"
 
 _TABLES = {"enqueued_tokens_max", "engines", "models"}
 
@@ -48,8 +52,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """How many input tokens a tenant may have in live batches of a model, by name or pattern."""
     partial_results: bool = True
     """Whether a batch that was cancelled or expired hands out what it had finished."""
+    results_kept_days: int = 42
+    """How many days the result file of a batch is kept, from the end of the batch on."""
     changes_by_get: bool = True
     """Whether `:cancel` and `:delete` are served by GET too, as documentation shows them."""
+    cached_tokens_min: int = 0
+    """How many tokens a cached content must have; Google asks for 1,024 to 4,096 by model."""
     webhooks_private: bool = False
     """Lets webhooks go to private networks, and over plain HTTP. Loopback always may."""
     engine: str = ""
@@ -62,7 +70,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def model_rules(self) -> dict[str, str]:
         """Give the table of models with the override and the default applied."""
         if not self.models:
-            return {"gemini-*": self.engine or DEFAULT_ENGINE}
+            return {
+                "gemini-*": self.engine or DEFAULT_ENGINE,
+                "*embedding*": self.engine or DEFAULT_EMBEDDING_ENGINE,
+            }
         if self.engine:
             return dict.fromkeys(self.models, self.engine)
         return dict(self.models)
@@ -71,7 +82,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """Give the kind of a named engine and its own options."""
         options = dict(self.engines.get(name, {}))
         kind = str(options.pop("kind", name))
-        if kind == DEFAULT_ENGINE and self.cache:
+        if kind in {DEFAULT_ENGINE, DEFAULT_EMBEDDING_ENGINE} and self.cache:
             options.setdefault("cache_directory", self.cache)
         return kind, options
 
@@ -188,6 +199,8 @@ def _contradictions(settings: Settings) -> list[str]:
     problems = []
     if not 0 <= settings.port <= 65535:  # noqa: PLR2004 - the range of TCP ports
         problems.append(f"port {settings.port}: not between 0 and 65535")
+    if not 1 <= settings.results_kept_days <= _DAYS_MAX:
+        problems.append(f"results_kept_days {settings.results_kept_days}: not 1 to {_DAYS_MAX}")
     if settings.concurrent_batches_max < 1:
         problems.append(f"concurrent_batches_max {settings.concurrent_batches_max}: not 1 or more")
     if settings.file_storage_bytes_max < 1:
@@ -197,4 +210,6 @@ def _contradictions(settings: Settings) -> list[str]:
         for name, most in settings.enqueued_tokens_max.items()
         if most < 0
     ]
+    if settings.cached_tokens_min < 0:
+        problems.append(f"cached_tokens_min {settings.cached_tokens_min}: not 0 or more")
     return problems

@@ -105,7 +105,8 @@ class Batches:
 
         Raises:
             Conflict: an earlier call of the same key asked for something else.
-            NotFound: no such model, or no such file; or what an earlier call made was deleted.
+            NotFound: no such model, or none that does this, or no such file; or what an earlier
+                call made was deleted.
             BadRequest: the file is empty or its events go to an address that is not allowed; no
                 request can be read or, for a strict batch, one cannot, as far as was looked.
             TooLarge: the file is over the limit of a batch input.
@@ -114,7 +115,7 @@ class Batches:
         """
         if once is not None and (made := await self._store.made_by(tenant, once, clock.now())):
             return await self.get(tenant, made)
-        served = self._models.resolve(model)
+        served = self._models.resolve(model, order.method)
         self._check_addresses(order)
         found = await self._inputs.find(tenant, order)
         strict = strict or self._strict
@@ -159,7 +160,7 @@ class Batches:
             NotFound, BadRequest, TooLarge: as `submit`, apart from what is wrong with requests.
             NotReady: the input could not be looked at.
         """
-        served = self._models.resolve(model)
+        served = self._models.resolve(model, order.method)
         self._check_addresses(order)
         found = await self._inputs.find(tenant, order)
         inspection = await self._inputs.inspect(found, order, served.name)

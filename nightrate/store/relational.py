@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import TypeVar
 
+from nightrate import limits
 from nightrate.store.base import Store
 from nightrate.store.rows import Row
 
@@ -20,6 +21,9 @@ Values = Mapping[str, object]
 
 class Relational(Store):
     """A store that runs SQL on one connection."""
+
+    result_lifetime_seconds: float = limits.RESULT_LIFETIME_SECONDS
+    """How long a result file is kept."""
 
     @abstractmethod
     def _all(self, text: str, values: Values | None = None) -> list[Row]:

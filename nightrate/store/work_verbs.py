@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from nightrate import clock, limits
+from nightrate import clock
 from nightrate.clock import Instant
 from nightrate.domain.batch import Batch, BatchForm, Claimable
 from nightrate.domain.file import result_file_id
@@ -166,6 +166,6 @@ class WorkVerbs(Outbox):
             "file_id": result_file_id(batch.batch_id),
             "display_name": f"{batch.display_name} results",
             "now": now,
-            "expires_at": clock.later(now, limits.RESULT_LIFETIME_SECONDS),
+            "expires_at": clock.later(now, self.result_lifetime_seconds),
         }
         self._all(sql.ADD_RESULT_FILE, values)

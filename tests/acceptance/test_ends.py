@@ -7,6 +7,7 @@ import http.client
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -231,3 +232,13 @@ def test_a_server_that_stops_does_not_wait_for_those_who_follow(
             reading.read()
     assert time.monotonic() - began < 10, "the one who follows is broken off at once"
     server.kill()
+
+
+def test_a_setting_says_how_long_results_are_kept(make_server: Callable[..., Server]) -> None:
+    server = make_server("--engine", "echo", environment={"NIGHTRATE_RESULTS_KEPT_DAYS": "2"})
+    document = server.finish(server.submit(request_line("a", "x")))
+    file = server.get(f"/v1beta/{document['response']['responsesFile']}")
+    created, expires = (
+        datetime.fromisoformat(file[name]) for name in ("createTime", "expirationTime")
+    )
+    assert expires - created == timedelta(days=2)
