@@ -46,7 +46,8 @@ FAULTS_LISTED_MAX = 20
 """Google's habit: the first twenty faults of a refused file are listed, the rest counted."""
 
 CHECK_BYTES_MAX = 64 * MIB
-"""Ours: how much of a strict batch's input is read before the answer; about half a second."""
+"""Ours: how much of a strict batch's input is read before the answer: a second of long lines;
+of short ones the time is up first."""
 
 CHECK_SECONDS = 5.0
 """Ours: and for how long; what is not seen by then is judged when the batch is planned."""

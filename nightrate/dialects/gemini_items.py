@@ -1,8 +1,9 @@
 """Stored items of an inline batch, put into its document.
 
 An item whose metadata holds something else than strings is stored as it is sent back in the exact
-profile, and *marked*: its line begins with a space, which no other line does. The other profile
-makes strings of such values while it reads, because Google's clients break at anything else.
+profile, and *marked*: its line begins with a carriage return. To JSON that is white space, no line
+holds one anywhere else, and one look at a piece tells that it has none. The other profile makes
+strings of such values while it reads, because Google's clients break at anything else.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from msgspec import Raw, json
 
 from nightrate.dialects.gemini_profiles import Profile
 
-MARK: Final = b" "
+MARK: Final = b"\r"
 
 _decode = json.Decoder().decode
 _decode_members = json.Decoder(dict[str, Raw]).decode
@@ -38,30 +39,24 @@ class ItemJoiner:
 
     def __init__(self, profile: Profile) -> None:
         self._as_sent = profile is Profile.EXACT
-        self._held = b""  # a line end, which becomes a comma only when something follows it
-        self._at_line_start = True
+        self._held = b""
+        """A line end, which becomes a comma only when something follows it, or a marked line."""
 
     def feed(self, piece: bytes) -> bytes:
         """Give what can be sent after this piece."""
         text = self._held + piece
-        if self._as_sent or not self._has_mark(text):
+        if self._as_sent or MARK not in text:
             values = text.removesuffix(b"\n")
             self._held = text[len(values) :]
-            self._at_line_start = self._at_line_start and not text
             return values.replace(b"\n", b",\n")
-        first_is_whole = self._at_line_start
         *lines, last = text.split(b"\n")
-        whole = lines if first_is_whole else lines[1:]
-        done = [*lines[: len(lines) - len(whole)], *map(_respelled, whole)]
-        unfinished = last.startswith(MARK) and (bool(lines) or first_is_whole)
-        if last and not unfinished:
+        done = [*map(_respelled, lines)]
+        if last and not last.startswith(MARK):
             done.append(last)
-        self._at_line_start = first_is_whole and not lines
-        self._held = b"" if last and not unfinished else (b"\n" + last if lines else last)
+            self._held = b""
+        else:
+            self._held = b"\n" + last if lines else last
         return b",\n".join(done)
-
-    def _has_mark(self, text: bytes) -> bool:
-        return b"\n" + MARK in text or (self._at_line_start and text.startswith(MARK))
 
 
 def _respelled(line: bytes) -> bytes:

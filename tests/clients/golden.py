@@ -12,6 +12,7 @@ import msgspec
 
 from nightrate.clock import Instant
 from nightrate.dialects import gemini as wire
+from nightrate.dialects.gemini_items import ItemJoiner
 from nightrate.dialects.gemini_results import render_line
 from nightrate.dialects.row import Echo
 from nightrate.domain.batch import Batch, BatchForm, Kind, Method
@@ -133,7 +134,8 @@ def document(name: str) -> bytes:
     """Write what ``GET batches/NAME`` answers."""
     made, items, _ = CASES[name]
     pieces = wire.render_batch(made)
-    return b"".join(piece if isinstance(piece, bytes) else b",\n".join(items) for piece in pieces)
+    joined = ItemJoiner(wire.Profile.DOCUMENTED).feed(b"".join(one + b"\n" for one in items))
+    return b"".join(piece if isinstance(piece, bytes) else joined for piece in pieces)
 
 
 def page(token: str, size: int) -> bytes:

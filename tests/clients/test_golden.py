@@ -15,6 +15,8 @@ import pytest
 from google import genai
 from google.genai import types
 
+from nightrate.dialects.gemini_items import ItemJoiner
+from nightrate.dialects.gemini_profiles import Profile
 from nightrate.domain.batch import Method
 from tests.clients.golden import CASES, FAULTS, ITEMS, MODEL, SEPARATORS, document, served
 from tests.clients.javascript import JavaScript
@@ -202,7 +204,8 @@ def test_why_a_job_failed_stands_in_its_document_for_readers_of_json() -> None:
 
 def test_every_document_of_an_inline_batch_repeats_its_items_in_three_places() -> None:
     found = msgspec.json.decode(document("inline"))
-    items = [msgspec.json.decode(one) for one in ITEMS]
+    joined = ItemJoiner(Profile.DOCUMENTED).feed(b"".join(one + b"\n" for one in ITEMS))
+    items = msgspec.json.decode(b"[" + joined + b"]")
     assert found["dest"]["inlinedResponses"] == items
     assert found["response"]["inlinedResponses"]["inlinedResponses"] == items
     assert found["metadata"]["output"]["inlinedResponses"]["inlinedResponses"] == items

@@ -59,9 +59,9 @@ def test_each_profile_has_its_values_however_the_bytes_are_cut(
 
 
 def test_only_an_item_that_needs_it_is_marked() -> None:
-    assert not item({"key": "k"}).startswith(b" ")
-    assert not item(None).startswith(b" ")
-    assert item({"n": 1}).startswith(b' {"response":')
+    assert not item({"key": "k"}).startswith(b"\r")
+    assert not item(None).startswith(b"\r")
+    assert item({"n": 1}).startswith(b'\r{"response":')
 
 
 def test_a_marked_item_that_comes_byte_by_byte_is_held_until_it_is_whole() -> None:
