@@ -10,7 +10,7 @@ from contextlib import aclosing, asynccontextmanager
 from msgspec import Struct
 
 from nightrate import clock, limits, telemetry
-from nightrate.domain.generation import Failure, Outcome, Prompt, Reply
+from nightrate.domain.generation import Capability, Failure, Outcome, Prompt, Reply
 from nightrate.domain.retry import retry_delay_seconds
 from nightrate.engines.base import Engine, Progress, ignore_progress
 from nightrate.errors import Code, EngineDown, EngineFault, RequestFailed
@@ -81,6 +81,8 @@ class Lane:
         Raises:
             EngineDown: the engine has given up; the prompt is not to blame and has no outcome yet.
         """
+        if failure := self._unable(prompt):
+            return failure
         tries = _Tries()
         while True:
             try:
@@ -100,6 +102,9 @@ class Lane:
         Raises:
             EngineDown: the engine has given up before the first text.
         """
+        if failure := self._unable(prompt):
+            yield failure
+            return
         tries = _Tries()
         while True:
             begun = False
@@ -129,6 +134,17 @@ class Lane:
             except EngineFault as fault:
                 if failure := await self._before_next(tries, fault):
                     return failure
+
+    def _unable(self, prompt: Prompt) -> Failure | None:
+        """Say what a prompt asks for and the engine cannot do, under the path of the wish."""
+        abilities = self.engine.capabilities
+        if prompt.form is not None and Capability.SCHEMA not in abilities:
+            message = f"{prompt.form.field}: the engine of this model cannot give answers a form."
+            return Failure(Code.UNIMPLEMENTED, message)
+        if prompt.picture is not None and Capability.IMAGES not in abilities:
+            message = f"{prompt.picture.field}: the engine of this model draws no pictures."
+            return Failure(Code.INVALID_ARGUMENT, message)
+        return None
 
     async def _before_next(self, tries: _Tries, fault: EngineFault) -> Failure | None:
         """Wait until another try makes sense, or give what it ended with if none does.
