@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 from msgspec import json, structs
 
 from nightrate.dialects import tolerant
+from nightrate.dialects.gemini_forms import form_of
 from nightrate.dialects.gemini_ranges import check_safety, sampling_of
 from nightrate.dialects.gemini_shapes import (
     Content,
@@ -23,10 +24,10 @@ from nightrate.dialects.gemini_shapes import (
 from nightrate.dialects.refusals import located, unserved, within, wrong
 from nightrate.dialects.spelling import Remedies, Shape, quoted
 from nightrate.domain.generation import DEFAULT_SAMPLING, Message, Prompt, Sampling
+from nightrate.domain.schema import Form
 from nightrate.errors import BadRequest, Refused
 
 _TEXT_ONLY = "Send text parts only."
-_NO_SCHEMA = "Leave it out and describe the wanted form in the prompt."
 _NO_TOOLS = "Leave it out: no tools are run."
 _NO_MEDIA = "Leave it out: answers are text."
 
@@ -46,10 +47,6 @@ UNSERVED: Final[dict[type, dict[str, str]]] = {
         "tool_response": _TEXT_ONLY,
     },
     GenerationConfig: {
-        "response_schema": _NO_SCHEMA,
-        "response_json_schema": _NO_SCHEMA,
-        "underscored_json_schema": _NO_SCHEMA,
-        "response_format": _NO_SCHEMA,
         "response_logprobs": "Leave it out: no log probabilities are given.",
         "logprobs": "Leave it out: no log probabilities are given.",
         "speech_config": _NO_MEDIA,
@@ -166,15 +163,15 @@ def prompt_of(request: GenerateContentRequest, model: str) -> Prompt:
         raise wrong("model", f'"{quoted(request.model)}" is not the model of this call, "{model}".')
     if request.safety_settings:
         check_safety(request.safety_settings)
-    sampling = DEFAULT_SAMPLING
+    sampling, form = DEFAULT_SAMPLING, None
     if request.generation_config is not None:
-        sampling = _sampling(request.generation_config)
+        sampling, form = _settings(request.generation_config)
     system, messages = _turns(request.contents)
     instruction = request.system_instruction
     if instruction is not None:
         first = _instruction(instruction)
         system = f"{first}\n{system}" if first and system else first or system
-    return Prompt(messages=messages, system=system, sampling=sampling)
+    return Prompt(messages=messages, system=system, sampling=sampling, form=form)
 
 
 def bare_model(name: str) -> str:
@@ -182,10 +179,10 @@ def bare_model(name: str) -> str:
     return name.removeprefix("models/").removeprefix("tunedModels/")
 
 
-def _sampling(config: GenerationConfig) -> Sampling:
+def _settings(config: GenerationConfig) -> tuple[Sampling, Form | None]:
     try:
         _CONFIG_GATE.check(config)
-        return sampling_of(config)
+        return sampling_of(config), form_of(config)
     except Refused as error:
         raise within(error, "generationConfig") from error
 

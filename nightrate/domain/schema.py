@@ -56,6 +56,14 @@ class Number(_Node, frozen=True, gc=False, kw_only=True, tag="number"):
     above: int | float | None = None
     below: int | float | None = None
 
+    def allows(self, value: float) -> bool:
+        """Tell whether a number keeps the bounds."""
+        fits = value % 1 == 0 or not self.whole
+        fits = fits and (self.at_least is None or value >= self.at_least)
+        fits = fits and (self.at_most is None or value <= self.at_most)
+        fits = fits and (self.above is None or value > self.above)
+        return fits and (self.below is None or value < self.below)
+
 
 class String(_Node, frozen=True, gc=False, kw_only=True, tag="string"):
     """A text; its length is counted in characters, and a format has a length of its own."""

@@ -1,7 +1,8 @@
 """An engine that answers from the prompt: deterministic, free, with scripted delays and faults.
 
 For tests, for the emulator and for benchmarks of the data path. The answer is the last user text,
-cut at the output limit (one token is four characters) and at the first stop sequence.
+cut at the output limit (one token is four characters) and at the first stop sequence. A prompt that
+demands a form is answered with the plainest text that has it.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from nightrate.domain.generation import (
     Usage,
 )
 from nightrate.engines.base import Capacity, Engine, Options, Progress, ignore_progress
+from nightrate.engines.specimens import specimen_of
 from nightrate.errors import Code, EngineDown, RequestFailed, SettingsFault
 
 CHARACTERS_PER_TOKEN = 4
@@ -70,8 +72,8 @@ class EchoEngine(Engine):
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """Text, also piece by piece."""
-        return frozenset({Capability.TEXT, Capability.STREAM})
+        """Text, also piece by piece and of a form."""
+        return frozenset({Capability.TEXT, Capability.STREAM, Capability.SCHEMA})
 
     @property
     def capacity(self) -> Capacity:
@@ -170,6 +172,8 @@ class EchoEngine(Engine):
 
     def _reply(self, prompt: Prompt, text: str) -> Reply:
         finish = FinishReason.STOP
+        if prompt.form is not None:
+            text = specimen_of(prompt.form)
         for stop in prompt.sampling.stop:
             text = text.partition(stop)[0]
         limit = prompt.sampling.max_output_tokens

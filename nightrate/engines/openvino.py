@@ -27,6 +27,7 @@ from nightrate.engines.base import (
     ignore_progress,
 )
 from nightrate.engines.child import Patience, SupervisedChild
+from nightrate.engines.instructions import system_of
 from nightrate.engines.likelihood import Measured, Mode, compare
 from nightrate.engines.openvino_child import Offer
 from nightrate.engines.openvino_model import ModelSetup
@@ -104,8 +105,8 @@ class OpenVINOEngine(Engine):
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """Text, also piece by piece."""
-        return frozenset({Capability.TEXT, Capability.STREAM})
+        """Text, also piece by piece and of a form."""
+        return frozenset({Capability.TEXT, Capability.STREAM, Capability.SCHEMA})
 
     @property
     def capacity(self) -> Capacity:
@@ -169,7 +170,7 @@ class OpenVINOEngine(Engine):
 
     def cost(self, prompt: Prompt) -> int:
         """Estimate from the length of the text and the output limit."""
-        texts = [message.text for message in prompt.messages] + [prompt.system or ""]
+        texts = [message.text for message in prompt.messages] + [system_of(prompt) or ""]
         size_bytes = sum(len(text.encode(errors="replace")) for text in texts)
         output_tokens = prompt.sampling.max_output_tokens or limits.OUTPUT_TOKENS_DEFAULT
         return size_bytes // _BYTES_PER_TOKEN + _TEMPLATE_TOKENS + output_tokens
