@@ -66,6 +66,9 @@ GRAMMAR_ITEMS_MAX = 1_000
 SPECIMEN_SIZE_MAX = 100_000
 """Ours: values and demanded characters in an answer that is made up to fit a form."""
 
+EMBEDDING_DIMENSIONS_MAX = 8192
+"""Ours: the longest vector that can be asked for; the largest models stay under it."""
+
 # Shards --------------------------------------------------------------------------------------
 
 SHARD_REQUESTS_MAX = 1_000

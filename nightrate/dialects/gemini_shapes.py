@@ -297,6 +297,40 @@ class CountTokensResponse(Struct, rename="camel", gc=False):
     prompt_tokens_details: tuple[ModalityTokenCount, ...]
 
 
+class Values(Struct, gc=False):
+    """A vector."""
+
+    values: tuple[float, ...]
+
+
+class EmbedUsageMetadata(Struct, rename="camel", gc=False):
+    """Tokens that were embedded."""
+
+    prompt_token_count: int
+
+
+class EmbeddedContent(Struct, rename="camel", gc=False):
+    """The answer to one request of an embedding batch."""
+
+    embedding: Values
+    token_count: str
+    usage_metadata: EmbedUsageMetadata
+
+
+class EmbedContentResponse(Struct, rename="camel", gc=False):
+    """The answer to a live request."""
+
+    embedding: Values
+    usage_metadata: EmbedUsageMetadata
+
+
+class EmbedContentsResponse(Struct, rename="camel", gc=False):
+    """The answer to several live requests at once."""
+
+    embeddings: list[Values]
+    usage_metadata: EmbedUsageMetadata
+
+
 class Status(Struct, omit_defaults=True, gc=False):
     """An error of a request or of a whole batch; ``code`` is the rpc code."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from nightrate.domain.generation import Failure, Prompt
+from nightrate.domain.generation import Asked, Failure
 
 
 class Echo(Struct, frozen=True, gc=False):
@@ -20,4 +20,4 @@ class ParsedLine(Struct, frozen=True, gc=False):
     """A line: what to echo, and what it asks or why that cannot be asked."""
 
     echo: Echo
-    prompt: Prompt | Failure
+    prompt: Asked | Failure

@@ -7,6 +7,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from nightrate.domain.embedding import Embedding, Passage
 from nightrate.domain.grounding import Grounding, SearchWish
 from nightrate.domain.picture import Picture, PictureWish
 from nightrate.domain.schema import Form
@@ -19,6 +20,8 @@ class Capability(StrEnum):
     TEXT = "text"
     STREAM = "stream"
     """It gives an answer piece by piece, while it is being made."""
+    EMBEDDINGS = "embeddings"
+    """It makes vectors of texts."""
     SCHEMA = "schema"
     """It gives an answer the form that the prompt demands; see `domain.schema`."""
     IMAGES = "images"
@@ -107,4 +110,8 @@ class Failure(Struct, frozen=True, gc=False):
     message: str
 
 
-Outcome = Reply | Failure
+Asked = Prompt | Passage
+"""What an engine can be asked."""
+
+Outcome = Reply | Embedding | Failure
+"""How a request ended."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from typing import overload
 
 from nightrate.dialects.lines import RawLine
 from nightrate.dialects.row import Echo
 from nightrate.dialects.rows import parse_row, render_row
 from nightrate.domain.batch import Batch, Kind
-from nightrate.domain.generation import Failure, Outcome, Prompt, Reply
+from nightrate.domain.embedding import Embedding, Passage
+from nightrate.domain.generation import Asked, Failure, Outcome, Prompt, Reply
 from nightrate.domain.model import Model
 from nightrate.domain.shard import Answer, Tally
 from nightrate.errors import Code, EngineDown
@@ -27,17 +29,25 @@ class Executor:
     def __init__(self, lanes: Mapping[str, Lane]) -> None:
         self._lanes = lanes
 
-    async def live(self, model: Model, prompt: Prompt) -> Outcome:
+    @overload
+    async def live(self, model: Model, asked: Prompt) -> Reply | Failure: ...
+
+    @overload
+    async def live(self, model: Model, asked: Passage) -> Embedding | Failure: ...
+
+    async def live(self, model: Model, asked: Asked) -> Outcome:
         """Answer an interactive request; it does not wait for an engine that is not open."""
         lane = self._lanes[model.engine]
         if failure := _closed(lane, model):
             return failure
         try:
-            return await lane.outcome(prompt, live=True)
+            return await lane.outcome(asked, live=True)
         except EngineDown as fault:
             return Failure(Code.UNAVAILABLE, fault.message)
 
-    async def stream(self, model: Model, prompt: Prompt) -> AsyncGenerator[str | Outcome, None]:
+    async def stream(
+        self, model: Model, prompt: Prompt
+    ) -> AsyncGenerator[str | Reply | Failure, None]:
         """Answer an interactive request piece by piece: texts, at last the outcome."""
         lane = self._lanes[model.engine]
         if failure := _closed(lane, model):
@@ -107,4 +117,6 @@ def _tally(outcome: Outcome) -> Tally:
     if isinstance(outcome, Reply):
         usage = outcome.usage
         return Tally(1, 0, usage.prompt_tokens, usage.output_tokens, usage.cached_tokens)
+    if isinstance(outcome, Embedding):
+        return Tally(1, 0, outcome.prompt_tokens)
     return _FAILED

@@ -13,6 +13,7 @@ import pytest
 from nightrate.dialects.lines import RawLine
 from nightrate.dialects.rows import render_row
 from nightrate.domain.batch import Kind
+from nightrate.domain.embedding import Embedding, Passage
 from nightrate.domain.generation import Candidate, Failure, Message, Outcome, Prompt, Reply, Usage
 from nightrate.domain.model import Model
 from nightrate.domain.shard import Answer, Tally
@@ -129,6 +130,18 @@ async def test_a_mistake_of_ours_costs_one_row_and_leaves_a_trace(
 
 def asked(text: str) -> Prompt:
     return Prompt(messages=(Message("user", text),))
+
+
+async def test_a_live_passage_becomes_a_vector(executor: Executor) -> None:
+    outcome = await executor.live(MODEL, Passage(text="good day", dimensions=8))
+    assert isinstance(outcome, Embedding)
+    assert len(outcome.values) == 8
+
+
+async def test_a_passage_has_the_same_faults_as_a_prompt(executor: Executor, lane: Lane) -> None:
+    outcome = await executor.live(MODEL, Passage(text="[[fail 3]]"))
+    assert outcome == Failure(Code.INVALID_ARGUMENT, "The script failed this request.")
+    assert lane.places.requests == 0
 
 
 async def test_a_live_request_is_answered(executor: Executor) -> None:
