@@ -66,6 +66,12 @@ GRAMMAR_ITEMS_MAX = 1_000
 SPECIMEN_SIZE_MAX = 100_000
 """Ours: values and demanded characters in an answer that is made up to fit a form."""
 
+SEARCH_QUERY_CHARACTERS_MAX = 256
+"""Ours: the query that is made of a question; search engines cut longer ones."""
+
+SEARCH_SOURCES_MAX = 5
+"""Ours: sources that a model is shown; more would fill the context of a small one."""
+
 EMBEDDING_DIMENSIONS_MAX = 8192
 """Ours: the longest vector that can be asked for; the largest models stay under it."""
 

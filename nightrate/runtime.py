@@ -28,6 +28,7 @@ from nightrate.service.addresses import Addresses
 from nightrate.service.batches import Batches
 from nightrate.service.execute import Executor
 from nightrate.service.files import Files
+from nightrate.service.grounding import Grounder
 from nightrate.service.lane import Lane
 from nightrate.service.models import Models
 from nightrate.service.results import Results
@@ -37,6 +38,7 @@ from nightrate.settings import Settings
 from nightrate.store.blobs import Blobs, Run
 from nightrate.store.directory import DataDirectory, open_directory
 from nightrate.store.sqlite import SQLiteStore
+from nightrate.tools.search import Search, create_search
 from nightrate.work.closer import Closer
 from nightrate.work.courier import Courier
 from nightrate.work.planner import Planner
@@ -56,6 +58,7 @@ class House:
         self,
         settings: Settings,
         lanes: dict[str, Lane],
+        search: Search | None,
         directory: DataDirectory,
         runs: _Runs,
         base_url: str,
@@ -68,7 +71,7 @@ class House:
         vault = Vault(directory.keys)  # before the database is open: it may refuse
         self.store = SQLiteStore(directory.database, runs.database)
         self.blobs = Blobs(directory.blobs, runs.disk)
-        self.executor = Executor(self.lanes)
+        self.executor = Executor(self.lanes, Grounder(search))
         self.files = Files(self.store, self.blobs)
         self.results = Results(self.store, self.blobs)
         self.planner = Planner(self.store, self.blobs, runs.disk, self._wake_runners)
@@ -229,6 +232,7 @@ def open_house(settings: Settings, address: str = "") -> House:
         SettingsFault: an engine is unknown or its options are wrong.
     """
     lanes = _lanes(settings)  # before anything is made on the disk
+    search = create_search(settings.search)
     try:
         directory = open_directory(Path(settings.data))
     except OSError as error:
@@ -237,7 +241,7 @@ def open_house(settings: Settings, address: str = "") -> House:
     runs = _Runs()
     try:
         base_url = (settings.public_url or address).rstrip("/")
-        return House(settings, lanes, directory, runs, base_url)
+        return House(settings, lanes, search, directory, runs, base_url)
     except StoreFault:
         runs.close()
         directory.unlock()

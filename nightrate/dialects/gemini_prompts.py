@@ -21,6 +21,7 @@ from nightrate.dialects.gemini_shapes import (
     GenerationConfig,
     Part,
 )
+from nightrate.dialects.gemini_tools import search_of
 from nightrate.dialects.refusals import located, unserved, within, wrong
 from nightrate.dialects.spelling import Remedies, Shape, quoted
 from nightrate.domain.generation import DEFAULT_SAMPLING, Message, Prompt, Sampling
@@ -157,8 +158,6 @@ def prompt_from_tree(tree: object, model: str, at: str = "") -> Prompt:
 def prompt_of(request: GenerateContentRequest, model: str) -> Prompt:
     """Make the prompt of a typed request, or refuse with the camelCase path of the field."""
     _REQUEST_GATE.check(request)
-    if request.tools:
-        _refuse_tools(request.tools)
     if request.model and bare_model(request.model) != model:
         raise wrong("model", f'"{quoted(request.model)}" is not the model of this call, "{model}".')
     if request.safety_settings:
@@ -171,7 +170,8 @@ def prompt_of(request: GenerateContentRequest, model: str) -> Prompt:
     if instruction is not None:
         first = _instruction(instruction)
         system = f"{first}\n{system}" if first and system else first or system
-    return Prompt(messages=messages, system=system, sampling=sampling, form=form)
+    search = search_of(request.tools) if request.tools else None
+    return Prompt(messages=messages, system=system, sampling=sampling, form=form, search=search)
 
 
 def bare_model(name: str) -> str:
@@ -266,10 +266,3 @@ def _piece(part: Part | str) -> str | None:
     if part.text is None and part.thought_signature is None:
         raise BadRequest("it has no data.")
     return part.text
-
-
-def _refuse_tools(tools: list[dict[str, Any]]) -> None:
-    for index, tool in enumerate(tools):
-        for name, value in tool.items():
-            if value is not None:
-                raise unserved(f"tools[{index}].{quoted(name)}", _NO_TOOLS)

@@ -7,6 +7,7 @@ from typing import Final
 
 from msgspec import Raw, json
 
+from nightrate.dialects.gemini_grounding import grounding_of
 from nightrate.dialects.gemini_shapes import (
     AnswerCandidate,
     AnswerContent,
@@ -35,12 +36,14 @@ def response_of(
         ascii_only: whether texts are escaped now, which is faster than in the finished line.
     """
     usage = reply.usage
+    grounding = None if reply.grounding is None else grounding_of(reply.grounding)
     return GenerateContentResponse(
         [
             AnswerCandidate(
                 AnswerContent((_part(candidate.text, ascii_only),)),
                 _FINISH[candidate.finish_reason],
                 index,
+                grounding,
             )
             for index, candidate in enumerate(reply.candidates)
         ],

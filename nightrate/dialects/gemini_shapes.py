@@ -11,6 +11,8 @@ from typing import Any, Generic, TypeVar
 
 from msgspec import Raw, Struct, field
 
+from nightrate.dialects.gemini_grounding import GroundingMetadata
+
 Anything = Any
 """A value nobody looks into; decoded fully, so its UTF-8 and numbers are checked."""
 
@@ -243,12 +245,13 @@ class AnswerContent(Struct, gc=False):
     role: str = "model"
 
 
-class AnswerCandidate(Struct, rename="camel", gc=False):
+class AnswerCandidate(Struct, rename="camel", omit_defaults=True, gc=False):
     """One answer; its index is sent even when it is 0."""
 
     content: AnswerContent
     finish_reason: str
     index: int
+    grounding_metadata: GroundingMetadata | None = None
 
 
 class UsageMetadata(Struct, rename="camel", omit_defaults=True, gc=False):

@@ -16,6 +16,7 @@ from nightrate.domain.generation import Asked, Failure, Outcome, Prompt, Reply
 from nightrate.domain.model import Model
 from nightrate.domain.shard import Answer, Tally
 from nightrate.errors import Code, EngineDown
+from nightrate.service.grounding import Grounder, grounded
 from nightrate.service.lane import Lane
 
 log = logging.getLogger(__name__)
@@ -26,8 +27,9 @@ _FAILED = Tally(failed=1)
 class Executor:
     """Runs requests on the lanes."""
 
-    def __init__(self, lanes: Mapping[str, Lane]) -> None:
+    def __init__(self, lanes: Mapping[str, Lane], grounder: Grounder | None = None) -> None:
         self._lanes = lanes
+        self._grounder = grounder or Grounder(None)
 
     @overload
     async def live(self, model: Model, asked: Prompt) -> Reply | Failure: ...
@@ -41,7 +43,7 @@ class Executor:
         if failure := _closed(lane, model):
             return failure
         try:
-            return await lane.outcome(asked, live=True)
+            return await self._outcome(lane, asked, live=True)
         except EngineDown as fault:
             return Failure(Code.UNAVAILABLE, fault.message)
 
@@ -53,12 +55,32 @@ class Executor:
         if failure := _closed(lane, model):
             yield failure
             return
+        grounding = None
+        if prompt.search is not None:
+            found = await self._grounder.ground(prompt, prompt.search)
+            if isinstance(found, Failure):
+                yield found
+                return
+            prompt, grounding = found
         try:
             async with aclosing(lane.stream(prompt, live=True)) as pieces:
                 async for piece in pieces:
-                    yield piece
+                    if grounding is not None and isinstance(piece, Reply):
+                        yield grounded(piece, grounding)
+                    else:
+                        yield piece
         except EngineDown as fault:
             yield Failure(Code.UNAVAILABLE, fault.message)
+
+    async def _outcome(self, lane: Lane, asked: Asked, *, live: bool = False) -> Outcome:
+        """Take a request through its engine, after the search that it may want."""
+        if not isinstance(asked, Prompt) or asked.search is None:
+            return await lane.outcome(asked, live=live)
+        found = await self._grounder.ground(asked, asked.search)
+        if isinstance(found, Failure):
+            return found
+        outcome = await lane.outcome(found[0], live=live)
+        return grounded(outcome, found[1]) if isinstance(outcome, Reply) else outcome
 
     async def count_tokens(self, model: Model, prompt: Prompt) -> int | Failure:
         """Count the tokens of a prompt, as the model sees it."""
@@ -88,7 +110,7 @@ class Executor:
             if isinstance(parsed.prompt, Failure):
                 outcome = parsed.prompt
             else:
-                outcome = await lane.outcome(parsed.prompt)
+                outcome = await self._outcome(lane, parsed.prompt)
             output = render_row(echo, outcome, kind, response_id)
         except EngineDown:
             raise

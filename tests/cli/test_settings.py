@@ -17,6 +17,7 @@ ALL = {
     "cache",
     "public_url",
     "webhooks_private",
+    "search",
     "engine",
     "models",
     "engines",

@@ -344,7 +344,7 @@ def test_parts_are_text(member: str, value: object) -> None:
 @pytest.mark.parametrize(
     ("member", "value", "path"),
     [
-        ("tools", [{}, {"googleSearch": {}}], "tools[1].googleSearch"),
+        ("tools", [{}, {"codeExecution": {}}], "tools[1].codeExecution"),
         ("tools", [{"function_declarations": [{"name": "f"}]}], "tools[0].function_declarations"),
         ("toolConfig", {"functionCallingConfig": {"mode": "ANY"}}, "toolConfig"),
         ("tool_config", {"functionCallingConfig": {"mode": "ANY"}}, "tool_config"),
