@@ -23,6 +23,7 @@ from nightrate import clock, limits, telemetry
 from nightrate.api.administration import create_administration
 from nightrate.api.app import create_app
 from nightrate.domain.batch import Batch
+from nightrate.domain.generation import Capability
 from nightrate.engines.base import Progress, ignore_progress
 from nightrate.engines.registry import create_engine
 from nightrate.errors import SettingsFault, StoreFault
@@ -71,7 +72,7 @@ class House:
         self.directory = directory.path
         self._lock = directory
         self._runs = runs
-        self.models = Models(settings.model_rules())
+        self.models = Models(settings.model_rules(), _drawing(lanes))
         self.lanes = lanes
         vault = Vault(directory.keys)  # before the database is open: it may refuse
         self.store = SQLiteStore(directory.database, runs.database)
@@ -212,6 +213,11 @@ def _run_in(pool: ThreadPoolExecutor) -> Run:
         return asyncio.get_running_loop().run_in_executor(pool, call)
 
     return run
+
+
+def _drawing(lanes: dict[str, Lane]) -> set[str]:
+    """Name the engines that draw pictures."""
+    return {name for name, lane in lanes.items() if Capability.IMAGES in lane.engine.capabilities}
 
 
 def _lanes(settings: Settings) -> dict[str, Lane]:

@@ -14,6 +14,7 @@ from msgspec import json, structs
 
 from nightrate.dialects import tolerant
 from nightrate.dialects.gemini_forms import form_of
+from nightrate.dialects.gemini_pictures import picture_of
 from nightrate.dialects.gemini_ranges import check_safety, sampling_of
 from nightrate.dialects.gemini_shapes import (
     Content,
@@ -25,6 +26,7 @@ from nightrate.dialects.gemini_tools import search_of
 from nightrate.dialects.refusals import located, unserved, within, wrong
 from nightrate.dialects.spelling import Remedies, Shape, quoted
 from nightrate.domain.generation import DEFAULT_SAMPLING, Message, Prompt, Sampling
+from nightrate.domain.picture import PictureWish
 from nightrate.domain.schema import Form
 from nightrate.errors import BadRequest, Refused
 
@@ -51,7 +53,6 @@ UNSERVED: Final[dict[type, dict[str, str]]] = {
         "response_logprobs": "Leave it out: no log probabilities are given.",
         "logprobs": "Leave it out: no log probabilities are given.",
         "speech_config": _NO_MEDIA,
-        "image_config": _NO_MEDIA,
         "enable_enhanced_civic_answers": "Leave it out.",
         "enable_affective_dialog": _NO_MEDIA,
         "translation_config": _NO_MEDIA,
@@ -170,8 +171,14 @@ def prompt_of(request: GenerateContentRequest, model: str) -> Prompt:
     if instruction is not None:
         first = _instruction(instruction)
         system = f"{first}\n{system}" if first and system else first or system
-    search = search_of(request.tools) if request.tools else None
-    return Prompt(messages=messages, system=system, sampling=sampling, form=form, search=search)
+    return Prompt(
+        messages=messages,
+        system=system,
+        sampling=sampling,
+        form=form,
+        picture=_picture(request.generation_config, model, form),
+        search=search_of(request.tools) if request.tools else None,
+    )
 
 
 def bare_model(name: str) -> str:
@@ -185,6 +192,16 @@ def _settings(config: GenerationConfig) -> tuple[Sampling, Form | None]:
         return sampling_of(config), form_of(config)
     except Refused as error:
         raise within(error, "generationConfig") from error
+
+
+def _picture(config: GenerationConfig | None, model: str, form: Form | None) -> PictureWish | None:
+    try:
+        picture = picture_of(config, model)
+    except Refused as error:
+        raise within(error, "generationConfig") from error
+    if picture is not None and form is not None:
+        raise wrong(form.field, "an answer with a picture has no form.")
+    return picture
 
 
 def _turns(

@@ -238,10 +238,23 @@ class TextPart(Struct, gc=False):
     text: str | Raw
 
 
+class Blob(Struct, rename="camel", gc=False):
+    """Bytes in an answer; they are written as base64."""
+
+    mime_type: str
+    data: bytes
+
+
+class InlineDataPart(Struct, rename="camel", gc=False):
+    """A picture of an answer."""
+
+    inline_data: Blob
+
+
 class AnswerContent(Struct, gc=False):
     """The answer of one candidate; ``parts`` is never missing."""
 
-    parts: tuple[TextPart, ...]
+    parts: tuple[TextPart | InlineDataPart, ...]
     role: str = "model"
 
 

@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
+import math
+
 from msgspec import Struct
+
+GRAIN = 16
+"""Pixels that the sides of a picture are multiples of."""
+
+
+def sides_of(ratio: tuple[int, int], edge: int) -> tuple[int, int]:
+    """Give the width and height of a picture with the area of a square of that edge."""
+    width, height = ratio
+    stretch = math.sqrt(width / height)
+    return _rounded(edge * stretch), _rounded(edge / stretch)
+
+
+def _rounded(length: float) -> int:
+    return max(1, round(length / GRAIN)) * GRAIN
 
 
 class PictureWish(Struct, frozen=True, gc=False):

@@ -2,8 +2,9 @@
 
 For tests, for the emulator and for benchmarks of the data path. The answer is the last user text,
 cut at the output limit (one token is four characters) and at the first stop sequence. A prompt that
-demands a form is answered with the plainest text that has it. A passage's vector comes from its
-words; see `likeness`.
+demands a form is answered with the plainest text that has it, and one that demands a picture with
+one that is made of its words; see `drawing`. A passage's vector comes from its words too; see
+`likeness`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from contextlib import aclosing
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, structs
 
 from nightrate import clock, limits
 from nightrate.domain.embedding import Embedding, Passage
@@ -27,7 +28,9 @@ from nightrate.domain.generation import (
     Reply,
     Usage,
 )
+from nightrate.domain.picture import Picture, PictureWish
 from nightrate.engines.base import Capacity, Engine, Options, Progress, ignore_progress
+from nightrate.engines.drawing import draw
 from nightrate.engines.likeness import vector_of
 from nightrate.engines.specimens import specimen_of
 from nightrate.errors import Code, EngineDown, RequestFailed, SettingsFault
@@ -79,9 +82,12 @@ class EchoEngine(Engine):
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """Text, also piece by piece and of a form, and vectors."""
+        """Text, also piece by piece and of a form, vectors and pictures."""
         return frozenset(
-            {Capability.TEXT, Capability.STREAM, Capability.EMBEDDINGS, Capability.SCHEMA}
+            {
+                *(Capability.TEXT, Capability.STREAM, Capability.EMBEDDINGS),
+                *(Capability.SCHEMA, Capability.IMAGES),
+            }
         )
 
     @property
@@ -134,7 +140,10 @@ class EchoEngine(Engine):
     async def _begin(self, prompt: Prompt) -> Reply:
         text = prompt.messages[-1].text
         await self._start(text)
-        return self._reply(prompt, text)
+        reply = self._reply(prompt, text)
+        if prompt.picture is not None:
+            reply = await _drawn(reply, text, prompt.picture)
+        return reply
 
     async def _start(self, text: str) -> None:
         """Do what comes before any answer: the delay, and what the text orders."""
@@ -207,6 +216,15 @@ class EchoEngine(Engine):
     async def count_tokens(self, prompt: Prompt) -> int:
         """Four characters a token."""
         return _tokens_of_prompt(prompt)
+
+
+async def _drawn(reply: Reply, text: str, wish: PictureWish) -> Reply:
+    """Add the picture, which takes some milliseconds: others go on meanwhile."""
+    data = await asyncio.to_thread(draw, text, wish.width, wish.height)
+    (candidate,) = reply.candidates
+    said = candidate.text if wish.with_text else ""
+    drawn = structs.replace(candidate, text=said, pictures=(Picture("image/png", data),))
+    return structs.replace(reply, candidates=(drawn,))
 
 
 def _failure(code: str) -> RequestFailed:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from fnmatch import fnmatchcase
 
 from nightrate.domain.model import Model
@@ -10,15 +10,20 @@ from nightrate.errors import NotFound
 
 KNOWN_NAMES = (
     "gemini-2.5-flash",
+    "gemini-2.5-flash-image",
     "gemini-2.5-flash-lite",
     "gemini-2.5-pro",
     "gemini-3-flash-preview",
+    "gemini-3-pro-image-preview",
     "gemini-3-pro-preview",
     "gemini-3.5-flash",
 )
 """Names that are listed although no rule spells them out: those of Google's documentation."""
 
-NOT_SERVED = ("*embedding*", "*image*", "*tts*", "*veo*", "*imagen*")
+IMAGES = "*image*"
+"""Names of models that draw; by a pattern they resolve to engines only that can."""
+
+NOT_SERVED = ("*embedding*", "*tts*", "*veo*", "*imagen*")
 """Names of Google's models that do something else than text; no text engine may answer for them."""
 
 CONTEXT_TOKENS = 8192
@@ -29,11 +34,13 @@ class Models:
     """The table of served names.
 
     ``rules`` maps a name, or a pattern with ``*``, to the name of an engine. An exact name comes
-    before every pattern, an earlier pattern before a later one.
+    before every pattern, an earlier pattern before a later one. ``drawing`` names the engines that
+    draw pictures.
     """
 
-    def __init__(self, rules: Mapping[str, str]) -> None:
+    def __init__(self, rules: Mapping[str, str], drawing: Collection[str] = ()) -> None:
         self._rules = dict(rules)
+        self._drawing = drawing
 
     def resolve(self, name: str) -> Model:
         """Find the model that answers to a name, with or without ``models/``.
@@ -44,6 +51,9 @@ class Models:
         short = name.removeprefix("models/").removeprefix("tunedModels/")
         engine = self.engine_of(short)
         if engine is None:
+            if fnmatchcase(short, IMAGES) and self._rules:
+                message = f"models/{short} draws pictures, and no engine of this server does that."
+                raise NotFound(f"{message} Map the name to one that can under [models].")
             served = ", ".join(self._rules) or "none"
             message = (
                 f"models/{short} is not found, or not supported for this method. This server"
@@ -64,8 +74,11 @@ class Models:
             return self._rules[name]
         if any(fnmatchcase(name, pattern) for pattern in NOT_SERVED):
             return None
+        draws = fnmatchcase(name, IMAGES)
         for pattern, engine in self._rules.items():
             if "*" in pattern and fnmatchcase(name, pattern):
+                if draws and engine not in self._drawing:
+                    continue
                 return engine
         return None
 

@@ -29,7 +29,7 @@ from nightrate.domain.generation import Capability, FinishReason, Message, Promp
 from nightrate.engines.base import Engine
 from nightrate.errors import Code, EngineDown, RequestFailed
 from nightrate.testing.engine_samples import asked, pieces_of, text_of
-from nightrate.testing.engine_wishes import FormPromises
+from nightrate.testing.engine_wishes import FormPromises, PicturePromises
 
 __all__ = ["EngineContract", "EngineLifeContract", "asked", "pieces_of", "text_of"]
 
@@ -47,7 +47,7 @@ async def _drained(pieces: AsyncIterator[object]) -> None:
         pass
 
 
-class EngineContract(FormPromises):
+class EngineContract(FormPromises, PicturePromises):
     """Promises of an open engine. Fixture to provide: ``engine``.
 
     What it promises beyond text is tested where its capabilities say that it can.

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from nightrate.domain.generation import Capability, FinishReason, Message, Prompt, Sampling
+from nightrate.domain.picture import PictureWish
 from nightrate.domain.schema import (
     Array,
     Choice,
@@ -133,3 +134,40 @@ class FormPromises:
         assert await engine.count_tokens(prompt) == reply.usage.prompt_tokens
         if engine.capacity.tokens is not None:
             assert reply.usage.prompt_tokens + ENOUGH_TOKENS <= engine.cost(prompt)
+
+
+def drawn(text: str, *, with_text: bool = True) -> Prompt:
+    """Make a prompt whose answer has a picture."""
+    wish = PictureWish(512, 256, with_text, "modalities")
+    return Prompt(
+        messages=(Message("user", text),), sampling=Sampling(max_output_tokens=20), picture=wish
+    )
+
+
+class PicturePromises:
+    """Promises of an engine that draws."""
+
+    async def test_an_answer_has_a_picture_and_the_text_that_was_asked_for(
+        self, engine: Engine
+    ) -> None:
+        if Capability.IMAGES not in engine.capabilities:
+            return
+        for with_text in (True, False):
+            reply = await engine.generate(drawn("A letter A.", with_text=with_text))
+            (candidate,) = reply.candidates
+            assert candidate.pictures
+            for picture in candidate.pictures:
+                assert picture.mime_type.startswith("image/")
+                assert len(picture.data) > 100  # noqa: PLR2004 - no file of a picture is shorter
+            assert bool(candidate.text) is with_text
+
+    async def test_pictures_come_with_the_reply_of_a_stream(self, engine: Engine) -> None:
+        if Capability.IMAGES not in engine.capabilities:
+            return
+        texts, reply = await pieces_of(engine, drawn("A letter A."))
+        assert "".join(texts) == text_of(reply)
+        assert reply.candidates[0].pictures
+
+    async def test_an_answer_without_the_wish_has_no_picture(self, engine: Engine) -> None:
+        reply = await engine.generate(asked("A letter A.", max_output_tokens=4))
+        assert not reply.candidates[0].pictures

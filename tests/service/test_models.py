@@ -57,5 +57,19 @@ def test_names_are_exact_about_case_and_stars() -> None:
 
 def test_the_list_holds_exact_names_and_those_of_the_documentation_sorted() -> None:
     names = [model.name for model in Models({"gemini-*": "text", "my-model": "other"}).list()]
-    assert names == sorted([*KNOWN_NAMES, "my-model"])
+    texts = [name for name in KNOWN_NAMES if "image" not in name]
+    assert names == sorted([*texts, "my-model"])
     assert [model.name for model in Models({"my-model": "other"}).list()] == ["my-model"]
+
+
+def test_names_of_pictures_resolve_by_a_pattern_to_an_engine_that_draws() -> None:
+    models = Models({"gemini-3*": "text", "gemini-*": "artist"}, {"artist"})
+    assert models.engine_of("gemini-3-pro-image-preview") == "artist"
+    assert models.engine_of("gemini-3-pro-preview") == "text"
+    assert models.engine_of("imagen-4") is None
+    assert {model.name for model in models.list()} == set(KNOWN_NAMES)
+
+
+def test_a_name_of_pictures_that_nobody_draws_is_refused_with_the_reason() -> None:
+    with pytest.raises(NotFound, match="draws pictures, and no engine of this server does"):
+        Models({"gemini-*": "text"}).resolve("gemini-2.5-flash-image")
