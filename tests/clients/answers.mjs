@@ -1,4 +1,5 @@
 // Answers that are more than plain text, asked for as the documentation of Google's client shows.
+import * as fs from 'node:fs';
 import {GoogleGenAI, Type} from '@google/genai';
 import {finished, report} from './scenarios.mjs';
 
@@ -38,6 +39,16 @@ await report({
   async drawn() {
     const config = {responseModalities: ['TEXT', 'IMAGE']};
     return run('gemini-3-pro-image-preview', [{...asking(letter), config}], 'drawn');
+  },
+
+  async drawnFromFile() {
+    const generation_config = {responseModalities: ['TEXT', 'IMAGE']};
+    const line = {key: 'request-1', request: {contents: asking(letter).contents, generation_config}};
+    fs.writeFileSync('pictures.jsonl', JSON.stringify(line) + '\n');
+    const uploaded = await ai.files.upload({file: 'pictures.jsonl', config: {mimeType: 'jsonl'}});
+    const job = await run('gemini-3-pro-image-preview', uploaded.name, 'drawn from a file');
+    await ai.files.download({file: job.dest.fileName, downloadPath: 'answers.jsonl'});
+    return JSON.parse(fs.readFileSync('answers.jsonl', 'utf8'));
   },
 
   async live() {

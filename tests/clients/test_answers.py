@@ -270,6 +270,14 @@ def test_javascript_gets_pictures(said: Any, scenario: str, size: tuple[int, int
     assert picture_in(base64.b64decode(picture["inlineData"]["data"])).size == size
 
 
+@in_node
+def test_javascript_gets_pictures_of_a_file(said: Any) -> None:
+    line = said["drawnFromFile"]["gave"]
+    assert line["key"] == "request-1"
+    _, picture = line["response"]["candidates"][0]["content"]["parts"]
+    assert picture_in(base64.b64decode(picture["inlineData"]["data"])).size == (1024, 1024)
+
+
 CREATE = """
 curl -s "$BASE/v1beta/models/gemini-3-pro-image-preview:batchGenerateContent" -X POST \\
   -H "x-goog-api-key: $GEMINI_API_KEY" -H "Content-Type:application/json" \\
