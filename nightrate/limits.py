@@ -75,6 +75,9 @@ SEARCH_SOURCES_MAX = 5
 EMBEDDING_DIMENSIONS_MAX = 8192
 """Ours: the longest vector that can be asked for; the largest models stay under it."""
 
+EMBEDDINGS_AT_ONCE_MAX = 100
+"""Google: requests of one live call that embeds several contents."""
+
 # Shards --------------------------------------------------------------------------------------
 
 SHARD_REQUESTS_MAX = 1_000
@@ -140,6 +143,9 @@ DISK_PAUSE_SECONDS = 5.0
 ENGINE_REOPEN_SECONDS = 30.0
 """Ours: the wait before an engine that gave up is opened again."""
 
+OPENING_PATIENCE_SECONDS = 30.0
+"""Ours: how long a live request waits for an engine that is opened on its demand."""
+
 DRAIN_SECONDS = 25.0
 """Ours: how long a stopping server lets running requests finish before it hands them back."""
 
@@ -160,6 +166,26 @@ RETRY_LONGEST_SECONDS = 60.0
 
 OUTPUT_TOKENS_DEFAULT = 1024
 """Ours: output limit of a request that sets none, on engines that need a number."""
+
+# Cached contents -----------------------------------------------------------------------------
+
+CACHE_BYTES_MAX = 20 * MIB
+"""Ours: the body that makes a cached content, as that of any other call."""
+
+CACHES_MAX = 1_000
+"""Ours: cached contents of a tenant; at their largest they take 20 GiB of disk."""
+
+CACHE_DISPLAY_NAME_CHARACTERS_MAX = 128
+"""Google: the display name of a cached content."""
+
+CACHE_LIFETIME_SECONDS = 3600
+"""Google: a cached content that names no end."""
+
+CACHE_LIFETIME_SECONDS_MAX = 3660 * 86400
+"""Ours: ten years; a longer one is a mistake of units."""
+
+PREFIXES_HELD_BYTES_MAX = 64 * MIB
+"""Ours: cached contents that are held in memory, read, by their size on the disk."""
 
 # Time ----------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import shlex
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -23,18 +24,19 @@ from nightrate import clock, limits, telemetry
 from nightrate.api.administration import create_administration
 from nightrate.api.app import create_app
 from nightrate.domain.batch import Batch
-from nightrate.domain.generation import Capability
 from nightrate.engines.base import Progress, ignore_progress
 from nightrate.engines.registry import create_engine
 from nightrate.errors import SettingsFault, StoreFault
 from nightrate.service.addresses import Addresses
 from nightrate.service.batches import Batches
+from nightrate.service.caches import Caches
 from nightrate.service.execute import Executor
 from nightrate.service.files import Files
 from nightrate.service.grounding import Grounder
 from nightrate.service.keys import Keys
 from nightrate.service.lane import Lane
 from nightrate.service.models import Models
+from nightrate.service.prefixes import Prefixes
 from nightrate.service.quotas import TokenQuotas
 from nightrate.service.results import Results
 from nightrate.service.vault import Vault
@@ -72,12 +74,17 @@ class House:
         self.directory = directory.path
         self._lock = directory
         self._runs = runs
-        self.models = Models(settings.model_rules(), _drawing(lanes))
+        self.models = Models(settings.model_rules(), lambda name: lanes[name].engine.capabilities)
         self.lanes = lanes
         vault = Vault(directory.keys)  # before the database is open: it may refuse
         self.store = SQLiteStore(directory.database, runs.database)
         self.blobs = Blobs(directory.blobs, runs.disk)
-        self.executor = Executor(self.lanes, Grounder(search))
+        prefixes = Prefixes(self.store, self.blobs)
+        self.executor = Executor(self.lanes, prefixes, Grounder(search))
+        self.caches = Caches(
+            *(self.store, self.blobs, self.models, self.executor, prefixes),
+            tokens_min=settings.cached_tokens_min,
+        )
         self.keys = Keys(self.store, vault)
         self.files = Files(self.store, self.blobs, settings.file_storage_bytes_max)
         self.results = Results(self.store, self.blobs)
@@ -141,9 +148,11 @@ class House:
         for lane in self.lanes.values():
             if lane.opened.is_set():
                 return None
+            if lane.engine.on_demand:
+                continue  # Nobody waits for it before somebody asks for it.
             reason = lane.fault.message if lane.fault else "it is being loaded"
             reasons.append(f"engine {lane.name} is not ready: {reason}")
-        return "; ".join(reasons)
+        return "; ".join(reasons) or None
 
     @contextlib.asynccontextmanager
     async def working(self, progress: Progress = ignore_progress) -> AsyncIterator[None]:
@@ -213,11 +222,6 @@ def _run_in(pool: ThreadPoolExecutor) -> Run:
         return asyncio.get_running_loop().run_in_executor(pool, call)
 
     return run
-
-
-def _drawing(lanes: dict[str, Lane]) -> set[str]:
-    """Name the engines that draw pictures."""
-    return {name for name, lane in lanes.items() if Capability.IMAGES in lane.engine.capabilities}
 
 
 def _lanes(settings: Settings) -> dict[str, Lane]:
@@ -311,7 +315,7 @@ async def _require_keys(settings: Settings, keys: Keys | None) -> None:
         return
     message = (
         f"host {settings.host!r}: without keys the server listens on loopback only; make one"
-        f" first: nightrate keys create --data {settings.data}"
+        f" first: nightrate keys create --data {shlex.quote(settings.data)}"
     )
     raise SettingsFault([message])
 
@@ -354,6 +358,7 @@ def _app(house: House, settings: Settings) -> Starlette:
         models=house.models,
         executor=house.executor,
         webhooks=house.webhooks,
+        caches=house.caches,
         keys=house.keys,
         readiness=house.not_ready,
         public_url=settings.public_url or None,
@@ -375,7 +380,7 @@ async def serve(
         SettingsFault: the settings cannot work.
         StoreFault: the data directory cannot be used.
     """
-    if not Path(settings.data).exists():  # nothing is made for a start that is refused
+    if not await asyncio.to_thread(Path(settings.data).exists):  # a refusal makes nothing
         await _require_keys(settings, None)
     sock = _bind(settings.host, settings.port)
     try:

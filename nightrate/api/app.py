@@ -13,6 +13,7 @@ from starlette.routing import Mount, Route, Router
 
 from nightrate import telemetry
 from nightrate.api.auth import Gate
+from nightrate.api.caches import CacheDoors
 from nightrate.api.downloads import Downloads
 from nightrate.api.gemini import Gemini, not_served
 from nightrate.api.middleware import Watch
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from nightrate.service.batches import Batches
+    from nightrate.service.caches import Caches
     from nightrate.service.execute import Executor
     from nightrate.service.files import Files
     from nightrate.service.keys import Keys
@@ -72,6 +74,7 @@ _ALL = "GET", "POST", "PUT", "PATCH", "DELETE"
 _MODEL = "/{version:v}/{kind:kind}/{model:id}"
 _BATCH = "/{version:v}/batches/{batch_id:id}"
 _FILE = "/{version:v}/files/{file_id:id}"
+_CACHE = "/{version:v}/cachedContents/{cache_id:id}"
 _WEBHOOK = "/{version:v}/webhooks/{webhook_id:id}"
 
 
@@ -83,6 +86,7 @@ def create_app(  # noqa: PLR0913 - one keyword a service
     models: Models,
     executor: Executor,
     webhooks: Webhooks,
+    caches: Caches,
     keys: Keys,
     readiness: Readiness,
     public_url: str | None,
@@ -106,6 +110,7 @@ def create_app(  # noqa: PLR0913 - one keyword a service
         Route(_MODEL + ":streamGenerateContent", gemini.stream, methods=["POST"]),
         Route(_MODEL + ":countTokens", gemini.count_tokens, methods=["POST"]),
         Route(_MODEL + ":batchGenerateContent", gemini.create_batch, methods=["POST"]),
+        *_embedding_routes(gemini),
         Route("/{version:v}/batches", gemini.list_batches),
         Route(_BATCH, gemini.get_batch),
         Route(_BATCH, gemini.delete_batch, methods=["DELETE"]),
@@ -120,15 +125,10 @@ def create_app(  # noqa: PLR0913 - one keyword a service
         Route(_FILE + ":download", download),
         Route("/download" + _FILE + ":download", download),
         *_webhook_routes(webhooks),
-        *_not_served(_MODEL + ":embedContent", "Embedding", "POST"),
-        *_not_served(_MODEL + ":batchEmbedContents", "Embedding", "POST"),
-        *_not_served(_MODEL + ":asyncBatchEmbedContent", "Embedding in batches", "POST"),
+        *_cache_routes(caches),
         *_not_served(_BATCH, "Changing a batch", "PATCH"),
-        *_not_served(_BATCH + ":updateEmbedContentBatch", "Changing an embedding batch", "PATCH"),
         *_not_served("/{version:v}/files", "Creating a file without its bytes", "POST"),
         *_not_served("/{version:v}/files:register", "Registering files elsewhere", "POST"),
-        *_not_served("/{version:v}/cachedContents", "Context caching", *_ALL),
-        *_not_served("/{version:v}/cachedContents/{rest:path}", "Context caching", *_ALL),
         *_not_served("/{version:v}/openai/{rest:path}", "The OpenAI-compatible surface", *_ALL),
     ]
     return _guarded(routes, keys, readiness)
@@ -162,6 +162,16 @@ def _changing(path: str, handler: Callable[[Request], Awaitable[Response]]) -> R
     return route
 
 
+def _embedding_routes(gemini: Gemini) -> list[Route]:
+    update = gemini.update_embedding_batch
+    return [
+        Route(_MODEL + ":embedContent", gemini.embed, methods=["POST"]),
+        Route(_MODEL + ":batchEmbedContents", gemini.embed_several, methods=["POST"]),
+        Route(_MODEL + ":asyncBatchEmbedContent", gemini.create_embedding_batch, methods=["POST"]),
+        Route(_BATCH + ":updateEmbedContentBatch", update, methods=["PATCH"]),
+    ]
+
+
 def _webhook_routes(webhooks: Webhooks) -> list[Route]:
     doors = WebhookDoors(webhooks)
     return [
@@ -175,6 +185,17 @@ def _webhook_routes(webhooks: Webhooks) -> list[Route]:
         Route(_WEBHOOK + ":rotateSigningSecret", doors.rotate, methods=["POST"]),
         Route(_WEBHOOK + "/rotate_secret", doors.rotate, methods=["POST"]),
         Route("/.well-known/jwks.json", doors.public_keys),
+    ]
+
+
+def _cache_routes(caches: Caches) -> list[Route]:
+    doors = CacheDoors(caches)
+    return [
+        Route("/{version:v}/cachedContents", doors.list),
+        Route("/{version:v}/cachedContents", doors.create, methods=["POST"]),
+        Route(_CACHE, doors.get),
+        Route(_CACHE, doors.change, methods=["PATCH"]),
+        Route(_CACHE, doors.delete, methods=["DELETE"]),
     ]
 
 

@@ -75,6 +75,10 @@ class Prompt(Struct, frozen=True, gc=False, kw_only=True):
     """What picture the answer must have."""
     search: SearchWish | None = None
     """Whether the answer may rest on a search. Engines have nothing to do with it."""
+    cache: str | None = None
+    """The id of the cached content it continues, until that is put before it (`domain.cache`)."""
+    cached_tokens: int = 0
+    """How many of its tokens came from a cached content."""
 
 
 class Usage(Struct, frozen=True, gc=False):

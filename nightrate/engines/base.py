@@ -53,6 +53,9 @@ class Engine(ABC):
 
     name: str
 
+    on_demand: bool = False
+    """Whether it is opened only when it is first asked for, so that nobody else waits for it."""
+
     @property
     @abstractmethod
     def capabilities(self) -> frozenset[Capability]:
@@ -126,6 +129,8 @@ class Engine(ABC):
 
     async def count_tokens(self, prompt: Prompt) -> int:
         """Count the tokens of a prompt as the model sees it.
+
+        It may be the beginning of other prompts, and have instructions and no turns yet.
 
         Raises:
             RequestFailed: the engine reads no prompts, or not this one.

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import overload
 
+from msgspec import structs
+
+from nightrate import clock, limits
 from nightrate.dialects.lines import RawLine
 from nightrate.dialects.row import Echo
 from nightrate.dialects.rows import parse_row, render_row
 from nightrate.domain.batch import Batch, Kind
+from nightrate.domain.cache import Reach
 from nightrate.domain.embedding import Embedding, Passage
 from nightrate.domain.generation import Asked, Failure, Outcome, Prompt, Reply
 from nightrate.domain.model import Model
 from nightrate.domain.shard import Answer, Tally
-from nightrate.errors import Code, EngineDown
+from nightrate.errors import Code, Damaged, EngineDown, Refused, StoreFault
 from nightrate.service.grounding import Grounder, grounded
 from nightrate.service.lane import Lane
+from nightrate.service.prefixes import Prefixes, missing_cache
 
 log = logging.getLogger(__name__)
 
@@ -25,11 +31,38 @@ _FAILED = Tally(failed=1)
 
 
 class Executor:
-    """Runs requests on the lanes."""
+    """Runs requests on the lanes.
 
-    def __init__(self, lanes: Mapping[str, Lane], grounder: Grounder | None = None) -> None:
+    Args:
+        lanes: the engines by name.
+        prefixes: the cached contents that requests may name; without it, they find none.
+        grounder: makes the searches that requests may want; without it, they are refused.
+    """
+
+    def __init__(
+        self,
+        lanes: Mapping[str, Lane],
+        prefixes: Prefixes | None = None,
+        grounder: Grounder | None = None,
+    ) -> None:
         self._lanes = lanes
+        self._prefixes = prefixes
         self._grounder = grounder or Grounder(None)
+
+    async def whole(self, prompt: Prompt, model: str, reach: Reach) -> Prompt:
+        """Put the cached content before a prompt that names one; it can be asked then.
+
+        Raises:
+            MissingCache: there is no such cached content within reach.
+            BadRequest: the two do not fit together.
+            StoreFault: it cannot be read.
+            OSError: likewise.
+        """
+        if prompt.cache is None:
+            return prompt
+        if self._prefixes is None:
+            raise missing_cache(prompt.cache)
+        return await self._prefixes.whole(prompt, model, reach)
 
     @overload
     async def live(self, model: Model, asked: Prompt) -> Reply | Failure: ...
@@ -38,21 +71,36 @@ class Executor:
     async def live(self, model: Model, asked: Passage) -> Embedding | Failure: ...
 
     async def live(self, model: Model, asked: Asked) -> Outcome:
-        """Answer an interactive request; it does not wait for an engine that is not open."""
+        """Answer an interactive request.
+
+        It does not wait for an engine that is not open, but for one that is opened on demand.
+        """
         lane = self._lanes[model.engine]
-        if failure := _closed(lane, model):
+        if failure := await _closed(lane, model):
             return failure
         try:
-            return await self._outcome(lane, asked, live=True)
+            return await self._run(lane, asked, live=True)
         except EngineDown as fault:
             return Failure(Code.UNAVAILABLE, fault.message)
+
+    async def live_all(
+        self, model: Model, passages: Sequence[Passage]
+    ) -> list[Embedding] | Failure:
+        """Answer the passages of one interactive call; the first that fails fails them all."""
+        outcomes = await asyncio.gather(*(self.live(model, passage) for passage in passages))
+        embeddings = []
+        for index, outcome in enumerate(outcomes):
+            if isinstance(outcome, Failure):
+                return Failure(outcome.code, f"Request {index + 1}: {outcome.message}")
+            embeddings.append(outcome)
+        return embeddings
 
     async def stream(
         self, model: Model, prompt: Prompt
     ) -> AsyncGenerator[str | Reply | Failure, None]:
         """Answer an interactive request piece by piece: texts, at last the outcome."""
         lane = self._lanes[model.engine]
-        if failure := _closed(lane, model):
+        if failure := await _closed(lane, model):
             yield failure
             return
         grounding = None
@@ -65,27 +113,29 @@ class Executor:
         try:
             async with aclosing(lane.stream(prompt, live=True)) as pieces:
                 async for piece in pieces:
-                    if grounding is not None and isinstance(piece, Reply):
-                        yield grounded(piece, grounding)
-                    else:
-                        yield piece
+                    ended = piece if isinstance(piece, str) else _counted(prompt, piece)
+                    if grounding is not None and isinstance(ended, Reply):
+                        ended = grounded(ended, grounding)
+                    yield ended
         except EngineDown as fault:
             yield Failure(Code.UNAVAILABLE, fault.message)
 
-    async def _outcome(self, lane: Lane, asked: Asked, *, live: bool = False) -> Outcome:
+    async def _run(self, lane: Lane, asked: Asked, *, live: bool = False) -> Outcome:
         """Take a request through its engine, after the search that it may want."""
-        if not isinstance(asked, Prompt) or asked.search is None:
+        if isinstance(asked, Passage):
             return await lane.outcome(asked, live=live)
+        if asked.search is None:
+            return _counted(asked, await lane.outcome(asked, live=live))
         found = await self._grounder.ground(asked, asked.search)
         if isinstance(found, Failure):
             return found
-        outcome = await lane.outcome(found[0], live=live)
+        outcome = _counted(asked, await lane.outcome(found[0], live=live))
         return grounded(outcome, found[1]) if isinstance(outcome, Reply) else outcome
 
     async def count_tokens(self, model: Model, prompt: Prompt) -> int | Failure:
         """Count the tokens of a prompt, as the model sees it."""
         lane = self._lanes[model.engine]
-        if failure := _closed(lane, model):
+        if failure := await _closed(lane, model):
             return failure
         try:
             return await lane.count_tokens(prompt)
@@ -93,11 +143,26 @@ class Executor:
             return Failure(Code.UNAVAILABLE, fault.message)
 
     async def answer(
-        self, lane: Lane, model: str, kind: Kind, line: RawLine, response_id: str
+        self,
+        lane: Lane,
+        model: str,
+        kind: Kind,
+        line: RawLine,
+        response_id: str,
+        *,
+        reach: Reach | None = None,
     ) -> Answer:
         """Answer one row of a batch: its line in, its output line out.
 
         Whatever is wrong with the row, and a mistake of our own too, becomes an error line.
+
+        Args:
+            lane: the engine.
+            model: the model of the batch.
+            kind: how the line is to be read, and its answer to be written.
+            line: the row.
+            response_id: the id that its answer gets.
+            reach: which cached contents it may continue; None for none.
 
         Raises:
             EngineDown: the engine has given up; the row has no outcome yet.
@@ -110,7 +175,7 @@ class Executor:
             if isinstance(parsed.prompt, Failure):
                 outcome = parsed.prompt
             else:
-                outcome = await self._outcome(lane, parsed.prompt)
+                outcome = await self._outcome(lane, model, parsed.prompt, reach)
             output = render_row(echo, outcome, kind, response_id)
         except EngineDown:
             raise
@@ -120,9 +185,45 @@ class Executor:
             output = render_row(echo, outcome, kind, response_id)
         return Answer(output, _tally(outcome))
 
+    async def _outcome(self, lane: Lane, model: str, asked: Asked, reach: Reach | None) -> Outcome:
+        if isinstance(asked, Prompt) and asked.cache is not None:
+            try:
+                asked = await self._continued(asked, model, reach)
+            except Refused as fault:
+                return Failure(fault.code, fault.message)
+            except Damaged as fault:
+                message = f"The cached content cannot be read any more: {fault.message}"
+                return Failure(Code.DATA_LOSS, message)
+        return await self._run(lane, asked)
 
-def _closed(lane: Lane, model: Model) -> Failure | None:
+    async def _continued(self, prompt: Prompt, model: str, reach: Reach | None) -> Prompt:
+        """Put the cached content before a row that names one, when the disk lets us."""
+        assert prompt.cache is not None, "asked for such rows only"
+        if reach is None:
+            raise missing_cache(prompt.cache)
+        while True:
+            try:
+                return await self.whole(prompt, model, reach)
+            except Damaged:
+                raise
+            except (OSError, StoreFault) as error:
+                log.error("a cached content cannot be read now: %s", error)  # noqa: TRY400 - the reason is all
+                await clock.sleep(limits.DISK_PAUSE_SECONDS)
+
+
+def _counted(prompt: Prompt, outcome: Reply | Failure) -> Reply | Failure:
+    """Say of a reply how many of its prompt's tokens were cached."""
+    if not prompt.cached_tokens or isinstance(outcome, Failure):
+        return outcome
+    # Another engine may serve the model by now and count fewer tokens altogether.
+    cached_tokens = min(prompt.cached_tokens, outcome.usage.prompt_tokens)
+    usage = structs.replace(outcome.usage, cached_tokens=cached_tokens)
+    return structs.replace(outcome, usage=usage)
+
+
+async def _closed(lane: Lane, model: Model) -> Failure | None:
     """Say why an engine that is not open cannot answer."""
+    await lane.wait_open(limits.OPENING_PATIENCE_SECONDS)
     if lane.opened.is_set():
         return None
     reason = lane.fault.message if lane.fault else "it is being loaded"

@@ -110,6 +110,29 @@ await report({
     });
   },
 
+  async caches() {
+    const book = 'The keeper lit the lamp. '.repeat(40);
+    const made = await ai.caches.create({
+      model,
+      config: {displayName: 'book', systemInstruction: 'Be brief.', contents: book, ttl: '300s'},
+    });
+    const bare = made.name.replace('cachedContents/', '');
+    const got = [await ai.caches.get({name: made.name}), await ai.caches.get({name: bare})];
+    const changed = await ai.caches.update({name: bare, config: {ttl: '7200s'}});
+    const config = {cachedContent: made.name};
+    const reply = await ai.models.generateContent({model, contents: 'Who?', config});
+    const src = [{...asking('Who?'), config}, asking('Who?')];
+    const job = await finished(ai, await ai.batches.create({model, src}));
+    const listed = await all(await ai.caches.list({config: {pageSize: 2}}));
+    await ai.caches.delete({name: bare});
+    const left = await all(await ai.caches.list());
+    return {made, got, changed, listed, left, live: reply.usageMetadata, job};
+  },
+
+  async missingCache() {
+    return ai.models.generateContent({model, contents: 'x', config: {cachedContent: 'never-made'}});
+  },
+
   async exact() {
     const client = new GoogleGenAI({apiKey: 'any', httpOptions: {baseUrl: `${process.env.GOOGLE_GEMINI_BASE_URL}/exact`}});
     return (await finished(client, await client.batches.create({model, src: [asking('x')]}))).state;
@@ -118,6 +141,28 @@ await report({
   async failingItem() {
     const src = [asking('well'), asking('[[fail 3]] badly')];
     return finished(ai, await ai.batches.create({model, src}));
+  },
+
+  async embeddings() {
+    const contents = ['Why is the sky blue?', 'Best pasta recipe'];
+    const embedder = 'gemini-embedding-2';
+    fs.writeFileSync('embed.jsonl', contents.map((text, index) => JSON.stringify({
+      key: keys[index], request: {content: {parts: [{text}]}, output_dimensionality: 64},
+    }) + '\n').join(''));
+    const uploaded = await ai.files.upload({file: 'embed.jsonl', config: {mimeType: 'jsonl'}});
+    const fileJob = await ai.batches.createEmbeddings({
+      model: embedder, src: {fileName: uploaded.name}, config: {displayName: 'Input embeddings batch'},
+    });
+    const inlineJob = await ai.batches.createEmbeddings({
+      model: embedder, src: {inlinedRequests: {contents}}, config: {displayName: 'Inlined embeddings batch'},
+    });
+    const file = await finished(ai, fileJob);
+    await ai.files.download({file: file.dest.fileName, downloadPath: 'vectors.jsonl'});
+    const live = await ai.models.embedContent({model: 'gemini-embedding-001', contents});
+    return {
+      file, inline: await finished(ai, inlineJob), live: live.embeddings,
+      results: fs.readFileSync('vectors.jsonl', 'utf8'),
+    };
   },
 
   async live() {

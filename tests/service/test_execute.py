@@ -10,21 +10,24 @@ from typing import Any
 import msgspec
 import pytest
 
+from nightrate import limits
 from nightrate.dialects.lines import RawLine
 from nightrate.dialects.rows import render_row
 from nightrate.domain.batch import Kind
+from nightrate.domain.cache import Reach, continued
 from nightrate.domain.embedding import Embedding, Passage
 from nightrate.domain.generation import Candidate, Failure, Message, Outcome, Prompt, Reply, Usage
 from nightrate.domain.grounding import Grounding, SearchWish
 from nightrate.domain.model import Model
 from nightrate.domain.shard import Answer, Tally
 from nightrate.engines.echo import EchoEngine, EchoOptions
-from nightrate.errors import Code, EngineDown
+from nightrate.errors import BadRequest, Code, Damaged, EngineDown, MissingCache, StoreFault
 from nightrate.service import execute as execute_module
 from nightrate.service.execute import Executor
 from nightrate.service.grounding import Grounder
 from nightrate.service.lane import Lane
 from nightrate.service.models import Models
+from nightrate.service.prefixes import Prefixes
 from nightrate.tools.search import EmptySearch
 
 MODEL = Models({"*": "echo"}).resolve("gemini-2.5-flash")
@@ -128,6 +131,110 @@ async def test_a_mistake_of_ours_costs_one_row_and_leaves_a_trace(
     assert (await answered(executor, lane, raw("hello"))).tally.succeeded == 1
 
 
+# cached contents ------------------------------------------------------------------------------
+
+
+class Kept(Prefixes):
+    """One cached content of 5 tokens, on a disk that refuses at times."""
+
+    def __init__(self, *faults: Exception) -> None:
+        self.reaches: list[Reach] = []
+        self._faults = list(faults)
+
+    async def whole(self, prompt: Prompt, model: str, reach: Reach) -> Prompt:
+        assert model == MODEL.name
+        self.reaches.append(reach)
+        if self._faults:
+            raise self._faults.pop(0)
+        return continued(Prompt(messages=(Message("user", "a book"),)), prompt, 5)
+
+
+def naming(text: str = "hello you") -> RawLine:
+    contents = [{"parts": [{"text": text}]}]
+    row = {"request": {"contents": contents, "cachedContent": "cachedContents/c1"}}
+    data = msgspec.json.encode(row)
+    return RawLine(7, 0, len(data) + 1, data)
+
+
+REACH = Reach("ours", 3)
+
+
+async def test_a_row_that_continues_a_cached_content_counts_its_tokens(lane: Lane) -> None:
+    kept = Kept()
+    executor = Executor({"echo": lane}, kept)
+    answer = await executor.answer(lane, MODEL.name, Kind(), naming(), "b1-0", reach=REACH)
+    usage = msgspec.json.decode(answer.line)["response"]["usageMetadata"]
+    assert usage == {
+        "promptTokenCount": 5,
+        "cachedContentTokenCount": 5,
+        "candidatesTokenCount": 3,
+        "totalTokenCount": 8,
+    }
+    assert answer.tally == Tally(1, 0, 5, 3, 5)
+    assert kept.reaches == [REACH]
+
+
+async def test_no_more_tokens_are_cached_than_there_are(lane: Lane) -> None:
+    executor = Executor({"echo": lane}, Kept())
+    answer = await executor.answer(lane, MODEL.name, Kind(), naming("x"), "b1-0", reach=REACH)
+    assert answer.tally == Tally(1, 0, 3, 1, 3)
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        (MissingCache("CachedContent not found"), Code.NOT_FOUND),
+        (BadRequest("must be the same"), Code.INVALID_ARGUMENT),
+        (Damaged("caches/c1 is missing"), Code.DATA_LOSS),
+        (ZeroDivisionError("our own mistake"), Code.INTERNAL),
+    ],
+)
+async def test_a_row_whose_cached_content_cannot_be_had_is_an_error_line(
+    lane: Lane, fault: Exception, code: Code
+) -> None:
+    executor = Executor({"echo": lane}, Kept(fault))
+    answer = await executor.answer(lane, MODEL.name, Kind(), naming(), "b1-0", reach=REACH)
+    assert msgspec.json.decode(answer.line)["error"]["code"] == code
+    assert answer.tally == Tally(0, 1)
+
+
+@pytest.mark.parametrize("fault", [StoreFault("the disk is full"), OSError("the disk refuses")])
+async def test_a_row_waits_for_a_disk_that_refuses_its_cached_content(
+    lane: Lane, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr("nightrate.clock.sleep", sleep)
+    executor = Executor({"echo": lane}, Kept(fault))
+    answer = await executor.answer(lane, MODEL.name, Kind(), naming(), "b1-0", reach=REACH)
+    assert answer.tally.succeeded == 1
+    assert slept == [limits.DISK_PAUSE_SECONDS]
+
+
+@pytest.mark.parametrize("reach", [None, REACH])
+async def test_where_none_are_kept_none_is_found(
+    executor: Executor, lane: Lane, reach: Reach | None
+) -> None:
+    answer = await executor.answer(lane, MODEL.name, Kind(), naming(), "b1-0", reach=reach)
+    error = msgspec.json.decode(answer.line)["error"]
+    assert error["code"] == Code.NOT_FOUND
+    assert "cachedContents/c1" in error["message"]
+
+
+async def test_live_answers_and_streams_count_cached_tokens_too(lane: Lane) -> None:
+    executor = Executor({"echo": lane}, Kept())
+    prompt = await executor.whole(
+        Prompt(messages=(Message("user", "good day"),), cache="c1"), MODEL.name, REACH
+    )
+    reply = Reply((Candidate("good day"),), Usage(4, 2, 4), "echo")
+    assert await executor.live(MODEL, prompt) == reply
+    async with aclosing(executor.stream(MODEL, prompt)) as pieces:
+        assert [piece async for piece in pieces] == ["good", " day", reply]
+
+
 # live -----------------------------------------------------------------------------------------
 
 
@@ -139,6 +246,39 @@ async def test_a_live_passage_becomes_a_vector(executor: Executor) -> None:
     outcome = await executor.live(MODEL, Passage(text="good day", dimensions=8))
     assert isinstance(outcome, Embedding)
     assert len(outcome.values) == 8
+
+
+async def test_a_live_request_opens_an_engine_on_demand() -> None:
+    engine = EchoEngine(EchoOptions())
+    engine.on_demand = True
+    lane = Lane("echo", engine)
+    task = asyncio.create_task(lane.keep_open())
+    await lane.settled.wait()
+    assert isinstance(await Executor({"echo": lane}).live(MODEL, Passage(text="x")), Embedding)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_live_request_waits_for_an_engine_on_demand_no_longer_than_its_patience(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "OPENING_PATIENCE_SECONDS", 0.01)
+    engine = EchoEngine(EchoOptions())
+    engine.on_demand = True
+    lane = Lane("echo", engine)  # nobody keeps it open
+    outcome = await Executor({"echo": lane}).live(MODEL, Passage(text="x"))
+    assert isinstance(outcome, Failure)
+    assert outcome.code is Code.UNAVAILABLE
+    assert "being loaded" in outcome.message
+
+
+async def test_the_passages_of_a_call_succeed_or_fail_together(executor: Executor) -> None:
+    texts = ("one", "two", "[[fail 8]]", "[[fail 3]]")
+    passages = [Passage(text=text) for text in texts]
+    good = await executor.live_all(MODEL, passages[:2])
+    assert good == [await executor.live(MODEL, passage) for passage in passages[:2]]
+    bad = await executor.live_all(MODEL, passages)
+    assert bad == Failure(Code.RESOURCE_EXHAUSTED, "Request 3: The script failed this request.")
 
 
 async def test_a_passage_has_the_same_faults_as_a_prompt(executor: Executor, lane: Lane) -> None:
@@ -244,7 +384,7 @@ SEARCHED_ROW = b'{"request":{"contents":"Who won?","tools":[{"googleSearch":{}}]
 
 
 async def test_a_searched_answer_names_its_query_in_a_row_live_and_streamed(lane: Lane) -> None:
-    executor = Executor({"echo": lane}, Grounder(EmptySearch()))
+    executor = Executor({"echo": lane}, grounder=Grounder(EmptySearch()))
     answer = await answered(executor, lane, RawLine(1, 0, 9, SEARCHED_ROW))
     (candidate,) = msgspec.json.decode(answer.line)["response"]["candidates"]
     assert candidate["content"]["parts"] == [{"text": "Who won?"}]
@@ -271,6 +411,6 @@ async def test_a_search_that_is_refused_fails_the_request_by_its_path(
 
 
 async def test_a_search_does_not_hide_that_the_request_failed(lane: Lane) -> None:
-    executor = Executor({"echo": lane}, Grounder(EmptySearch()))
+    executor = Executor({"echo": lane}, grounder=Grounder(EmptySearch()))
     prompt = msgspec.structs.replace(SEARCHED, messages=(Message("user", "[[fail 8]]"),))
     assert isinstance(await executor.live(MODEL, prompt), Failure)
