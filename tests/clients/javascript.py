@@ -15,7 +15,7 @@ import pytest
 
 HERE = Path(__file__).parent
 MANIFEST = "package.json", "package-lock.json"
-SCRIPTS = "scenarios.mjs", "doors.mjs", "golden.mjs"
+SCRIPTS = "scenarios.mjs", "doors.mjs", "answers.mjs", "golden.mjs"
 NODE_MAJOR_MIN = 20
 INSTALL_SECONDS = 100
 INSTALL_TRIES = 3
