@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -66,7 +67,7 @@ class House:
         self.models = Models(settings.model_rules())
         self.lanes = lanes
         vault = Vault(directory.keys)  # before the database is open: it may refuse
-        self.store = SQLiteStore(directory.database, runs.database)
+        self.store = SQLiteStore(directory.database, runs.database, runs.looks)
         self.blobs = Blobs(directory.blobs, runs.disk)
         self.executor = Executor(self.lanes)
         self.files = Files(self.store, self.blobs)
@@ -182,14 +183,15 @@ class House:
 
 
 class _Runs:
-    """Where blocking calls go: one thread for the database, some for the disk."""
+    """Where blocking calls go: to write the database, to look into it, to the disk."""
 
     def __init__(self) -> None:
         self._pools = [
             ThreadPoolExecutor(1, thread_name_prefix="database"),
+            ThreadPoolExecutor(1, thread_name_prefix="looks"),
             ThreadPoolExecutor(BLOB_THREADS, thread_name_prefix="disk"),
         ]
-        self.database, self.disk = (_run_in(pool) for pool in self._pools)
+        self.database, self.looks, self.disk = (_run_in(pool) for pool in self._pools)
 
     def close(self) -> None:
         for pool in self._pools:
@@ -295,6 +297,7 @@ async def serve(
         SettingsFault: the settings cannot work.
         StoreFault: the data directory cannot be used.
     """
+    sys.setswitchinterval(limits.THREAD_SWITCH_SECONDS)
     sock = _listen(settings.host, settings.port)
     house = open_house(settings, _address(sock))
     server = _Server(
