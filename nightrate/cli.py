@@ -161,11 +161,11 @@ def validate(source: Path, model: str, *, as_json: bool) -> None:
 
     Ends with status 0 when every line is a valid request, 1 when some are not, 2 when none is.
     """
-    from nightrate.domain.batch import BatchForm
+    from nightrate.domain.batch import Kind
     from nightrate.work.plan import plan_input
 
     with source.open("rb", buffering=0) as file, tempfile.TemporaryFile() as nowhere:
-        plan = plan_input(file, nowhere, model, BatchForm.FILE)
+        plan = plan_input(file, nowhere, model, Kind())
     valid = plan.request_count - plan.invalid_count
     if as_json:
         click.echo(msgspec.json.encode(_plan_summary(plan)))

@@ -48,6 +48,9 @@ FAULTS_LISTED_MAX = 20
 STOP_SEQUENCES_MAX = 5
 """Google: stop sequences of a request."""
 
+EMBEDDING_DIMENSIONS_MAX = 8192
+"""Ours: the longest vector that can be asked for; the largest models stay under it."""
+
 # Shards --------------------------------------------------------------------------------------
 
 SHARD_REQUESTS_MAX = 1_000

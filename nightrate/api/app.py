@@ -162,6 +162,7 @@ def _webhook_routes(webhooks: Webhooks) -> list[Route]:
         Route(_WEBHOOK, doors.get),
         Route(_WEBHOOK, doors.change, methods=["PATCH"]),
         Route(_WEBHOOK, doors.delete, methods=["DELETE"]),
+        Route(_WEBHOOK + "/deliveries", doors.deliveries),
         Route(_WEBHOOK + ":ping", doors.ping, methods=["POST"]),
         Route(_WEBHOOK + ":rotateSigningSecret", doors.rotate, methods=["POST"]),
         Route(_WEBHOOK + "/rotate_secret", doors.rotate, methods=["POST"]),

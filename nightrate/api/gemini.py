@@ -14,7 +14,7 @@ from nightrate.api.profiles import profile_of
 from nightrate.api.query import one_of, page_of, refuse_options
 from nightrate.api.respond import JSON, Streamed, Told, document
 from nightrate.dialects import gemini as wire
-from nightrate.domain.generation import Failure, Outcome
+from nightrate.domain.generation import Failure, Reply
 from nightrate.errors import NotSupported
 
 if TYPE_CHECKING:
@@ -215,7 +215,7 @@ class _Unbegun(Exception):
 
 
 async def _told(
-    pieces: AsyncGenerator[str | Outcome, None], writer: wire.StreamWriter
+    pieces: AsyncGenerator[str | Reply | Failure, None], writer: wire.StreamWriter
 ) -> AsyncGenerator[bytes, None]:
     begun = False
     async with aclosing(pieces):

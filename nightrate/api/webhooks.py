@@ -11,6 +11,7 @@ from nightrate.api.query import page_of
 from nightrate.api.respond import document
 from nightrate.dialects import gemini as wire
 from nightrate.dialects import gemini_webhooks as dialect
+from nightrate.errors import BadRequest
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -64,6 +65,15 @@ class WebhookDoors:
         """Answer ``POST webhooks/ID:ping``; the event is on its way, wherever it gets."""
         await self._webhooks.ping(tenant_of(request), _id(request))
         return document(b"{}")
+
+    async def deliveries(self, request: Request) -> Response:
+        """Answer ``GET webhooks/ID/deliveries``: the newest ones, as many as a page holds."""
+        page = page_of(request, default=limits.PAGE_SIZE_DEFAULT, maximum=limits.PAGE_SIZE_MAX)
+        if page.after is not None:
+            message = "Deliveries have one page, the newest; leave the page token out."
+            raise BadRequest(message, field="pageToken")
+        found = await self._webhooks.deliveries(tenant_of(request), _id(request), page.size)
+        return document(dialect.render_deliveries(found))
 
     async def rotate(self, request: Request) -> Response:
         """Answer ``POST webhooks/ID:rotateSigningSecret`` with the new secret."""

@@ -18,21 +18,17 @@ from nightrate.dialects.gemini_files import (
     render_files,
     render_uploaded_file,
 )
-from nightrate.dialects.gemini_lines import Echo, ParsedLine, parse_line
 from nightrate.dialects.gemini_models import render_model, render_models
 from nightrate.dialects.gemini_orders import parse_change, parse_order
 from nightrate.dialects.gemini_pages import decode_page_token, encode_page_token
 from nightrate.dialects.gemini_profiles import Profile
 from nightrate.dialects.gemini_prompts import bare_model, parse_prompt
 from nightrate.dialects.gemini_replies import render_reply
-from nightrate.dialects.gemini_results import render_line
 from nightrate.dialects.gemini_streams import StreamWriter, framing_of
 
 __all__ = [
     "ITEMS",
-    "Echo",
     "Items",
-    "ParsedLine",
     "Profile",
     "StreamWriter",
     "UploadStart",
@@ -43,7 +39,6 @@ __all__ = [
     "http_status",
     "parse_change",
     "parse_count",
-    "parse_line",
     "parse_order",
     "parse_prompt",
     "parse_upload_start",
@@ -55,7 +50,6 @@ __all__ = [
     "render_failure",
     "render_file",
     "render_files",
-    "render_line",
     "render_model",
     "render_models",
     "render_reply",

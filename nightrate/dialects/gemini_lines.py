@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from msgspec import Raw, Struct, json, structs
+from msgspec import Raw, json, structs
 
 from nightrate import limits
 from nightrate.dialects import tolerant
@@ -21,27 +21,11 @@ from nightrate.dialects.gemini_shapes import (
     Line,
 )
 from nightrate.dialects.refusals import within, wrong
+from nightrate.dialects.row import Echo, ParsedLine
 from nightrate.dialects.spelling import camel, quoted, unknown_name
 from nightrate.domain.batch import BatchForm
-from nightrate.domain.generation import Failure, Prompt
+from nightrate.domain.generation import Failure
 from nightrate.errors import BadRequest, Refused
-
-
-class Echo(Struct, frozen=True, gc=False):
-    """What goes back beside the answer, as the JSON text the client gave."""
-
-    key: bytes | None = None
-    metadata: bytes | None = None
-    extras: dict[str, bytes] = {}
-    """Members of the line that mean nothing here."""
-
-
-class ParsedLine(Struct, frozen=True, gc=False):
-    """A line: what to echo, and the prompt or why there is none."""
-
-    echo: Echo
-    prompt: Prompt | Failure
-
 
 _NO_ECHO: Final = Echo()
 

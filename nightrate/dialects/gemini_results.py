@@ -6,10 +6,12 @@ import re
 
 from msgspec import Raw, json
 
-from nightrate.dialects.gemini_lines import Echo
 from nightrate.dialects.gemini_replies import response_of
 from nightrate.dialects.gemini_shapes import Status
+from nightrate.dialects.gemini_vectors import embedded_content
+from nightrate.dialects.row import Echo
 from nightrate.domain.batch import BatchForm
+from nightrate.domain.embedding import Embedding
 from nightrate.domain.generation import Outcome, Reply
 
 _decode = json.Decoder().decode
@@ -31,6 +33,8 @@ def render_line(echo: Echo, outcome: Outcome, form: BatchForm, response_id: str)
     if isinstance(outcome, Reply):
         response = response_of(outcome, response_id, ascii_only=True)
         pieces += (b'{"response":', _encode(response))
+    elif isinstance(outcome, Embedding):
+        pieces += (b'{"response":', _encode(embedded_content(outcome)))
     else:
         name = outcome.code.name if form is BatchForm.FILE else None
         pieces += (b'{"error":', _encode(Status(int(outcome.code), outcome.message, name)))

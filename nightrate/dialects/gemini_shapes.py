@@ -297,6 +297,40 @@ class CountTokensResponse(Struct, rename="camel", gc=False):
     prompt_tokens_details: tuple[ModalityTokenCount, ...]
 
 
+class Values(Struct, gc=False):
+    """A vector."""
+
+    values: tuple[float, ...]
+
+
+class EmbedUsageMetadata(Struct, rename="camel", gc=False):
+    """Tokens that were embedded."""
+
+    prompt_token_count: int
+
+
+class EmbeddedContent(Struct, rename="camel", gc=False):
+    """The answer to one request of an embedding batch."""
+
+    embedding: Values
+    token_count: str
+    usage_metadata: EmbedUsageMetadata
+
+
+class EmbedContentResponse(Struct, rename="camel", gc=False):
+    """The answer to a live request."""
+
+    embedding: Values
+    usage_metadata: EmbedUsageMetadata
+
+
+class EmbedContentsResponse(Struct, rename="camel", gc=False):
+    """The answer to several live requests at once."""
+
+    embeddings: list[Values]
+    usage_metadata: EmbedUsageMetadata
+
+
 class Status(Struct, omit_defaults=True, gc=False):
     """An error of a request or of a whole batch; ``code`` is the rpc code."""
 
@@ -384,6 +418,26 @@ class WebhooksDocument(Struct, omit_defaults=True):
 
     webhooks: list[WebhookDocument] = []
     next_page_token: str | None = None
+
+
+class DeliveryDocument(Struct, omit_defaults=True, kw_only=True):
+    """What became of one event on its way to one webhook; an addition of this server."""
+
+    id: str
+    type: str
+    batch: str | None = None
+    state: str
+    attempts: int
+    create_time: str
+    last_attempt_time: str | None = None
+    next_attempt_time: str | None = None
+    outcome: str | None = None
+
+
+class DeliveriesDocument(Struct, omit_defaults=True):
+    """The newest deliveries of a webhook."""
+
+    deliveries: list[DeliveryDocument] = []
 
 
 class RotationDocument(Struct):

@@ -15,7 +15,7 @@ from nightrate.dialects.gemini_shapes import (
     PieceOfResponse,
     TextPart,
 )
-from nightrate.domain.generation import Candidate, Failure, Outcome, Reply
+from nightrate.domain.generation import Candidate, Failure, Reply
 from nightrate.errors import BadRequest
 
 
@@ -60,7 +60,7 @@ class StreamWriter:
         self._response_id = response_id
         self._before = framing.before_first
 
-    def write(self, piece: str | Outcome) -> bytes:
+    def write(self, piece: str | Reply | Failure) -> bytes:
         """Write one piece, or the outcome that ends the stream."""
         if isinstance(piece, str):
             candidate = PieceCandidate(AnswerContent((TextPart(piece),)), 0)

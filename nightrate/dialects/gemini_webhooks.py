@@ -13,6 +13,8 @@ from nightrate.clock import Instant, rfc3339
 from nightrate.dialects import tolerant
 from nightrate.dialects.gemini_files import display_name
 from nightrate.dialects.gemini_shapes import (
+    DeliveriesDocument,
+    DeliveryDocument,
     RotationBody,
     RotationDocument,
     SigningSecretDocument,
@@ -23,7 +25,15 @@ from nightrate.dialects.gemini_shapes import (
 )
 from nightrate.dialects.refusals import located, wrong
 from nightrate.dialects.spelling import Shape, camel, quoted
-from nightrate.domain.webhook import EVENTS, Webhook, WebhookConfig, WebhookState, WebhookWish
+from nightrate.domain.webhook import (
+    EVENTS,
+    Delivery,
+    DeliveryState,
+    Webhook,
+    WebhookConfig,
+    WebhookState,
+    WebhookWish,
+)
 from nightrate.errors import Refused
 
 _WEBHOOK: Final = Shape(WebhookBody)
@@ -154,6 +164,27 @@ def render_webhooks(webhooks: Iterable[Webhook], next_token: str | None, now: In
 def render_rotation(secret: str) -> bytes:
     """Write the answer to a rotation."""
     return json.format(json.encode(RotationDocument(secret)), indent=2)
+
+
+def render_deliveries(deliveries: Iterable[Delivery]) -> bytes:
+    """Write what became of the newest events of a webhook."""
+    page = DeliveriesDocument([_delivery(delivery) for delivery in deliveries])
+    return json.format(json.encode(page), indent=2)
+
+
+def _delivery(delivery: Delivery) -> DeliveryDocument:
+    tried, pending = delivery.tried_at, delivery.state is DeliveryState.PENDING
+    return DeliveryDocument(
+        id=delivery.message_id,
+        type=delivery.type,
+        batch=f"batches/{delivery.batch_id}" if delivery.batch_id else None,
+        state=str(delivery.state),
+        attempts=delivery.attempts,
+        create_time=rfc3339(delivery.happened_at),
+        last_attempt_time=None if tried is None else rfc3339(tried),
+        next_attempt_time=rfc3339(delivery.due_at) if pending else None,
+        outcome=delivery.outcome,
+    )
 
 
 def _document(webhook: Webhook, now: Instant, secret: str | None = None) -> WebhookDocument:

@@ -20,6 +20,28 @@ class BatchForm(StrEnum):
     INLINE = "inline"
 
 
+class Method(StrEnum):
+    """What each request of a batch asks for."""
+
+    GENERATE = "generate"
+    EMBED = "embed"
+
+
+class Dialect(StrEnum):
+    """Whose protocol the requests, and so the answers, are written in."""
+
+    GEMINI = "gemini"
+    OPENAI = "openai"
+
+
+class Kind(Struct, frozen=True, gc=False):
+    """How the rows of a batch are to be read, and their answers to be written."""
+
+    form: BatchForm = BatchForm.FILE
+    method: Method = Method.GENERATE
+    dialect: Dialect = Dialect.GEMINI
+
+
 class PartialResults(StrEnum):
     """What becomes of the results of a batch that was cancelled or expired."""
 
@@ -41,7 +63,7 @@ class Batch(Struct, frozen=True, kw_only=True):
     model: str
     """The name the client asked for, without ``models/``."""
     display_name: str
-    form: BatchForm
+    kind: Kind
     state: BatchState
     input_blob: str
     input_file_id: str | None
@@ -58,6 +80,11 @@ class Batch(Struct, frozen=True, kw_only=True):
     """Why the whole batch failed."""
     partial: PartialResults | None = None
     """None for a batch that did not end early, and where the server keeps such results back."""
+
+    @property
+    def form(self) -> BatchForm:
+        """How the requests came."""
+        return self.kind.form
 
     @property
     def has_results(self) -> bool:
@@ -83,6 +110,14 @@ class Order(Struct, frozen=True, kw_only=True):
     inline: tuple[bytes, ...] | None
     webhook: WebhookConfig | None = None
     """Who is told about its end."""
+    method: Method = Method.GENERATE
+    dialect: Dialect = Dialect.GEMINI
+
+    @property
+    def kind(self) -> Kind:
+        """How the rows of the batch are to be read."""
+        form = BatchForm.FILE if self.inline is None else BatchForm.INLINE
+        return Kind(form, self.method, self.dialect)
 
 
 class Change(Struct, frozen=True, kw_only=True):

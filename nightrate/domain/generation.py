@@ -7,6 +7,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from nightrate.domain.embedding import Embedding, Passage
 from nightrate.errors import Code
 
 
@@ -16,6 +17,8 @@ class Capability(StrEnum):
     TEXT = "text"
     STREAM = "stream"
     """It gives an answer piece by piece, while it is being made."""
+    EMBEDDINGS = "embeddings"
+    """It makes vectors of texts."""
 
 
 class FinishReason(StrEnum):
@@ -91,4 +94,8 @@ class Failure(Struct, frozen=True, gc=False):
     message: str
 
 
-Outcome = Reply | Failure
+Asked = Prompt | Passage
+"""What an engine can be asked."""
+
+Outcome = Reply | Embedding | Failure
+"""How a request ended."""

@@ -1,8 +1,9 @@
 """The engine contract.
 
-An engine runs prompts. It is opened once and closed once; between the two, `Engine.generate` may be
-called concurrently, as often as `Engine.capacity` says. It does no retries, no queueing and no
-logging of content: `service/execute` does these once for all engines.
+An engine runs prompts, or makes vectors of passages, or both. It is opened once and closed once;
+between the two, `Engine.generate` and `Engine.embed` may be called concurrently, as often as
+`Engine.capacity` says. It does no retries, no queueing and no logging of content:
+`service/execute` does these once for all engines.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from typing import Any
 
 from msgspec import Struct
 
-from nightrate.domain.generation import Capability, Prompt, Reply
+from nightrate.domain.embedding import Embedding, Passage
+from nightrate.domain.generation import Asked, Capability, Prompt, Reply
+from nightrate.errors import Code, RequestFailed
 
 Options = Mapping[str, Any]
 """An engine's own settings, as read from the ``[engines.NAME]`` table of the settings file."""
@@ -46,7 +49,7 @@ def ignore_progress(_doing: str, _share: float | None) -> None:
 
 
 class Engine(ABC):
-    """Runs prompts."""
+    """Runs prompts, makes vectors, as its capabilities say; it refuses everything else."""
 
     name: str
 
@@ -80,7 +83,6 @@ class Engine(ABC):
             EngineDown: it has given up; the message says why and what to do.
         """
 
-    @abstractmethod
     async def generate(self, prompt: Prompt) -> Reply:
         """Answer one prompt. Cancelling the call frees its place in the engine.
 
@@ -88,6 +90,21 @@ class Engine(ABC):
             RequestFailed: this prompt cannot be answered, now or ever.
             EngineDown: the engine died or is not running.
         """
+        del prompt
+        raise RequestFailed(f"The {self.name} engine gives no text.", code=Code.UNIMPLEMENTED)
+
+    async def embed(self, passage: Passage) -> Embedding:
+        """Make the vector of one passage. Cancelling the call frees its place in the engine.
+
+        An engine that is fastest with many at once gathers the calls that are open together: a
+        request is a row, live or of a batch, so here they come one by one.
+
+        Raises:
+            RequestFailed: this passage cannot be embedded, now or ever.
+            EngineDown: the engine died or is not running.
+        """
+        del passage
+        raise RequestFailed(f"The {self.name} engine makes no vectors.", code=Code.UNIMPLEMENTED)
 
     async def stream(self, prompt: Prompt) -> AsyncGenerator[str | Reply, None]:
         """Answer one prompt piece by piece: texts as they are made, at last the whole reply.
@@ -106,15 +123,21 @@ class Engine(ABC):
             yield text
         yield reply
 
-    @abstractmethod
     async def count_tokens(self, prompt: Prompt) -> int:
-        """Count the tokens of a prompt as the model sees it."""
+        """Count the tokens of a prompt as the model sees it.
+
+        Raises:
+            RequestFailed: the engine reads no prompts, or not this one.
+            EngineDown: the engine died or is not running.
+        """
+        del prompt
+        raise RequestFailed(f"The {self.name} engine reads no prompts.", code=Code.UNIMPLEMENTED)
 
     async def self_check(self) -> list[Finding]:
         """Prove that the open engine computes what it should; for ``nightrate doctor``."""
         return []
 
-    def cost(self, prompt: Prompt) -> int:
-        """Estimate, quickly and rather too high, the tokens of a prompt and its answer."""
-        del prompt
+    def cost(self, asked: Asked) -> int:
+        """Estimate, quickly and rather too high, the tokens of what is asked and its answer."""
+        del asked
         return 0

@@ -1,7 +1,8 @@
 """An engine that answers from the prompt: deterministic, free, with scripted delays and faults.
 
 For tests, for the emulator and for benchmarks of the data path. The answer is the last user text,
-cut at the output limit (one token is four characters) and at the first stop sequence.
+cut at the output limit (one token is four characters) and at the first stop sequence. A passage's
+vector comes from its words; see `likeness`.
 """
 
 from __future__ import annotations
@@ -10,10 +11,13 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
-from nightrate import clock
+from nightrate import clock, limits
+from nightrate.domain.embedding import Embedding, Passage
 from nightrate.domain.generation import (
     Candidate,
     Capability,
@@ -23,6 +27,7 @@ from nightrate.domain.generation import (
     Usage,
 )
 from nightrate.engines.base import Capacity, Engine, Options, Progress, ignore_progress
+from nightrate.engines.likeness import vector_of
 from nightrate.errors import Code, EngineDown, RequestFailed, SettingsFault
 
 CHARACTERS_PER_TOKEN = 4
@@ -46,6 +51,8 @@ class EchoOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How long each answer takes."""
     scripted: bool = True
     """Whether prompts may order delays and faults; see `_SCRIPT`."""
+    dimensions: Annotated[int, Meta(ge=1, le=limits.EMBEDDING_DIMENSIONS_MAX)] = 768
+    """How long a vector is when the request does not say."""
 
 
 class EchoEngine(Engine):
@@ -70,8 +77,8 @@ class EchoEngine(Engine):
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """Text, also piece by piece."""
-        return frozenset({Capability.TEXT, Capability.STREAM})
+        """Text, also piece by piece, and vectors."""
+        return frozenset({Capability.TEXT, Capability.STREAM, Capability.EMBEDDINGS})
 
     @property
     def capacity(self) -> Capacity:
@@ -97,7 +104,9 @@ class EchoEngine(Engine):
     async def generate(self, prompt: Prompt) -> Reply:
         """Give the last user text back."""
         reply = await self._begin(prompt)
-        if self._scripted(prompt):  # Whoever does not stream waits for the same tokens.
+        if self._scripted(
+            prompt.messages[-1].text
+        ):  # Whoever does not stream waits for the same tokens.
             async with aclosing(self._tokens(prompt, reply)) as tokens:
                 async for _ in tokens:
                     pass
@@ -111,22 +120,33 @@ class EchoEngine(Engine):
                 yield token
         yield reply
 
+    async def embed(self, passage: Passage) -> Embedding:
+        """Make a vector of the words of a passage."""
+        await self._start(passage.text)
+        text = f"{passage.title}\n{passage.text}" if passage.title else passage.text
+        values = vector_of(text, passage.dimensions or self._options.dimensions)
+        return Embedding(values, _token_count(text), "echo")
+
     async def _begin(self, prompt: Prompt) -> Reply:
-        if not self._open:
-            raise EngineDown("The echo engine is closed.")
         text = prompt.messages[-1].text
-        if self._options.delay_seconds:
-            await self._pause(self._options.delay_seconds)
-        if self._scripted(prompt):
-            await self._play(text)
+        await self._start(text)
         return self._reply(prompt, text)
 
-    def _scripted(self, prompt: Prompt) -> bool:
-        return self._options.scripted and "[[" in prompt.messages[-1].text
+    async def _start(self, text: str) -> None:
+        """Do what comes before any answer: the delay, and what the text orders."""
+        if not self._open:
+            raise EngineDown("The echo engine is closed.")
+        if self._options.delay_seconds:
+            await self._pause(self._options.delay_seconds)
+        if self._scripted(text):
+            await self._play(text)
+
+    def _scripted(self, text: str) -> bool:
+        return self._options.scripted and "[[" in text
 
     async def _tokens(self, prompt: Prompt, reply: Reply) -> AsyncGenerator[str, None]:
         orders: dict[str, str] = {}
-        if self._scripted(prompt):
+        if self._scripted(prompt.messages[-1].text):
             orders.update(_SCRIPT.findall(prompt.messages[-1].text))
         text = reply.candidates[0].text
         for start in range(0, len(text), CHARACTERS_PER_TOKEN):

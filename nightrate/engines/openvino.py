@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Meta
 
 from nightrate import limits
-from nightrate.domain.generation import Capability, Prompt, Reply
+from nightrate.domain.generation import Asked, Capability, Prompt, Reply
 from nightrate.engines import weights
 from nightrate.engines.base import (
     Capacity,
@@ -167,11 +167,13 @@ class OpenVINOEngine(Engine):
         """Count with the model's own tokenizer and template."""
         return await self._ask("count_tokens", prompt, int)
 
-    def cost(self, prompt: Prompt) -> int:
+    def cost(self, asked: Asked) -> int:
         """Estimate from the length of the text and the output limit."""
-        texts = [message.text for message in prompt.messages] + [prompt.system or ""]
+        if not isinstance(asked, Prompt):
+            return 0  # It will be refused.
+        texts = [message.text for message in asked.messages] + [asked.system or ""]
         size_bytes = sum(len(text.encode(errors="replace")) for text in texts)
-        output_tokens = prompt.sampling.max_output_tokens or limits.OUTPUT_TOKENS_DEFAULT
+        output_tokens = asked.sampling.max_output_tokens or limits.OUTPUT_TOKENS_DEFAULT
         return size_bytes // _BYTES_PER_TOKEN + _TEMPLATE_TOKENS + output_tokens
 
     async def likelihood(self, mode: Mode = "fast") -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 
 from nightrate import clock, limits
 from nightrate.clock import Instant
-from nightrate.domain.batch import Batch, BatchForm, Change, Order, batch_folder
+from nightrate.domain.batch import Batch, Change, Order, batch_folder
 from nightrate.domain.file import File, Page
 from nightrate.domain.model import Model
 from nightrate.domain.shard import Tally
@@ -179,7 +179,7 @@ def _batch(
         batch_id=batch_id,
         model=model.name,
         display_name=order.display_name or f"batch-{batch_id[:8]}",
-        form=BatchForm.FILE if order.inline is None else BatchForm.INLINE,
+        kind=order.kind,
         state=BatchState.SUBMITTED,
         input_blob=input_blob[0],
         input_file_id=order.file_name,

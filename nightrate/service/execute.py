@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from typing import overload
 
-from nightrate.dialects.gemini import Echo, parse_line, render_line
 from nightrate.dialects.lines import RawLine
-from nightrate.domain.batch import Batch, BatchForm
-from nightrate.domain.generation import Failure, Outcome, Prompt, Reply
+from nightrate.dialects.row import Echo
+from nightrate.dialects.rows import parse_row, render_row
+from nightrate.domain.batch import Batch, Kind
+from nightrate.domain.embedding import Embedding, Passage
+from nightrate.domain.generation import Asked, Failure, Outcome, Prompt, Reply
 from nightrate.domain.model import Model
 from nightrate.domain.shard import Answer, Tally
 from nightrate.errors import Code, EngineDown
@@ -26,17 +29,25 @@ class Executor:
     def __init__(self, lanes: Mapping[str, Lane]) -> None:
         self._lanes = lanes
 
-    async def live(self, model: Model, prompt: Prompt) -> Outcome:
+    @overload
+    async def live(self, model: Model, asked: Prompt) -> Reply | Failure: ...
+
+    @overload
+    async def live(self, model: Model, asked: Passage) -> Embedding | Failure: ...
+
+    async def live(self, model: Model, asked: Asked) -> Outcome:
         """Answer an interactive request; it does not wait for an engine that is not open."""
         lane = self._lanes[model.engine]
         if failure := _closed(lane, model):
             return failure
         try:
-            return await lane.outcome(prompt, live=True)
+            return await lane.outcome(asked, live=True)
         except EngineDown as fault:
             return Failure(Code.UNAVAILABLE, fault.message)
 
-    async def stream(self, model: Model, prompt: Prompt) -> AsyncGenerator[str | Outcome, None]:
+    async def stream(
+        self, model: Model, prompt: Prompt
+    ) -> AsyncGenerator[str | Reply | Failure, None]:
         """Answer an interactive request piece by piece: texts, at last the outcome."""
         lane = self._lanes[model.engine]
         if failure := _closed(lane, model):
@@ -60,7 +71,7 @@ class Executor:
             return Failure(Code.UNAVAILABLE, fault.message)
 
     async def answer(
-        self, lane: Lane, model: str, form: BatchForm, line: RawLine, response_id: str
+        self, lane: Lane, model: str, kind: Kind, line: RawLine, response_id: str
     ) -> Answer:
         """Answer one row of a batch: its line in, its output line out.
 
@@ -72,19 +83,19 @@ class Executor:
         echo = Echo()
         outcome: Outcome
         try:
-            parsed = parse_line(line.data, line.number, form, model)
+            parsed = parse_row(line.data, line.number, kind, model)
             echo = parsed.echo
             if isinstance(parsed.prompt, Failure):
                 outcome = parsed.prompt
             else:
                 outcome = await lane.outcome(parsed.prompt)
-            output = render_line(echo, outcome, form, response_id)
+            output = render_row(echo, outcome, kind, response_id)
         except EngineDown:
             raise
         except Exception:  # one row must not stop the server; the trace tells us of our mistake
             log.exception("line %d failed by a mistake of the server", line.number)
             outcome = Failure(Code.INTERNAL, "Internal error; see the log of the server.")
-            output = render_line(echo, outcome, form, response_id)
+            output = render_row(echo, outcome, kind, response_id)
         return Answer(output, _tally(outcome))
 
 
@@ -98,12 +109,14 @@ def _closed(lane: Lane, model: Model) -> Failure | None:
 
 def unanswered(batch: Batch, line: RawLine, why: Failure) -> Answer:
     """Say of a row that will not be asked any more why it has no answer."""
-    echo = parse_line(line.data, line.number, batch.form, batch.model).echo
-    return Answer(render_line(echo, why, batch.form, ""), _FAILED)
+    echo = parse_row(line.data, line.number, batch.kind, batch.model).echo
+    return Answer(render_row(echo, why, batch.kind, ""), _FAILED)
 
 
 def _tally(outcome: Outcome) -> Tally:
     if isinstance(outcome, Reply):
         usage = outcome.usage
         return Tally(1, 0, usage.prompt_tokens, usage.output_tokens, usage.cached_tokens)
+    if isinstance(outcome, Embedding):
+        return Tally(1, 0, outcome.prompt_tokens)
     return _FAILED

@@ -6,11 +6,13 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from typing import overload
 
 from msgspec import Struct
 
 from nightrate import clock, limits, telemetry
-from nightrate.domain.generation import Failure, Outcome, Prompt, Reply
+from nightrate.domain.embedding import Embedding, Passage
+from nightrate.domain.generation import Asked, Failure, Outcome, Prompt, Reply
 from nightrate.domain.retry import retry_delay_seconds
 from nightrate.engines.base import Engine, Progress, ignore_progress
 from nightrate.errors import Code, EngineDown, EngineFault, RequestFailed
@@ -75,23 +77,29 @@ class Lane:
             self.opened.clear()
             await self.engine.close()
 
-    async def outcome(self, prompt: Prompt, *, live: bool = False) -> Outcome:
-        """Take one prompt through the engine, with its retries.
+    @overload
+    async def outcome(self, asked: Prompt, *, live: bool = False) -> Reply | Failure: ...
+
+    @overload
+    async def outcome(self, asked: Passage, *, live: bool = False) -> Embedding | Failure: ...
+
+    async def outcome(self, asked: Asked, *, live: bool = False) -> Outcome:
+        """Take one prompt or passage through the engine, with its retries.
 
         Raises:
-            EngineDown: the engine has given up; the prompt is not to blame and has no outcome yet.
+            EngineDown: the engine has given up; the request is not to blame and has no outcome yet.
         """
         tries = _Tries()
         while True:
             try:
-                return await self._generate(prompt, live=live, alone=tries.alone)
+                return await self._ask(asked, live=live, alone=tries.alone)
             except EngineFault as fault:
                 if failure := await self._before_next(tries, fault):
                     return failure
 
     async def stream(
         self, prompt: Prompt, *, live: bool = False
-    ) -> AsyncGenerator[str | Outcome, None]:
+    ) -> AsyncGenerator[str | Reply | Failure, None]:
         """Take one prompt through the engine, and give the answer piece by piece.
 
         Texts come as they are made, at last the outcome. Nothing is tried again after the first
@@ -151,9 +159,11 @@ class Lane:
         await self._until_ready()
         return None
 
-    async def _generate(self, prompt: Prompt, *, live: bool, alone: bool) -> Reply:
-        async with self._place(prompt, live=live, alone=alone):
-            return await self.engine.generate(prompt)
+    async def _ask(self, asked: Asked, *, live: bool, alone: bool) -> Reply | Embedding:
+        async with self._place(asked, live=live, alone=alone):
+            if isinstance(asked, Prompt):
+                return await self.engine.generate(asked)
+            return await self.engine.embed(asked)
 
     async def _pieces(
         self, prompt: Prompt, *, live: bool, alone: bool
@@ -166,8 +176,8 @@ class Lane:
                 yield piece
 
     @asynccontextmanager
-    async def _place(self, prompt: Prompt, *, live: bool, alone: bool) -> AsyncIterator[None]:
-        cost = self.engine.cost(prompt)
+    async def _place(self, asked: Asked, *, live: bool, alone: bool) -> AsyncIterator[None]:
+        cost = self.engine.cost(asked)
         if alone or not self.places.try_take(cost):
             await self.places.take(cost, live=live, alone=alone)
         try:

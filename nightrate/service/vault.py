@@ -27,6 +27,9 @@ _RSA_EXPONENT = 65537
 class Vault:
     """Two keys in a folder that only the server's user can read; made at the first start.
 
+    To change the signing key, rename ``signing.pem`` to ``signing.previous.pem`` and start again: a
+    new one is made, and the public half of the former goes on being listed.
+
     Raises:
         StoreFault: the folder cannot be used, or holds something else.
     """
@@ -36,20 +39,19 @@ class Vault:
             folder.mkdir(exist_ok=True, mode=0o700)
             key = keep_private(folder / "secrets.key", lambda: clock.secret_bytes(_KEY_BYTES))
             pem = keep_private(folder / "signing.pem", _new_signing_key)
+            earlier = folder / "signing.previous.pem"
+            earlier_pem = earlier.read_bytes() if earlier.exists() else None
         except OSError as error:
             raise StoreFault(f"{folder} cannot be used: {error.strerror}") from error
         if len(key) != _KEY_BYTES:
             message = f"{folder / 'secrets.key'} is damaged; restore it from a backup"
             raise StoreFault(message)
         self._cipher = AESGCM(key)
-        try:
-            signing = serialization.load_pem_private_key(pem, None)
-        except ValueError as error:
-            message = f"{folder / 'signing.pem'} is damaged; restore it, or remove it for a new one"
-            raise StoreFault(message) from error
-        assert isinstance(signing, rsa.RSAPrivateKey), "written by us"
-        self._signing = signing
-        self._public = _public_key(signing)
+        self._signing = _signing_key(folder / "signing.pem", pem)
+        self._public = _public_key(self._signing)
+        self._published = [self._public]
+        if earlier_pem is not None:  # what it signed can still be checked
+            self._published.append(_public_key(_signing_key(earlier, earlier_pem)))
 
     # secrets ----------------------------------------------------------------------------------
 
@@ -77,7 +79,7 @@ class Vault:
     @property
     def public_keys(self) -> bytes:
         """The key set that receivers check tokens with, as a JSON document (RFC 7517)."""
-        return json.encode({"keys": [self._public]})
+        return json.encode({"keys": self._published})
 
     def token(self, claims: dict[str, Any]) -> str:
         """Sign claims as a compact token: RS256, with the id of the key."""
@@ -92,6 +94,18 @@ def _new_signing_key() -> bytes:
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     )
+
+
+def _signing_key(path: Path, pem: bytes) -> rsa.RSAPrivateKey:
+    try:
+        key = serialization.load_pem_private_key(pem, None)
+    except ValueError as error:
+        message = f"{path} is damaged; restore it, or remove it for a new one"
+        raise StoreFault(message) from error
+    if not isinstance(key, rsa.RSAPrivateKey):
+        message = f"{path} holds another kind of key than RSA; remove it for a new one"
+        raise StoreFault(message)
+    return key
 
 
 def _public_key(key: rsa.RSAPrivateKey) -> dict[str, str]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from nightrate import clock, limits
 from nightrate.clock import Instant
 from nightrate.domain.file import Page
-from nightrate.domain.webhook import Secret, Webhook, WebhookState, WebhookWish
+from nightrate.domain.webhook import Delivery, Secret, Webhook, WebhookState, WebhookWish
 from nightrate.errors import NotFound
 from nightrate.service.addresses import Addresses
 from nightrate.service.vault import Vault
@@ -131,6 +131,15 @@ class Webhooks:
         if not await self._store.add_ping(tenant, webhook_id, clock.now()):
             raise _missing(webhook_id)
         self._wake()
+
+    async def deliveries(self, tenant: str, webhook_id: str, limit: int) -> Sequence[Delivery]:
+        """Give what became of the newest events of a webhook, the newest first.
+
+        Raises:
+            NotFound: there is no such webhook.
+        """
+        webhook = await self.get(tenant, webhook_id)
+        return await self._store.list_deliveries(tenant, webhook.webhook_id, limit)
 
     async def rotate(self, tenant: str, webhook_id: str, *, at_once: bool) -> str:
         """Give a webhook a new secret; the old ones go on signing for a day unless told.

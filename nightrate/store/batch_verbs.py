@@ -17,7 +17,7 @@ from nightrate.errors import Code, MissingFile, OverQuota
 from nightrate.store import statements as sql
 from nightrate.store.base import SealedSegment
 from nightrate.store.outbox import Outbox
-from nightrate.store.rows import batch_of, page_values, sealed_of, shard_or_end
+from nightrate.store.rows import batch_of, columns, page_values, sealed_of, shard_or_end
 
 _CANCELLED = Failure(Code.CANCELLED, "The batch was cancelled.")
 
@@ -36,9 +36,10 @@ class BatchVerbs(Outbox):
         self, batch: Batch, *, live_max: int | None = None, webhook: WebhookConfig | None = None
     ) -> None:
         """See `Store.add_batch`."""
-        values = {name: getattr(batch, name) for name in batch.__struct_fields__}
+        values = columns(batch)
         for name in ("tally", "failure", "request_count", "ended_at", "partial"):
             del values[name]
+        values |= columns(values.pop("kind"))
 
         def call() -> None:
             if live_max is not None:

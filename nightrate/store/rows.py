@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from nightrate.domain.batch import Batch, BatchForm, Claimable, PartialResults
+from nightrate.domain.batch import (
+    Batch,
+    BatchForm,
+    Claimable,
+    Dialect,
+    Kind,
+    Method,
+    PartialResults,
+)
 from nightrate.domain.file import File, FileSource, Page, Upload, UploadState
 from nightrate.domain.generation import Failure
 from nightrate.domain.shard import Claim, JournalPart, Segment, Tally
@@ -88,7 +96,7 @@ def batch_of(row: Row) -> Batch:
         batch_id=row[1],
         model=row[2],
         display_name=row[3],
-        form=BatchForm(row[4]),
+        kind=Kind(BatchForm(row[4]), Method(row[23]), Dialect(row[24])),
         state=BatchState(row[5]),
         input_blob=row[6],
         input_file_id=row[7],

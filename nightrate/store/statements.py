@@ -116,14 +116,15 @@ _COUNTED = f"""
 SELECT {", ".join("b." + name.strip() for name in _BATCH_OWN.split(","))},
        coalesce(sum(s.succeeded), 0), coalesce(sum(s.failed), 0),
        coalesce(sum(s.prompt_tokens), 0), coalesce(sum(s.output_tokens), 0),
-       coalesce(sum(s.cached_tokens), 0), b.partial
+       coalesce(sum(s.cached_tokens), 0), b.partial, b.method, b.dialect
 FROM batch b LEFT JOIN shard s ON s.tenant = b.tenant AND s.batch_id = b.batch_id"""
 
 # The file must still be there in the same transaction: from then on the batch pins its bytes.
 ADD_BATCH = f"""
-INSERT INTO batch ({_BATCH_OWN})
+INSERT INTO batch ({_BATCH_OWN}, method, dialect)
 SELECT :tenant, :batch_id, :model, :display_name, :form, :state, :input_blob, :input_file_id,
-       :input_bytes, :priority, NULL, :created_at, :updated_at, NULL, :expires_at, NULL, NULL
+       :input_bytes, :priority, NULL, :created_at, :updated_at, NULL, :expires_at, NULL, NULL,
+       :method, :dialect
 WHERE :input_file_id IS NULL
    OR EXISTS (SELECT 1 FROM file WHERE tenant = :tenant AND file_id = :input_file_id
               AND blob = :input_blob AND deleted_at IS NULL)

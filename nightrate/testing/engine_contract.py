@@ -24,9 +24,10 @@ from typing import Any
 
 import pytest
 
+from nightrate.domain.embedding import Passage
 from nightrate.domain.generation import Capability, FinishReason, Message, Prompt, Reply, Sampling
 from nightrate.engines.base import Engine
-from nightrate.errors import EngineDown, RequestFailed
+from nightrate.errors import Code, EngineDown, RequestFailed
 
 NEIGHBOURS = 8
 """Prompts that run beside the one a test looks at."""
@@ -85,6 +86,14 @@ class EngineContract:
         assert engine.name
         assert Capability.TEXT in engine.capabilities
         assert engine.capacity.requests >= 1
+
+    async def test_it_makes_vectors_or_says_that_it_does_not(self, engine: Engine) -> None:
+        if Capability.EMBEDDINGS in engine.capabilities:
+            return  # See `embedding_contract`.
+        with pytest.raises(RequestFailed) as refused:
+            await engine.embed(Passage(text=QUESTION))
+        assert refused.value.code is Code.UNIMPLEMENTED
+        assert not refused.value.retriable
 
     async def test_an_open_engine_is_ready(self, engine: Engine) -> None:
         await engine.ready()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from nightrate.domain.batch import Batch, BatchForm, Plan
+from nightrate.domain.batch import Batch, BatchForm, Kind, Plan
 from nightrate.domain.file import File, FileSource, Upload, UploadState
 from nightrate.domain.generation import Failure
 from nightrate.domain.shard import Beat, Claim, JournalPart, Segment, ShardPlan, Tally
@@ -74,7 +74,7 @@ def make_batch(
         batch_id=batch_id,
         model="m",
         display_name=f"batch {batch_id}",
-        form=form,
+        kind=Kind(form),
         state=BatchState.SUBMITTED,
         input_blob=f"batches/{batch_id}/input" if file is None else str(file.blob),
         input_file_id=None if file is None else file.file_id,

@@ -17,9 +17,9 @@ import msgspec
 from msgspec import Struct
 
 from nightrate import limits
-from nightrate.dialects.gemini import parse_line
 from nightrate.dialects.lines import LineSplitter, RawLine
-from nightrate.domain.batch import BatchForm, Plan
+from nightrate.dialects.rows import parse_row
+from nightrate.domain.batch import Kind, Plan
 from nightrate.domain.generation import Failure
 from nightrate.domain.shard import ShardPlan
 from nightrate.errors import Damaged
@@ -119,7 +119,7 @@ class _PlanFile:
         self._output.write(msgspec.json.encode(_Total(plan, self._crc32)) + b"\n")
 
 
-def plan_input(source: BinaryIO, output: BinaryIO, model: str, form: BatchForm) -> Plan:
+def plan_input(source: BinaryIO, output: BinaryIO, model: str, kind: Kind) -> Plan:
     """Read an input once and write its plan file.
 
     Holds one block and one line at a time, whatever the input's size.
@@ -130,7 +130,7 @@ def plan_input(source: BinaryIO, output: BinaryIO, model: str, form: BatchForm) 
     for line in _lines(source, splitter):
         requests += 1
         file.cut(cutter.add(line))
-        prompt = parse_line(line.data, line.number, form, model).prompt
+        prompt = parse_row(line.data, line.number, kind, model).prompt
         if isinstance(prompt, Failure):
             invalid += 1
             if len(faults) < limits.FAULTS_LISTED_MAX:

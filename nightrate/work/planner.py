@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
+
 from nightrate import clock, limits
 from nightrate.domain.batch import Batch, Plan, batch_folder
 from nightrate.domain.generation import Failure
@@ -127,7 +129,7 @@ class Planner:
     async def _plan_in_place(self, batch: Batch, output: Path) -> None:
         source = self._blobs.path(batch.input_blob)
         try:
-            await self._run(lambda: plan_file(source, output, batch.model, batch.form))
+            await self._run(lambda: plan_file(source, output, batch.model, batch.kind))
         except OSError:
             raise
         except Exception as error:  # as in a process: one input must not stop the server for ever
@@ -139,7 +141,7 @@ class Planner:
         command = [sys.executable, "-m", "nightrate.work.planning_process"]
         process = await asyncio.create_subprocess_exec(
             *command,
-            *(str(source), str(output), batch.model, str(batch.form)),
+            *(str(source), str(output), batch.model, msgspec.json.encode(batch.kind).decode()),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,

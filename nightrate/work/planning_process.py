@@ -1,6 +1,7 @@
 """The process that plans a large input, so that parsing never stalls the server.
 
-Started as ``python -m nightrate.work.planning_process INPUT OUTPUT MODEL FORM``. It ends with
+Started as ``python -m nightrate.work.planning_process INPUT OUTPUT MODEL KIND``, where
+KIND is the batch's `Kind` as JSON. It ends with
 status 0 when the plan file is written and synced.
 """
 
@@ -9,23 +10,25 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from nightrate.domain.batch import BatchForm
+import msgspec
+
+from nightrate.domain.batch import Kind
 from nightrate.store.blobs import sync_file
 from nightrate.work.plan import plan_input
 
 
-def plan_file(source: Path, output: Path, model: str, form: BatchForm) -> None:
+def plan_file(source: Path, output: Path, model: str, kind: Kind) -> None:
     """Plan one input into a file, whatever an earlier try left there."""
     with source.open("rb", buffering=0) as input_file, output.open("wb") as plan:
-        plan_input(input_file, plan, model, form)
+        plan_input(input_file, plan, model, kind)
         plan.flush()
         sync_file(plan.fileno())
 
 
 def main(arguments: list[str]) -> int:
     """Run with the arguments of the command line."""
-    source, output, model, form = arguments
-    plan_file(Path(source), Path(output), model, BatchForm(form))
+    source, output, model, kind = arguments
+    plan_file(Path(source), Path(output), model, msgspec.json.decode(kind, type=Kind))
     return 0
 
 

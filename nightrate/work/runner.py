@@ -179,7 +179,7 @@ class Runner:
         batch = shard.batch
         try:
             return await self._executor.answer(
-                self._lane, batch.model, batch.form, line, shard.response_id(index)
+                self._lane, batch.model, batch.kind, line, shard.response_id(index)
             )
         except asyncio.CancelledError:
             if worker not in self._interrupted or worker.uncancel():

@@ -11,7 +11,7 @@ from google import genai
 from google.genai import errors, types
 
 from nightrate import clock
-from nightrate.domain.batch import Batch, BatchForm, PartialResults
+from nightrate.domain.batch import Batch, BatchForm, Kind, PartialResults
 from nightrate.domain.generation import Failure
 from nightrate.domain.shard import Tally
 from nightrate.domain.states import FINAL_STATES, BatchState
@@ -59,7 +59,7 @@ def _batch(state: BatchState, form: BatchForm, partial: PartialResults | None) -
         batch_id="b1",
         model="gemini-2.5-flash",
         display_name="golden",
-        form=form,
+        kind=Kind(form),
         state=state,
         input_blob="i",
         input_file_id="f1" if form is BatchForm.FILE else None,

@@ -10,6 +10,7 @@ from google import genai
 from google.genai import types
 
 from nightrate import limits
+from nightrate.dialects import gemini as wire
 from tests.api.doors import Answer, Doors
 
 HOOK = {"name": "My Example Webhook", "uri": "https://h/x", "subscribed_events": ["batch.failed"]}
@@ -58,6 +59,30 @@ def test_the_sdk_creates_finds_changes_and_deletes(client: genai.Client, doors: 
     assert made.id in {one.id for one in client.webhooks.list().webhooks or []}
     client.webhooks.delete(id=made.id)
     assert doors.ask("GET", f"/v1/webhooks/{made.id}").error[1] == "NOT_FOUND"
+
+
+def test_what_became_of_each_delivery_can_be_asked(doors: Doors) -> None:
+    webhook_id = created(doors)
+    empty = doors.ask("GET", f"/v1/webhooks/{webhook_id}/deliveries")
+    assert (empty.status, empty.json) == (200, {})
+    for _ in range(2):
+        assert post(doors, f"/v1/webhooks/{webhook_id}:ping", {}).status == 200
+    answer = doors.ask("GET", f"/v1/webhooks/{webhook_id}/deliveries")
+    assert len(answer.json["deliveries"]) == 2
+    delivery = answer.json["deliveries"][0]
+    assert delivery["id"].startswith("msg_")
+    assert (delivery["type"], delivery["state"], delivery["attempts"]) == (
+        *("webhook.ping", "pending"),
+        0,
+    )
+    assert delivery["next_attempt_time"] == delivery["create_time"]
+    assert "outcome" not in delivery
+    one = doors.ask("GET", f"/v1/webhooks/{webhook_id}/deliveries?page_size=1")
+    assert one.json["deliveries"] == answer.json["deliveries"][:1]
+    token = wire.encode_page_token(1, "x")
+    refused = doors.ask("GET", f"/v1/webhooks/{webhook_id}/deliveries?page_token={token}")
+    assert refused.error[:2] == (400, "INVALID_ARGUMENT")
+    assert doors.ask("GET", "/v1/webhooks/none/deliveries").error[1] == "NOT_FOUND"
 
 
 def test_the_sdk_pings_and_rotates(client: genai.Client, doors: Doors) -> None:

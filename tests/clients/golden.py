@@ -12,7 +12,9 @@ import msgspec
 
 from nightrate.clock import Instant
 from nightrate.dialects import gemini as wire
-from nightrate.domain.batch import Batch, BatchForm
+from nightrate.dialects.gemini_results import render_line
+from nightrate.dialects.row import Echo
+from nightrate.domain.batch import Batch, BatchForm, Kind
 from nightrate.domain.generation import Candidate, Failure, FinishReason, Outcome, Reply, Usage
 from nightrate.domain.shard import Tally
 from nightrate.domain.states import FINAL_STATES, BatchState
@@ -30,7 +32,7 @@ def reply(*texts: str, reason: FinishReason = FinishReason.STOP) -> Reply:
 
 
 def item(outcome: Outcome, metadata: bytes | None = None) -> bytes:
-    return wire.render_line(wire.Echo(metadata=metadata), outcome, BatchForm.INLINE, "r1")
+    return render_line(Echo(metadata=metadata), outcome, BatchForm.INLINE, "r1")
 
 
 ITEMS = (
@@ -52,7 +54,7 @@ def batch(name: str, state: BatchState, form: BatchForm, **changes: object) -> B
         batch_id=name,
         model=MODEL,
         display_name=f"the {name} one",
-        form=form,
+        kind=Kind(form),
         state=state,
         input_blob="i",
         input_file_id="f1" if form is BatchForm.FILE else None,

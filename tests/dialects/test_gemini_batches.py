@@ -15,7 +15,7 @@ from nightrate.dialects.gemini import (
     render_batch_resource,
     render_batches,
 )
-from nightrate.domain.batch import Batch, BatchForm, PartialResults
+from nightrate.domain.batch import Batch, BatchForm, Kind, PartialResults
 from nightrate.domain.generation import Failure
 from nightrate.domain.shard import Tally
 from nightrate.domain.states import FINAL_STATES, BatchState
@@ -33,7 +33,7 @@ def batch(state: BatchState, form: BatchForm = FILE, **changes: Any) -> Batch:
         batch_id="b1",
         model="gemini-2.5-flash",
         display_name="my batch",
-        form=form,
+        kind=Kind(form),
         state=state,
         input_blob="i",
         input_file_id="f1" if form is FILE else None,

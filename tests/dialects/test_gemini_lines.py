@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightrate.dialects.gemini import Echo, ParsedLine, parse_line, render_line
+from nightrate.dialects.gemini_lines import parse_line
+from nightrate.dialects.gemini_results import render_line
+from nightrate.dialects.row import Echo, ParsedLine
 from nightrate.domain.batch import BatchForm
 from nightrate.domain.generation import (
     Candidate,

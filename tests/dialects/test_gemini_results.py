@@ -9,7 +9,9 @@ from google.genai import types
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightrate.dialects.gemini import Echo, render_line, render_reply
+from nightrate.dialects.gemini_replies import render_reply
+from nightrate.dialects.gemini_results import render_line
+from nightrate.dialects.row import Echo
 from nightrate.domain.batch import BatchForm
 from nightrate.domain.generation import Candidate, Failure, FinishReason, Reply, Usage
 from nightrate.errors import Code

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from nightrate.domain.embedding import Embedding, EmbeddingTask, Passage
 from nightrate.domain.generation import (
     DEFAULT_SAMPLING,
     Candidate,
@@ -51,6 +52,8 @@ def test_a_prompt_leaves_everything_to_the_engine() -> None:
         Prompt(messages=(Message("user", "hi"),), system="s", sampling=Sampling(stop=("x",))),
         Reply((Candidate("a", FinishReason.LENGTH),), Usage(1, 2, 1), "v"),
         Failure(Code.UNAVAILABLE, "down"),
+        Passage(text="t", task=EmbeddingTask.CLUSTERING, title="T", dimensions=3, truncate=False),
+        Embedding((0.6, -0.8), 2, "v"),
     ],
 )
 def test_values_survive_the_way_to_another_process(value: msgspec.Struct) -> None:

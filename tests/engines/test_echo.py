@@ -10,6 +10,12 @@ from nightrate.domain.generation import Prompt
 from nightrate.engines.base import Engine
 from nightrate.engines.registry import create_engine
 from nightrate.errors import Code, EngineDown, RequestFailed, SettingsFault
+from nightrate.testing.embedding_contract import (
+    EmbeddingContract,
+    EmbeddingLifeContract,
+    nearness,
+    passage,
+)
 from nightrate.testing.engine_contract import (
     EngineContract,
     EngineLifeContract,
@@ -120,3 +126,46 @@ async def test_scripts_can_be_switched_off() -> None:
     await echo.open()
     texts, _ = await pieces_of(echo, asked("[[break 14]]"))
     assert "".join(texts) == "[[break 14]]"
+
+
+class TestEchoEmbeddings(EmbeddingContract):
+    """The contract about vectors."""
+
+    unembeddable = passage("[[fail 3]]")
+
+    @pytest.fixture
+    async def engine(self) -> AsyncIterator[Engine]:
+        engine = create_engine("echo", {"requests": 4})
+        await engine.open()
+        yield engine
+        await engine.close()
+
+
+class TestEchoEmbeddingsLife(EmbeddingLifeContract):
+    """The contract about opening and closing, for vectors."""
+
+    @pytest.fixture
+    def fresh(self) -> Engine:
+        return create_engine("echo", {})
+
+
+async def test_a_vector_is_as_long_as_the_settings_or_the_request_say() -> None:
+    echo = create_engine("echo", {"dimensions": 96})
+    await echo.open()
+    assert len((await echo.embed(passage("a text"))).values) == 96
+    assert len((await echo.embed(passage("a text", 3072))).values) == 3072
+
+
+async def test_a_text_without_a_word_has_a_vector_too(echo: Engine) -> None:
+    marks, others = [(await echo.embed(passage(text))).values for text in ("?!", "…")]
+    assert nearness(marks, others) < 0.2
+    assert nearness(marks, marks) == pytest.approx(1)
+
+
+async def test_faults_of_the_script_strike_passages_too(echo: Engine) -> None:
+    with pytest.raises(RequestFailed) as failed:
+        await echo.embed(passage("this [[flaky 1]]"))
+    assert failed.value.retriable
+    assert (await echo.embed(passage("this [[flaky 1]]"))).prompt_tokens == 4
+    with pytest.raises(EngineDown):
+        await echo.embed(passage("[[down]]"))

@@ -10,9 +10,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from nightrate.dialects.gemini import render_line
 from nightrate.dialects.lines import RawLine
-from nightrate.domain.batch import BatchForm
+from nightrate.dialects.rows import render_row
+from nightrate.domain.batch import Kind
+from nightrate.domain.embedding import Embedding, Passage
 from nightrate.domain.generation import Candidate, Failure, Message, Outcome, Prompt, Reply, Usage
 from nightrate.domain.model import Model
 from nightrate.domain.shard import Answer, Tally
@@ -50,7 +51,7 @@ def executor(lane: Lane) -> Executor:
 
 
 async def answered(executor: Executor, lane: Lane, line: RawLine) -> Answer:
-    return await executor.answer(lane, MODEL.name, BatchForm.FILE, line, "b1-0")
+    return await executor.answer(lane, MODEL.name, Kind(), line, "b1-0")
 
 
 async def test_a_row_becomes_its_output_line_and_its_tally(executor: Executor, lane: Lane) -> None:
@@ -104,15 +105,15 @@ async def test_a_mistake_of_ours_costs_one_row_and_leaves_a_trace(
         raise ZeroDivisionError("our own mistake")
 
     def render(echo: Any, outcome: Any, *rest: Any) -> bytes:
-        return render_line(echo, outcome, *rest) if isinstance(outcome, Failure) else mistake()
+        return render_row(echo, outcome, *rest) if isinstance(outcome, Failure) else mistake()
 
     with monkeypatch.context() as patch:
         if where == "parse":
-            patch.setattr(execute_module, "parse_line", mistake)
+            patch.setattr(execute_module, "parse_row", mistake)
         elif where == "run":
             patch.setattr(lane.engine, "generate", mistake)
         else:
-            patch.setattr(execute_module, "render_line", render)
+            patch.setattr(execute_module, "render_row", render)
         answer = await answered(executor, lane, raw("hello"))
     row = msgspec.json.decode(answer.line)
     assert row["error"]["code"] == Code.INTERNAL
@@ -129,6 +130,18 @@ async def test_a_mistake_of_ours_costs_one_row_and_leaves_a_trace(
 
 def asked(text: str) -> Prompt:
     return Prompt(messages=(Message("user", text),))
+
+
+async def test_a_live_passage_becomes_a_vector(executor: Executor) -> None:
+    outcome = await executor.live(MODEL, Passage(text="good day", dimensions=8))
+    assert isinstance(outcome, Embedding)
+    assert len(outcome.values) == 8
+
+
+async def test_a_passage_has_the_same_faults_as_a_prompt(executor: Executor, lane: Lane) -> None:
+    outcome = await executor.live(MODEL, Passage(text="[[fail 3]]"))
+    assert outcome == Failure(Code.INVALID_ARGUMENT, "The script failed this request.")
+    assert lane.places.requests == 0
 
 
 async def test_a_live_request_is_answered(executor: Executor) -> None:

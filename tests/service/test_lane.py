@@ -9,6 +9,7 @@ from contextlib import aclosing
 import pytest
 
 from nightrate import limits
+from nightrate.domain.embedding import Embedding, Passage
 from nightrate.domain.generation import (
     Candidate,
     Capability,
@@ -147,6 +148,41 @@ async def test_counting_is_tried_again_as_often_as_answering(lane: Lane, puppet:
 async def test_a_reply_is_the_outcome_and_gives_its_place_back(lane: Lane) -> None:
     assert await lane.outcome(prompt()) == REPLY
     assert lane.places.requests == 0
+
+
+async def test_what_an_engine_cannot_do_is_refused_once(lane: Lane) -> None:
+    outcome = await lane.outcome(Passage(text="hello"))
+    assert outcome == Failure(Code.UNIMPLEMENTED, "The puppet engine makes no vectors.")
+    assert lane.places.requests == 0
+
+
+async def test_an_engine_that_only_makes_vectors_refuses_prompts() -> None:
+    class Vectors(Engine):
+        name = "vectors"
+        capabilities = frozenset({Capability.EMBEDDINGS})
+        capacity = Capacity(1)
+
+        async def open(self, progress: Progress = ignore_progress) -> None:
+            pass
+
+        async def close(self) -> None:
+            pass
+
+        async def ready(self) -> None:
+            pass
+
+        async def embed(self, passage: Passage) -> Embedding:
+            return Embedding((1.0,), len(passage.text), "v")
+
+    lane = Lane("vectors", Vectors())
+    assert await lane.outcome(Passage(text="hello")) == Embedding((1.0,), 5, "v")
+    refused = Failure(Code.UNIMPLEMENTED, "The vectors engine gives no text.")
+    assert await lane.outcome(prompt()) == refused
+    async with aclosing(lane.stream(prompt())) as pieces:
+        assert [piece async for piece in pieces] == [refused]
+    assert await lane.count_tokens(prompt()) == Failure(
+        Code.UNIMPLEMENTED, "The vectors engine reads no prompts."
+    )
 
 
 async def test_a_failure_that_is_final_is_not_tried_again(lane: Lane, puppet: Puppet) -> None:

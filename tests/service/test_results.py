@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from nightrate import clock, limits
-from nightrate.domain.batch import Batch, BatchForm, Plan
+from nightrate.domain.batch import Batch, BatchForm, Kind, Plan
 from nightrate.domain.shard import Segment, ShardPlan, Tally
 from nightrate.domain.states import BatchState
 from nightrate.errors import Damaged, NotFound
@@ -38,7 +38,7 @@ class Bench:
             batch_id="b1",
             model="m",
             display_name="b",
-            form=form,
+            kind=Kind(form),
             state=BatchState.SUBMITTED,
             input_blob="batches/default/b1/input",
             input_file_id=None,

@@ -8,6 +8,8 @@ from pathlib import Path
 import jwt
 import msgspec
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from nightrate.errors import Damaged, StoreFault
 from nightrate.runtime import open_house
@@ -53,6 +55,32 @@ def test_a_token_is_checked_with_the_published_key(vault: Vault) -> None:
     claims = jwt.decode(token, keys[header["kid"]], algorithms=["RS256"], audience="https://a")
     assert claims["data"] == {"id": "é"}
     assert b'"d":' not in vault.public_keys
+
+
+def test_a_token_of_the_former_key_is_checked_after_the_change(
+    tmp_path: Path, vault: Vault
+) -> None:
+    keys = tmp_path / "keys"
+    token = vault.token({"aud": "https://a"})
+    (keys / "signing.pem").rename(keys / "signing.previous.pem")
+    changed = Vault(keys)
+    published = jwt.PyJWKSet.from_dict(msgspec.json.decode(changed.public_keys))
+    for signed in (token, changed.token({"aud": "https://a"})):
+        key = published[jwt.get_unverified_header(signed)["kid"]]
+        assert jwt.decode(signed, key, algorithms=["RS256"], audience="https://a")
+    assert len({key.key_id for key in published.keys}) == 2
+
+
+def test_a_signing_key_of_another_kind_is_refused(tmp_path: Path, vault: Vault) -> None:
+    del vault
+    pem = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    (tmp_path / "keys" / "signing.pem").write_bytes(pem)
+    with pytest.raises(StoreFault, match="RSA"):
+        Vault(tmp_path / "keys")
 
 
 @pytest.mark.parametrize("name", ["secrets.key", "signing.pem"])

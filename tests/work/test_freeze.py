@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from nightrate.domain.batch import Batch, BatchForm, Plan
+from nightrate.domain.batch import Batch, Kind, Plan
 from nightrate.domain.shard import Answer, JournalPart, ShardPlan, Tally
 from nightrate.domain.states import BatchState
 from nightrate.errors import ClaimLost, StoreFault
@@ -181,7 +181,7 @@ class World:
             batch_id=self.batch_id,
             model="m",
             display_name="b",
-            form=BatchForm.FILE,
+            kind=Kind(),
             state=BatchState.SUBMITTED,
             input_blob=blob,
             input_file_id=None,

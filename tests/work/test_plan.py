@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from nightrate import limits
 from nightrate.dialects.lines import LineSplitter, RawLine
-from nightrate.domain.batch import BatchForm, Plan
+from nightrate.domain.batch import Kind, Plan
 from nightrate.domain.shard import ShardPlan
 from nightrate.errors import Damaged
 from nightrate.work import planning_process
@@ -26,7 +26,7 @@ MODEL = "gemini-2.5-flash"
 def planned(data: bytes, path: Path) -> tuple[Plan, list[ShardPlan]]:
     """Plan an input, and read the plan back from its file."""
     output = io.BytesIO()
-    plan = plan_input(io.BytesIO(data), output, MODEL, BatchForm.FILE)
+    plan = plan_input(io.BytesIO(data), output, MODEL, Kind())
     path.write_bytes(output.getvalue())
     found, shards = read_plan(path)
     assert found == plan
@@ -142,7 +142,7 @@ def test_every_shard_read_by_itself_gives_the_same_lines(
         patch.setattr(limits, "SHARD_REQUESTS_MAX", 5)
         patch.setattr(limits, "SHARD_BYTES_MAX", 100)
         patch.setattr(limits, "READ_BYTES", 37)
-        plan = plan_input(io.BytesIO(data), output, MODEL, BatchForm.FILE)
+        plan = plan_input(io.BytesIO(data), output, MODEL, Kind())
     rows = output.getvalue()[len(MAGIC) :].splitlines()[:-1]
     shards = [ShardPlan(*msgspec.json.decode(row)) for row in rows]
     assert lines_by_shards(data, shards) == lines_of(data)
@@ -208,7 +208,7 @@ def test_the_planning_process_writes_what_planning_in_place_writes(tmp_path: Pat
     source, output = tmp_path / "input", tmp_path / "plan"
     source.write_bytes(b"".join(numbered(30)))
     output.write_bytes(b"what an earlier try left there" * 1000)
-    assert planning_process.main([str(source), str(output), MODEL, "file"]) == 0
+    assert planning_process.main([str(source), str(output), MODEL, "{}"]) == 0
     expected = io.BytesIO()
-    plan_input(io.BytesIO(source.read_bytes()), expected, MODEL, BatchForm.FILE)
+    plan_input(io.BytesIO(source.read_bytes()), expected, MODEL, Kind())
     assert output.read_bytes() == expected.getvalue()

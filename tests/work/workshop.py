@@ -10,7 +10,7 @@ from typing import TypeVar
 import msgspec
 
 from nightrate import clock
-from nightrate.domain.batch import Batch, BatchForm
+from nightrate.domain.batch import Batch, BatchForm, Kind
 from nightrate.domain.shard import Answer, Claim, JournalPart, ShardPlan, Tally
 from nightrate.domain.states import BatchState
 from nightrate.store.blobs import Blobs
@@ -84,7 +84,7 @@ class Workshop:
             batch_id=batch_id,
             model=model,
             display_name=batch_id,
-            form=form,
+            kind=Kind(form),
             state=BatchState.SUBMITTED,
             input_blob=blob,
             input_file_id=None,
@@ -107,7 +107,7 @@ class Workshop:
         """Submit a batch of lines and cut it into shards."""
         batch = await self.submit(lines, batch_id, model=model, priority=priority)
         output = self.path / "plan"
-        plan_file(self.blobs.path(batch.input_blob), output, batch.model, batch.form)
+        plan_file(self.blobs.path(batch.input_blob), output, batch.model, batch.kind)
         plan, shards = read_plan(output)
         assert await self.store.open_batch(batch, plan, shards, clock.now())
         return batch

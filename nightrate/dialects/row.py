@@ -1,0 +1,23 @@
+"""A row of a batch, read: what is asked, and what goes back beside the answer, in every dialect."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from nightrate.domain.generation import Asked, Failure
+
+
+class Echo(Struct, frozen=True, gc=False):
+    """What goes back beside the answer, as the JSON text the client gave."""
+
+    key: bytes | None = None
+    metadata: bytes | None = None
+    extras: dict[str, bytes] = {}
+    """Members of the line that mean nothing here."""
+
+
+class ParsedLine(Struct, frozen=True, gc=False):
+    """A line: what to echo, and what it asks or why that cannot be asked."""
+
+    echo: Echo
+    prompt: Asked | Failure
