@@ -83,6 +83,10 @@ JOURNAL_SYNC_SECONDS = 0.25
 JOURNAL_SYNC_BYTES = MIB
 """Ours: or when this much has gathered."""
 
+JOURNAL_HELD_BYTES_MAX = 8 * MIB
+"""Ours: answers of a shard that wait for the disk; while there are more, no request of it is begun.
+Without this, 256 pictures would gather behind one sync."""
+
 OPEN_SHARDS_MAX = 32
 """Ours: shards that one runner holds at once, so that many small batches fill an engine too."""
 
@@ -141,6 +145,9 @@ RETRY_LONGEST_SECONDS = 60.0
 
 OUTPUT_TOKENS_DEFAULT = 1024
 """Ours: output limit of a request that sets none, on engines that need a number."""
+
+ECHO_CHARACTERS_MAX = 16 * MIB
+"""Ours: what an order to the echo engine may make it answer."""
 
 # Time ----------------------------------------------------------------------------------------
 
@@ -216,6 +223,12 @@ UPLOADS_OPEN_MAX = 128
 
 READER_BUSY_SECONDS = 5.0
 """Ours: a look at the database waits this long in the rare moments when nobody may look."""
+
+CHECKED_FIRST_BYTES = 32 * MIB
+"""Ours: segments that are checked before an answer begins, about 30 ms; the others on the way."""
+
+CHECK_BYTES = 16 * MIB
+"""Ours: how much of a segment is checked before somebody may interrupt."""
 
 SEGMENTS_VERIFIED_MAX = 65_536
 """Ours: segments remembered as sound, about 10 MB; one that is forgotten is read twice."""

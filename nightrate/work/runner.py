@@ -158,6 +158,8 @@ class Runner:
 
     async def _answer(self, shard: OpenShard, index: int, line: RawLine) -> None:
         try:
+            while shard.journal.held_bytes >= limits.JOURNAL_HELD_BYTES_MAX and not shard.lost:
+                await self._flush(shard)
             answer = await self._ask(shard, index, line)
         except EngineDown:
             for held in tuple(self._open):
@@ -166,6 +168,7 @@ class Runner:
         if answer is None or shard.lost:
             return
         shard.journal.add(index, answer)
+        del answer  # whoever waits for the disk below holds nothing: 256 pictures are 400 MB
         if shard.complete and shard.exhausted:
             self._seal_soon(shard)
         elif shard.journal.unwritten_bytes >= limits.JOURNAL_SYNC_BYTES:
