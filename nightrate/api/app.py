@@ -12,6 +12,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Mount, Route, Router
 
 from nightrate import telemetry
+from nightrate.api.description import describe
 from nightrate.api.downloads import Downloads
 from nightrate.api.gemini import Gemini, not_served
 from nightrate.api.middleware import Watch
@@ -136,6 +137,7 @@ def create_app(  # noqa: PLR0913 - one keyword a service
         routes=[
             Route("/livez", _alive),
             Route("/metrics", _metrics),
+            Route("/openapi.json", describe),
             Route("/readyz", _ready(readiness)),
             *routes,
             Mount("/{profile:profile}", exact),
