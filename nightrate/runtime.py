@@ -23,6 +23,7 @@ from starlette.applications import Starlette
 from nightrate import clock, limits, telemetry
 from nightrate.api.administration import create_administration
 from nightrate.api.app import create_app
+from nightrate.api.protocol import Protocol
 from nightrate.domain.batch import Batch
 from nightrate.engines.base import Progress, ignore_progress
 from nightrate.engines.registry import create_engine
@@ -400,7 +401,7 @@ def _server(app: Starlette) -> _Server:
     return _Server(
         uvicorn.Config(
             app,
-            http="httptools",  # the strictest parser of those measured
+            http=Protocol,
             ws="none",
             lifespan="off",
             access_log=False,  # its lines would hold the query string, and so keys

@@ -17,7 +17,7 @@ from msgspec import Struct
 CALL_SECONDS = 30.0
 
 _VERSION = re.compile(r"/v1(alpha|beta)?/")
-_TOKENS = [
+TOKENS = [
     *(b"\x00", b"\xff", b"\xef\xbb\xbf", b"\xe2\x80\xa8", b"\\ud800", b"\\u0000", b"\r\n", b"'"),
     *(b"[" * 200, b'{"a":' * 120, b"1e999", b"9" * 400, b"-0", b"NaN", b"null", b"//x\n", b"#"),
     *(b'"', b",", b"}", b"]", b'{"":', b'"contents":[', b"\xed\xa0\x80", b"\\"),
@@ -163,7 +163,7 @@ def _flip(sent: Sent, chance: random.Random) -> None:
 def _put(sent: Sent, chance: random.Random) -> None:
     if sent.body:
         place = chance.randrange(len(sent.body) + 1)
-        sent.body = sent.body[:place] + chance.choice(_TOKENS) + sent.body[place:]
+        sent.body = sent.body[:place] + chance.choice(TOKENS) + sent.body[place:]
 
 
 def _swap(sent: Sent, chance: random.Random) -> None:
