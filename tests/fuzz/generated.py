@@ -1,9 +1,9 @@
 """Requests generated from the description of the doors, against a real server.
 
-For each operation of the OpenAPI document schemathesis makes cases: such as the document allows, and
-such as it does not. Names of things that exist are put into a part of them, so that the server is
-met beyond "not found". Every answer must be one that the document holds: its status, its type, its
-shape; an error is a JSON document; and the server's own fault (500) is never an answer.
+For each operation of the OpenAPI document schemathesis makes cases: such as the document allows,
+and such as it does not. Names of things that exist are put into a part of them, so that the server
+is met beyond "not found". Every answer must be one that the document holds: its status, its type,
+its shape; an error is a JSON document; and the server's own fault (500) is never an answer.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from tests.fuzz.variants import Line, from_prepared, variants
+from tests.fuzz.neighbour import Neighbour
+from tests.fuzz.variants import Line, Sent, from_prepared, variants
 
 CALL_SECONDS = 30.0
 """An answer that takes longer hangs."""
@@ -93,9 +94,23 @@ class Generated:
     """Runs cases against one server."""
 
     def __init__(
-        self, base_url: str, headers: Mapping[str, str] | None = None, *, varied: int = 10
+        self,
+        base_url: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        varied: int = 10,
+        neighbour: Neighbour | None = None,
     ) -> None:
+        """Take a server.
+
+        Args:
+            base_url: where it is.
+            headers: what each request carries, such as a key.
+            varied: how many variants of each case are sent.
+            neighbour: whose things are asked for, too, and must not be seen.
+        """
         self.base_url = base_url
+        self._neighbour = neighbour
         self.requests = 0
         self._line = Line(base_url)
         self._varied = varied
@@ -160,7 +175,7 @@ class Generated:
             headers=self._headers,
             timeout=CALL_SECONDS,
         )
-        judge(case.method, case.formatted_path, answer.status_code, answer.content)
+        self._judge(from_prepared(answer.request), answer.status_code, answer.content)
         case.validate_response(answer, checks=_CHECKS)
         self.answers[f"{case.method} {answer.status_code}"] += 1
         self.requests += 1
@@ -170,16 +185,29 @@ class Generated:
     def _vary(self, case: Any, request: requests.PreparedRequest, chance: random.Random) -> None:
         """Send the case in other ways; whatever it becomes, it stays at its door or finds none."""
         told = set(case.operation.responses.status_codes)
-        sent = from_prepared(str(request.method), str(request.url), request.headers, request.body)
+        sent = from_prepared(request)
         for varied in variants(sent, chance, self._varied):
             answer = self._line.send(varied)
             if answer is None:
                 continue
-            judge(varied.method, varied.target, answer.status, answer.body)
+            self._judge(varied, answer.status, answer.body)
             statuses = {*told, *_ANYWHERE}
             assert str(answer.status) in statuses, (varied, answer)
             self.answers[f"{varied.method} {answer.status}"] += 1
             self.requests += 1
+
+    def _judge(self, sent: Sent, status: int, body: bytes) -> None:
+        """Hold an answer to what holds for all, and to what no stranger may see."""
+        judge(sent.method, sent.target, status, body)
+        if self._neighbour is None:
+            return
+        told = f"{sent} {status} {body[:2000]!r}"
+        assert self._neighbour.text.encode() not in body, told
+        for names in self._neighbour.names.values():
+            for name in names:
+                asked = name in sent.target or name.encode() in (sent.body or b"")
+                assert asked or name.encode() not in body, told  # an error repeats what was asked
+                assert name not in sent.target.partition("?")[0] or status >= _ERRORS, told
 
     def learn(self, answer: Any) -> None:
         """Remember what the answer names."""
@@ -192,10 +220,13 @@ class Generated:
 
     def _place(self, case: Any, choice: int) -> None:
         """Put names of things that exist into two thirds of the cases."""
+        known = self.known.names
+        if self._neighbour is not None and choice % 5 == 0:
+            known = self._neighbour.names
         if choice % 3:
             for places in (case.path_parameters, case.query):
                 for name in list(places or ()):
-                    if names := self.known.names.get(name):
+                    if names := known.get(name):
                         places[name] = names[choice % len(names)]
         body = case.body
         if isinstance(body, dict) and isinstance(body.get("uri"), str) and choice % 4:

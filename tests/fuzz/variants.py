@@ -10,8 +10,9 @@ import http.client
 import random
 import re
 import urllib.parse
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
+import requests
 from msgspec import Struct
 
 CALL_SECONDS = 30.0
@@ -183,16 +184,16 @@ def _single(sent: Sent, _chance: random.Random) -> None:
 _CHANGES = [_exact, _version, _colon, _query, _header, _cut, _flip, _put, _put, _swap, _single]
 
 
-def from_prepared(method: str, url: str, headers: Mapping[str, str], body: object) -> Sent:
+def from_prepared(request: requests.PreparedRequest) -> Sent:
     """Take a request that another client has made, without what that client says of its length."""
-    place = urllib.parse.urlsplit(url)
+    place = urllib.parse.urlsplit(str(request.url))
     target = place.path + (f"?{place.query}" if place.query else "")
     dropped = {"content-length", "transfer-encoding", "connection", "accept-encoding"}
     kept = {
         str(name): value.decode("latin-1") if isinstance(value, bytes) else str(value)
-        for name, value in headers.items()
+        for name, value in request.headers.items()
         if name.lower() not in dropped
     }
-    if isinstance(body, str):
-        body = body.encode()
-    return Sent(method, target or "/", kept, body if isinstance(body, bytes) else None)
+    body = request.body.encode() if isinstance(request.body, str) else request.body
+    plain = body if isinstance(body, bytes) else None
+    return Sent(str(request.method), target or "/", kept, plain)
