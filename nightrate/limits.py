@@ -51,6 +51,9 @@ STOP_SEQUENCES_MAX = 5
 EMBEDDING_DIMENSIONS_MAX = 8192
 """Ours: the longest vector that can be asked for; the largest models stay under it."""
 
+EMBEDDINGS_AT_ONCE_MAX = 100
+"""Google: requests of one live call that embeds several contents."""
+
 # Shards --------------------------------------------------------------------------------------
 
 SHARD_REQUESTS_MAX = 1_000
@@ -119,6 +122,9 @@ DISK_PAUSE_SECONDS = 5.0
 
 ENGINE_REOPEN_SECONDS = 30.0
 """Ours: the wait before an engine that gave up is opened again."""
+
+OPENING_PATIENCE_SECONDS = 30.0
+"""Ours: how long a live request waits for an engine that is opened on its demand."""
 
 DRAIN_SECONDS = 25.0
 """Ours: how long a stopping server lets running requests finish before it hands them back."""

@@ -7,7 +7,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from nightrate.dialects.gemini_lines import parse_line
+from nightrate.dialects.gemini_lines import parse_embedding_line, parse_line
 from nightrate.dialects.gemini_results import render_line
 from nightrate.dialects.row import Echo, ParsedLine
 from nightrate.domain.batch import BatchForm, Dialect, Kind, Method
@@ -23,6 +23,7 @@ class _Hand(Struct, frozen=True):
 
 _HANDS: Final = {
     (Dialect.GEMINI, Method.GENERATE): _Hand(parse_line, render_line),
+    (Dialect.GEMINI, Method.EMBED): _Hand(parse_embedding_line, render_line),
 }
 
 

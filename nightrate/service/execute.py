@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import overload
 
+from nightrate import limits
 from nightrate.dialects.lines import RawLine
 from nightrate.dialects.row import Echo
 from nightrate.dialects.rows import parse_row, render_row
@@ -36,21 +38,36 @@ class Executor:
     async def live(self, model: Model, asked: Passage) -> Embedding | Failure: ...
 
     async def live(self, model: Model, asked: Asked) -> Outcome:
-        """Answer an interactive request; it does not wait for an engine that is not open."""
+        """Answer an interactive request.
+
+        It does not wait for an engine that is not open, but for one that is opened on demand.
+        """
         lane = self._lanes[model.engine]
-        if failure := _closed(lane, model):
+        if failure := await _closed(lane, model):
             return failure
         try:
             return await lane.outcome(asked, live=True)
         except EngineDown as fault:
             return Failure(Code.UNAVAILABLE, fault.message)
 
+    async def live_all(
+        self, model: Model, passages: Sequence[Passage]
+    ) -> list[Embedding] | Failure:
+        """Answer the passages of one interactive call; the first that fails fails them all."""
+        outcomes = await asyncio.gather(*(self.live(model, passage) for passage in passages))
+        embeddings = []
+        for index, outcome in enumerate(outcomes):
+            if isinstance(outcome, Failure):
+                return Failure(outcome.code, f"Request {index + 1}: {outcome.message}")
+            embeddings.append(outcome)
+        return embeddings
+
     async def stream(
         self, model: Model, prompt: Prompt
     ) -> AsyncGenerator[str | Reply | Failure, None]:
         """Answer an interactive request piece by piece: texts, at last the outcome."""
         lane = self._lanes[model.engine]
-        if failure := _closed(lane, model):
+        if failure := await _closed(lane, model):
             yield failure
             return
         try:
@@ -63,7 +80,7 @@ class Executor:
     async def count_tokens(self, model: Model, prompt: Prompt) -> int | Failure:
         """Count the tokens of a prompt, as the model sees it."""
         lane = self._lanes[model.engine]
-        if failure := _closed(lane, model):
+        if failure := await _closed(lane, model):
             return failure
         try:
             return await lane.count_tokens(prompt)
@@ -99,8 +116,9 @@ class Executor:
         return Answer(output, _tally(outcome))
 
 
-def _closed(lane: Lane, model: Model) -> Failure | None:
+async def _closed(lane: Lane, model: Model) -> Failure | None:
     """Say why an engine that is not open cannot answer."""
+    await lane.wait_open(limits.OPENING_PATIENCE_SECONDS)
     if lane.opened.is_set():
         return None
     reason = lane.fault.message if lane.fault else "it is being loaded"

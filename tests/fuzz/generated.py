@@ -176,7 +176,9 @@ class Generated:
             timeout=CALL_SECONDS,
         )
         self._judge(from_prepared(answer.request), answer.status_code, answer.content)
-        case.validate_response(answer, checks=_CHECKS)
+        bytes_of_a_client = case.path.endswith(":download")  # whose type need not be true
+        excluded = [response_schema_conformance] if bytes_of_a_client else None
+        case.validate_response(answer, checks=_CHECKS, excluded_checks=excluded)
         self.answers[f"{case.method} {answer.status_code}"] += 1
         self.requests += 1
         self.learn(answer)
