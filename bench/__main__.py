@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from bench import batch, data_path, large_results, polling
+from bench import batch, data_path, embeddings, large_results, polling
 
 
 def main() -> None:
@@ -20,6 +20,8 @@ def main() -> None:
     large_results.report(large_results.ITEMS, large_results.ITEM_BYTES)
     print()
     batch.report(concurrency=32, requests=256, rounds=wanted.rounds)
+    print()
+    embeddings.report(batch=32, requests=3_000, rounds=wanted.rounds)
 
 
 if __name__ == "__main__":

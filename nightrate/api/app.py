@@ -13,6 +13,7 @@ from starlette.routing import Mount, Route, Router
 
 from nightrate import telemetry
 from nightrate.api.auth import Gate
+from nightrate.api.caches import CacheDoors
 from nightrate.api.description import describe
 from nightrate.api.downloads import Downloads
 from nightrate.api.gemini import Gemini, not_served
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from nightrate.service.batches import Batches
+    from nightrate.service.caches import Caches
     from nightrate.service.execute import Executor
     from nightrate.service.files import Files
     from nightrate.service.keys import Keys
@@ -73,6 +75,7 @@ _ALL = "GET", "POST", "PUT", "PATCH", "DELETE"
 _MODEL = "/{version:v}/{kind:kind}/{model:id}"
 _BATCH = "/{version:v}/batches/{batch_id:id}"
 _FILE = "/{version:v}/files/{file_id:id}"
+_CACHE = "/{version:v}/cachedContents/{cache_id:id}"
 _WEBHOOK = "/{version:v}/webhooks/{webhook_id:id}"
 
 
@@ -84,6 +87,7 @@ def create_app(  # noqa: PLR0913 - one keyword a service
     models: Models,
     executor: Executor,
     webhooks: Webhooks,
+    caches: Caches,
     keys: Keys,
     readiness: Readiness,
     public_url: str | None,
@@ -122,11 +126,10 @@ def create_app(  # noqa: PLR0913 - one keyword a service
         Route(_FILE + ":download", download),
         Route("/download" + _FILE + ":download", download),
         *_webhook_routes(webhooks),
+        *_cache_routes(caches),
         *_not_served(_BATCH, "Changing a batch", "PATCH"),
         *_not_served("/{version:v}/files", "Creating a file without its bytes", "POST"),
         *_not_served("/{version:v}/files:register", "Registering files elsewhere", "POST"),
-        *_not_served("/{version:v}/cachedContents", "Context caching", *_ALL),
-        *_not_served("/{version:v}/cachedContents/{rest:path}", "Context caching", *_ALL),
         *_not_served("/{version:v}/openai/{rest:path}", "The OpenAI-compatible surface", *_ALL),
     ]
     return _guarded(routes, keys, readiness)
@@ -184,6 +187,17 @@ def _webhook_routes(webhooks: Webhooks) -> list[Route]:
         Route(_WEBHOOK + ":rotateSigningSecret", doors.rotate, methods=["POST"]),
         Route(_WEBHOOK + "/rotate_secret", doors.rotate, methods=["POST"]),
         Route("/.well-known/jwks.json", doors.public_keys),
+    ]
+
+
+def _cache_routes(caches: Caches) -> list[Route]:
+    doors = CacheDoors(caches)
+    return [
+        Route("/{version:v}/cachedContents", doors.list),
+        Route("/{version:v}/cachedContents", doors.create, methods=["POST"]),
+        Route(_CACHE, doors.get),
+        Route(_CACHE, doors.change, methods=["PATCH"]),
+        Route(_CACHE, doors.delete, methods=["DELETE"]),
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -95,6 +96,32 @@ def test_two_inline_requests_are_answered_by_the_real_model(client: genai.Client
         assert_answered(item.response)
 
 
+@pytest.mark.filterwarnings("ignore:batches.create_embeddings.* is experimental")
+def test_paraphrases_are_near_each_other_in_the_real_model(client: genai.Client) -> None:
+    texts = [
+        "Why is the sky blue?",
+        "The sky is blue because of Rayleigh scattering.",
+        "Best pasta recipe",
+    ]
+    job = client.batches.create_embeddings(
+        model="gemini-embedding-001", src={"inlined_requests": {"contents": list(texts)}}
+    )
+    job = finished(client, job)
+    assert job.dest is not None
+    vectors = []
+    for item in job.dest.inlined_embed_content_responses or ():
+        assert item.response is not None
+        assert item.response.embedding is not None
+        vectors.append(item.response.embedding.values or [])
+    assert [len(vector) for vector in vectors] == [384, 384, 384]
+    cosines = [sum(map(operator.mul, vectors[0], other)) for other in vectors[1:]]
+    assert cosines[0] > 0.6
+    assert cosines[1] < 0.2
+    live = client.models.embed_content(model="gemini-embedding-001", contents=texts[0])
+    assert live.embeddings is not None
+    assert live.embeddings[0].values == pytest.approx(vectors[0], abs=1e-4)
+
+
 def test_a_streamed_answer_of_the_real_model_is_its_whole_answer(client: genai.Client) -> None:
     question = "Describe a river in one sentence."
     config = types.GenerateContentConfig(
@@ -111,6 +138,38 @@ def test_a_streamed_answer_of_the_real_model_is_its_whole_answer(client: genai.C
     for usage in (whole.usage_metadata, last.usage_metadata):
         assert usage is not None
         assert usage.prompt_token_count == count.total_tokens
+
+
+def test_a_cached_content_is_continued_by_the_real_model(client: genai.Client) -> None:
+    book = " ".join(f"Chapter {number}: the keeper lit lamp {number}." for number in range(60))
+    config = types.CreateCachedContentConfig(
+        system_instruction="Answer from the book.", contents=book, ttl="3600s"
+    )
+    cache = client.caches.create(model=MODEL, config=config)
+    assert cache.usage_metadata is not None
+    total = cache.usage_metadata.total_token_count
+    assert total is not None
+    requests: list[types.InlinedRequestDict] = [
+        {
+            "contents": types.ContentDict(parts=[{"text": f"Lamp {number}?"}], role="user"),
+            "config": types.GenerateContentConfigDict(
+                cached_content=cache.name, max_output_tokens=8
+            ),
+        }
+        for number in range(4)
+    ]
+    job = finished(client, client.batches.create(model=MODEL, src=requests))
+    assert job.dest is not None
+    assert len(job.dest.inlined_responses or []) == len(requests)
+    for item in job.dest.inlined_responses or []:
+        assert_answered(item.response)
+        assert item.response is not None
+        usage = item.response.usage_metadata
+        assert usage is not None
+        assert usage.cached_content_token_count == total
+        assert usage.prompt_token_count is not None
+        # What follows the kept beginning: one short turn, in the template of the model.
+        assert 0 < usage.prompt_token_count - total < 24
 
 
 def test_a_file_of_two_is_answered_by_the_real_model(client: genai.Client, tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ from starlette.routing import Mount, Route
 from nightrate.domain.key import KeyWish
 from tests.api.doors import Answer, Doors, opened
 
-FILE, RESULT, BATCH, WEBHOOK, UPLOAD = "file", "result", "batch", "webhook", "upload"
-EMBEDDING = "embedding batch"
+FILE, RESULT, BATCH, WEBHOOK = "file", "result", "batch", "webhook"
+UPLOAD, CACHE, EMBEDDING = "upload", "cache", "embedding batch"
 EMBED = "/v1beta/models/gemini-embedding-001"
 FLASH = "/v1beta/models/gemini-2.5-flash"
 
@@ -44,7 +44,9 @@ def _on(kind: str, path: str, *methods: str, body: bytes = b"", served: bool = T
 _BATCH = "/{version:v}/batches/{batch_id:id}"
 _FILE = "/{version:v}/files/{file_id:id}"
 _WEBHOOK = "/{version:v}/webhooks/{webhook_id:id}"
+_CACHE = "/{version:v}/cachedContents/{cache_id:id}"
 _MODEL = "/{version:v}/{kind:kind}/{model:id}"
+_CONTINUED = b'{"contents": "x", "cachedContent": "cachedContents/{id}"}'
 _NAME = b'{"name": "new"}'
 _ORDER = b'{"batch": {"inputConfig": {"fileName": "files/{id}"}}}'
 _RENAME = b'{"displayName": "new"}'
@@ -91,6 +93,20 @@ PROBES: dict[str, list[Probe]] = {
         WEBHOOK, "/v1/webhooks/{id}:rotateSigningSecret", "POST"
     ),
     _WEBHOOK + "/rotate_secret": _on(WEBHOOK, "/v1/webhooks/{id}/rotate_secret", "POST"),
+    _CACHE: [
+        *_on(CACHE, "/v1/cachedContents/{id}", "GET", "HEAD", "DELETE"),
+        *_on(CACHE, "/v1/cachedContents/{id}", "PATCH", body=b'{"ttl": "9s"}'),
+    ],
+    **{
+        f"{_MODEL}:{verb}": _on(CACHE, f"{FLASH}:{verb}", "POST", body=_CONTINUED)
+        for verb in ("generateContent", "streamGenerateContent")
+    },
+    _MODEL + ":countTokens": _on(
+        CACHE,
+        f"{FLASH}:countTokens",
+        "POST",
+        body=b'{"generateContentRequest": ' + _CONTINUED + b"}",
+    ),
     "/upload/{version:v}/files": _PIECES,
     "/{alias:v}/upload/{version:v}/files": [
         probe._replace(path=f"/v1{probe.path}") for probe in _PIECES
@@ -107,20 +123,18 @@ PROBES: dict[str, list[Probe]] = {
 WITHOUT_IDS = {
     # Collections: a later test shows that they hold one's own things only.
     "/{version:v}/batches",
+    "/{version:v}/cachedContents",
     "/{version:v}/files",
     "/{version:v}/webhooks",
     # The same for everybody.
     *("/livez", "/metrics", "/readyz", "/openapi.json", "/.well-known/jwks.json"),
     *("/{version:v}/models", "/{version:v}/tunedModels", _MODEL),
     # Calls that name a model only.
-    *(_MODEL + ":generateContent", _MODEL + ":streamGenerateContent", _MODEL + ":countTokens"),
     *(_MODEL + ":embedContent", _MODEL + ":batchEmbedContents"),
 }
 
 NOT_SERVED = {
     "/{version:v}/files:register": "/v1/files:register",
-    "/{version:v}/cachedContents": "/v1/cachedContents",
-    "/{version:v}/cachedContents/{rest:path}": "/v1/cachedContents/x",
     "/{version:v}/openai/{rest:path}": "/v1/openai/files/x",
 }
 
@@ -157,6 +171,7 @@ class Tenants:
             EMBEDDING: lambda: self._batch(f"{EMBED}:asyncBatchEmbedContent"),
             RESULT: self._result,
             WEBHOOK: self._webhook,
+            CACHE: self._cache,
         }
         return makers[kind]()
 
@@ -186,6 +201,11 @@ class Tenants:
         body = {"name": "w", "uri": "http://127.0.0.1:9/", "subscribed_events": ["batch.failed"]}
         answer = self.ask(self.owner, "POST", "/v1/webhooks", msgspec.json.encode(body))
         return str(answer.json["id"])
+
+    def _cache(self) -> str:
+        body = {"model": "gemini-2.5-flash", "contents": "a secret book"}
+        answer = self.ask(self.owner, "POST", "/v1/cachedContents", msgspec.json.encode(body))
+        return _id_of(answer.json["name"])
 
 
 def _id_of(name: str) -> str:
@@ -246,9 +266,9 @@ def test_what_is_not_served_is_answered_so_to_everybody(tenants: Tenants) -> Non
                 assert answer.status == 501, f"{method} {route.path} needs a probe now"
 
 
-@pytest.mark.parametrize("collection", ["batches", "files", "webhooks"])
+@pytest.mark.parametrize("collection", ["batches", "cachedContents", "files", "webhooks"])
 def test_a_collection_holds_ones_own_things_only(tenants: Tenants, collection: str) -> None:
-    for kind in (BATCH, RESULT, WEBHOOK) * 2:
+    for kind in (BATCH, RESULT, WEBHOOK, CACHE) * 2:
         tenants.make(kind)
     path = f"/v1/{collection}?pageSize=1"
     owners = tenants.ask(tenants.owner, "GET", path)

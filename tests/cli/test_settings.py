@@ -18,6 +18,7 @@ ALL = {
     "data",
     "cache",
     "public_url",
+    "cached_tokens_min",
     "webhooks_private",
     "engine",
     "models",
@@ -106,6 +107,12 @@ def test_quotas_that_let_nothing_through_are_refused(commands: Commands) -> None
     assert len(told.err) == 3
 
 
+def test_a_cached_content_cannot_have_less_than_no_tokens(commands: Commands) -> None:
+    told = commands.run("settings", environment={"NIGHTRATE_CACHED_TOKENS_MIN": "-1"})
+    assert told.status == 2
+    assert "cached_tokens_min -1: not 0 or more" in told.complaint
+
+
 def test_models_tells_which_engine_answers(commands: Commands) -> None:
     commands.write("my.toml", '[models]\n"gemini-*" = "openvino"\nmine = "echo"\n')
     told = commands.run("models", "--config", "my.toml")
@@ -114,6 +121,14 @@ def test_models_tells_which_engine_answers(commands: Commands) -> None:
         "gemini-*": "echo",
         "mine": "echo",
     }
+
+
+def test_a_fresh_install_has_an_engine_for_texts_and_one_for_vectors(commands: Commands) -> None:
+    assert commands.run("models").out == ["gemini-* -> openvino", "*embedding* -> minilm"]
+    assert commands.run("models", "--engine", "echo").out == [
+        "gemini-* -> echo",
+        "*embedding* -> echo",
+    ]
 
 
 @pytest.mark.parametrize(

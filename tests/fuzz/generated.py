@@ -58,6 +58,7 @@ class Known:
         self.names: dict[str, list[str]] = {
             "model": ["gemini-2.5-flash", "gemini-embedding-001"],
             "batch_id": [],
+            "cache_id": [],
             "file_id": [],
             "webhook_id": [],
             "upload_id": [],
@@ -78,7 +79,11 @@ class Known:
             return
         self._add("pageToken", document.get("nextPageToken") or document.get("next_page_token"))
         name = str(document.get("name", "")) or str((document.get("file") or {}).get("name", ""))
-        for prefix, kind in (("batches/", "batch_id"), ("files/", "file_id")):
+        for prefix, kind in (
+            ("batches/", "batch_id"),
+            ("files/", "file_id"),
+            ("cachedContents/", "cache_id"),
+        ):
             if name.startswith(prefix):
                 self._add(kind, name.removeprefix(prefix))
         if "subscribed_events" in document:

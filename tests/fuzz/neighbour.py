@@ -43,18 +43,21 @@ class Neighbour:
             batches.append(self._made(path, msgspec.json.encode(order))["name"])
         wish = {"name": self.text, "uri": self._uri, "subscribed_events": ["batch.failed"]}
         webhook = self._made("/v1/webhooks", msgspec.json.encode(wish))["id"]
+        kept = {"model": f"models/{MODEL}", "displayName": self.text, "contents": self.text}
+        cache = self._made("/v1/cachedContents", msgspec.json.encode(kept))["name"]
         batch_ids = [name.removeprefix("batches/") for name in batches]
         results = [f"batch-{batch_id}" for batch_id in batch_ids]
         self.names = {
             "file_id": [file.removeprefix("files/"), *results],
             "batch_id": batch_ids,
+            "cache_id": [cache.removeprefix("cachedContents/")],
             "webhook_id": [webhook],
             "upload_id": [upload],
         }
 
     def home(self) -> dict[str, bytes]:
         """Look at everything: gives each document."""
-        paths = ["/v1beta/files", "/v1beta/batches", "/v1/webhooks"]
+        paths = ["/v1beta/files", "/v1beta/batches", "/v1/webhooks", "/v1/cachedContents"]
         paths += [f"/v1beta/batches/{name}" for name in self.names["batch_id"]]
         paths += [f"/v1beta/files/{self.names['file_id'][0]}:download"]
         found = {}
