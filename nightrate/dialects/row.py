@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from nightrate.domain.batch import InputFault
 from nightrate.domain.generation import Asked, Failure
 
 
@@ -21,3 +22,5 @@ class ParsedLine(Struct, frozen=True, gc=False):
 
     echo: Echo
     prompt: Asked | Failure
+    fault: InputFault | None = None
+    """Set where the whole input is to be refused for this line."""

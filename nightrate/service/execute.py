@@ -7,9 +7,10 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import overload
 
+from nightrate import clock
 from nightrate.dialects.lines import RawLine
 from nightrate.dialects.row import Echo
-from nightrate.dialects.rows import parse_row, render_row
+from nightrate.dialects.rows import parse_row, render_row, render_unasked
 from nightrate.domain.batch import Batch, Kind
 from nightrate.domain.embedding import Embedding, Passage
 from nightrate.domain.generation import Asked, Failure, Outcome, Prompt, Reply
@@ -89,13 +90,13 @@ class Executor:
                 outcome = parsed.prompt
             else:
                 outcome = await lane.outcome(parsed.prompt)
-            output = render_row(echo, outcome, kind, response_id)
+            output = render_row(echo, outcome, kind, response_id, clock.now())
         except EngineDown:
             raise
         except Exception:  # one row must not stop the server; the trace tells us of our mistake
             log.exception("line %d failed by a mistake of the server", line.number)
             outcome = Failure(Code.INTERNAL, "Internal error; see the log of the server.")
-            output = render_row(echo, outcome, kind, response_id)
+            output = render_row(echo, outcome, kind, response_id, clock.now())
         return Answer(output, _tally(outcome))
 
 
@@ -107,10 +108,10 @@ def _closed(lane: Lane, model: Model) -> Failure | None:
     return Failure(Code.UNAVAILABLE, f"The engine of {model.name} is not ready: {reason}")
 
 
-def unanswered(batch: Batch, line: RawLine, why: Failure) -> Answer:
+def unanswered(batch: Batch, line: RawLine, why: Failure, response_id: str) -> Answer:
     """Say of a row that will not be asked any more why it has no answer."""
     echo = parse_row(line.data, line.number, batch.kind, batch.model).echo
-    return Answer(render_row(echo, why, batch.kind, ""), _FAILED)
+    return Answer(render_unasked(echo, why, batch.kind, response_id), _FAILED)
 
 
 def _tally(outcome: Outcome) -> Tally:

@@ -30,6 +30,7 @@ from nightrate.domain.states import BatchState
 from nightrate.errors import ClaimLost
 from nightrate.store.base import Store
 from nightrate.testing.store_ends import EndPromises, PartialPromises
+from nightrate.testing.store_parts import PartPromises
 from nightrate.testing.store_records import BatchPromises, SweepPromises, UploadPromises
 from nightrate.testing.store_samples import (
     END,
@@ -320,6 +321,7 @@ class StoreContract(
     ClaimPromises,
     SealPromises,
     PartialPromises,
+    PartPromises,
     SweepPromises,
     WebhookPromises,
     DeliveryPromises,

@@ -260,8 +260,6 @@ def test_a_deleted_file_is_gone(doors: Doors) -> None:
         ("POST", "/v1/files:register"),
         ("POST", "/v1/cachedContents"),
         ("GET", "/v1/cachedContents/c"),
-        ("POST", "/v1beta/openai/chat/completions"),
-        ("GET", "/v1beta/openai/batches"),
     ],
 )
 def test_known_methods_that_are_not_served_say_so(doors: Doors, method: str, path: str) -> None:
