@@ -54,6 +54,12 @@ IDS_HELD_BYTES = 8 * MIB
 """Ours: digests of the ids of a planned input, 24 bytes each, that are held before they are put
 aside in a file; telling repeats apart then takes about a twelfth of their memory again."""
 
+EMBEDDING_INPUTS_MAX = 2_048
+"""OpenAI: texts of one request for embeddings."""
+
+EMBEDDING_DIMENSIONS_MAX = 8_192
+"""Ours: no model that we know of has longer vectors."""
+
 STOP_SEQUENCES_MAX = 5
 """Google: stop sequences of a request."""
 

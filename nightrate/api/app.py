@@ -178,6 +178,7 @@ def _openai_routes(openai: OpenAI) -> list[Route]:
     anywhere = base, "/{version:v}"
     return [
         *(Route(f"{at}/chat/completions", openai.chat, methods=["POST"]) for at in anywhere),
+        *(Route(f"{at}/embeddings", openai.embed, methods=["POST"]) for at in anywhere),
         Route(f"{base}/models", openai.list_models),
         Route(base + "/models/{tail:path}", openai.get_model),
         Route(f"{base}/files", openai.list_files),
@@ -191,8 +192,7 @@ def _openai_routes(openai: OpenAI) -> list[Route]:
         *(
             route
             for at in anywhere
-            for path, what in (("embeddings", "Embedding"), ("images/generations", "Making images"))
-            for route in _not_served(f"{at}/{path}", what, "POST")
+            for route in _not_served(f"{at}/images/generations", "Making images", "POST")
         ),
     ]
 

@@ -73,6 +73,15 @@ class OpenAI:
             return _failed(outcome)
         return document(wire.render_completion(outcome, response_id, clock.now()))
 
+    async def embed(self, request: Request) -> Response:
+        """Answer ``POST embeddings``; a client that leaves frees the engine."""
+        call = wire.parse_embeddings(await body.whole(request))
+        model = self._models.resolve(call.model)
+        outcome = await body.while_connected(request, self._executor.live_all(model, call.passages))
+        if isinstance(outcome, Failure):
+            return _failed(outcome)
+        return document(wire.render_embeddings(outcome, packed=call.packed))
+
     # models -----------------------------------------------------------------------------------
 
     async def list_models(self, request: Request) -> Response:

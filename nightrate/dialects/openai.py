@@ -8,6 +8,11 @@ from nightrate.dialects.openai_batches import (
     render_batches,
 )
 from nightrate.dialects.openai_chats import ChatCall, parse_chat
+from nightrate.dialects.openai_embeddings import (
+    EmbeddingCall,
+    parse_embeddings,
+    render_embeddings,
+)
 from nightrate.dialects.openai_errors import render_error, render_failure
 from nightrate.dialects.openai_files import (
     PURPOSES,
@@ -27,15 +32,18 @@ __all__ = [
     "PURPOSES",
     "ChatCall",
     "ChatStream",
+    "EmbeddingCall",
     "check_purpose",
     "expiry_seconds",
     "model_of_line",
     "parse_batch_order",
     "parse_chat",
+    "parse_embeddings",
     "render_batch",
     "render_batches",
     "render_completion",
     "render_deleted_file",
+    "render_embeddings",
     "render_error",
     "render_failure",
     "render_file",

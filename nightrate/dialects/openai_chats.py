@@ -235,7 +235,7 @@ def _turns(turns: list[ChatMessage]) -> tuple[str | None, tuple[Message, ...]]:
     messages: list[Message] = []
     for index, turn in enumerate(turns):
         try:
-            role, text = _turn(turn)
+            role, text = read_turn(turn)
         except Refused as error:
             raise within(error, f"messages[{index}]") from error
         if role == "system":
@@ -247,7 +247,8 @@ def _turns(turns: list[ChatMessage]) -> tuple[str | None, tuple[Message, ...]]:
     return "\n".join(system) or None, tuple(messages)
 
 
-def _turn(turn: ChatMessage) -> tuple[Literal["system", "user", "model"], str]:
+def read_turn(turn: ChatMessage) -> tuple[Literal["system", "user", "model"], str]:
+    """Give who speaks in a turn, and the text, or refuse with the path of the member to blame."""
     if turn.role in _TOOL_ROLES:
         raise unserved("role", _NO_TOOLS)
     role = _ROLES.get(turn.role)

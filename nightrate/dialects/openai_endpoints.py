@@ -9,7 +9,7 @@ from nightrate.domain.batch import Method
 
 _VERSION = re.compile(r"/?(?:(?:v1|v1beta|v1alpha)/)?(?:openai/)?")
 
-ENDPOINTS: Final = {"chat/completions": Method.GENERATE}
+ENDPOINTS: Final = {"chat/completions": Method.GENERATE, "embeddings": Method.EMBED}
 """By their paths behind any version."""
 
 SPELLED: Final = {Method.GENERATE: "/v1/chat/completions", Method.EMBED: "/v1/embeddings"}

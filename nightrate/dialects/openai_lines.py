@@ -7,7 +7,8 @@ of that line, and says what the live call would have said.
 
 from __future__ import annotations
 
-from typing import Any, Final, NoReturn
+from collections.abc import Callable
+from typing import Any, Final, Generic, NoReturn
 
 from msgspec import json
 
@@ -15,20 +16,20 @@ from nightrate import limits
 from nightrate.dialects import tolerant
 from nightrate.dialects.gemini_prompts import bare_model
 from nightrate.dialects.openai_chats import prompt_of_chat, read_chat
+from nightrate.dialects.openai_embeddings import PACKED, embedding_call, read_embeddings
 from nightrate.dialects.openai_endpoints import method_of
-from nightrate.dialects.openai_shapes import ChatBody, ChatLine
+from nightrate.dialects.openai_shapes import Body, ChatBody, EmbeddingBody, Line
 from nightrate.dialects.refusals import unserved
-from nightrate.dialects.row import Echo, ParsedLine
+from nightrate.dialects.row import AskedOfRow, Echo, ParsedLine
 from nightrate.dialects.spelling import quoted
 from nightrate.domain.batch import BatchForm, InputFault, Method
-from nightrate.domain.generation import Failure, Prompt
+from nightrate.domain.generation import Failure
 from nightrate.errors import BadRequest, Code, Refused
 
 _NO_ECHO: Final = Echo()
 _MEMBERS: Final = "custom_id", "method", "url", "body"
-_MISPLACED: Final = ChatBody.__struct_fields__
+_MISPLACED: Final = {*ChatBody.__struct_fields__, *EmbeddingBody.__struct_fields__}
 
-_decode_line = json.Decoder(ChatLine).decode
 _decode = json.Decoder().decode
 _encode = json.Encoder().encode
 
@@ -74,72 +75,97 @@ def model_of_line(line: bytes | None) -> str | None:
     return bare_model(model) if isinstance(model, str) and model else None
 
 
-def parse_chat_line(line: bytes | None, number: int, form: BatchForm, model: str) -> ParsedLine:
-    """Read one line that asks for a chat completion.
+class _Lines(Generic[Body]):
+    """Reads the lines of one endpoint.
 
     Args:
-        line: the JSON text; None for a line beyond `limits.LINE_BYTES_MAX`.
-        number: the number in messages, from 1.
-        form: a line of a file; this dialect has no other.
-        model: the model of the batch, without ``models/``.
+        method: what the endpoint is for.
+        decode: reads a line of the right shape.
+        read: reads a body, or says what is wrong with it.
+        ask: makes of a body what is asked, and what is wanted back beside the answer.
     """
-    assert form is BatchForm.FILE, "OpenAI has no inline batches"
-    try:
-        if line is None:
-            _spoil(INVALID_JSON, f"it is longer than {limits.LINE_BYTES_MAX // limits.MIB} MiB.")
+
+    def __init__(
+        self,
+        method: Method,
+        decode: Callable[[bytes], Line[Body]],
+        read: Callable[[bytes], Body],
+        ask: Callable[[Body], tuple[AskedOfRow, dict[str, bytes]]],
+    ) -> None:
+        self._method = method
+        self._decode = decode
+        self._read = read
+        self._ask = ask
+
+    def parse(self, line: bytes | None, number: int, form: BatchForm, model: str) -> ParsedLine:
+        """Read one line; see `parse_chat_line`."""
+        assert form is BatchForm.FILE, "OpenAI has no inline batches"
+        try:
+            if line is None:
+                most = limits.LINE_BYTES_MAX // limits.MIB
+                _spoil(INVALID_JSON, f"it is longer than {most} MiB.")
+            return self._parse(line, model)
+        except _Spoiled as error:
+            message = f"Line {number}: {error.why}"
+            fault = InputFault(error.code, message, number, error.field)
+            failure = Failure(Code.INVALID_ARGUMENT, message, error.field)
+            return ParsedLine(_salvaged(line), failure, fault)
+
+    def _parse(self, line: bytes, model: str) -> ParsedLine:
+        body: Body
         try:
             tolerant.check_depth_of(line)
-            row = _decode_line(line)
+            row = self._decode(line)
+            custom_id, body = row.custom_id, row.body
+            self._check(custom_id, row.method, row.url, body.model, model)
         except (ValueError, RecursionError, Refused):
-            return _parse_slowly(line, model)
-        _check(row.custom_id, row.method, row.url, row.body.model, model)
-        return ParsedLine(Echo(_encode(row.custom_id)), _prompt(row.body))
-    except _Spoiled as error:
-        message = f"Line {number}: {error.why}"
-        fault = InputFault(error.code, message, number, error.field)
-        failure = Failure(Code.INVALID_ARGUMENT, message, error.field)
-        return ParsedLine(_salvaged(line), failure, fault)
+            tree = _tree(line)
+            _check_shape(tree)
+            custom_id = tree["custom_id"]
+            self._check(custom_id, tree["method"], tree["url"], tree["body"]["model"], model)
+            try:
+                body = self._read(_encode(tree["body"]))
+            except Refused as error:
+                return ParsedLine(Echo(_encode(custom_id)), _failure(error))
+        try:
+            asked, extras = self._ask(body)
+        except Refused as error:
+            return ParsedLine(Echo(_encode(custom_id)), _failure(error))
+        return ParsedLine(Echo(_encode(custom_id), None, extras), asked)
+
+    def _check(self, custom_id: str, method: str, url: str, asked: str, model: str) -> None:
+        """Check what a line must share with the others, and what not."""
+        if not custom_id:
+            _spoil(MISSING, "custom_id: it is empty.", "custom_id")
+        if method != "POST":
+            _spoil(INVALID, f'method: "{quoted(method)}" is not "POST".', "method")
+        if method_of(url) is not self._method:
+            why = f'url: "{quoted(url)}" is not the endpoint of the batch.'
+            _spoil(MISMATCHED_URL, why, "url")
+        if not asked:
+            _spoil(MISSING, "body.model: it is empty.", "body.model")
+        if bare_model(asked) != model:
+            why = f'body.model: "{quoted(asked)}" is not the model of the first line, "{model}".'
+            _spoil(MISMATCHED_MODEL, why, "body.model")
+
+
+def _failure(error: Refused) -> Failure:
+    return Failure(error.code, error.message, error.field)
+
+
+def _chat(body: ChatBody) -> tuple[AskedOfRow, dict[str, bytes]]:
+    if body.stream:
+        raise unserved("stream", "Leave it out: a batch has no streams.")
+    return prompt_of_chat(body), {}
+
+
+def _embeddings(body: EmbeddingBody) -> tuple[AskedOfRow, dict[str, bytes]]:
+    call = embedding_call(body)
+    return call.passages, {PACKED: b"true"} if call.packed else {}
 
 
 def _spoil(code: str, why: str, field: str | None = None) -> NoReturn:
     raise _Spoiled(code, why, field)
-
-
-def _check(custom_id: str, method: str, url: str, asked: str, model: str) -> None:
-    """Check what a line must share with the others, and what not."""
-    if not custom_id:
-        _spoil(MISSING, "custom_id: it is empty.", "custom_id")
-    if method != "POST":
-        _spoil(INVALID, f'method: "{quoted(method)}" is not "POST".', "method")
-    if method_of(url) is not Method.GENERATE:
-        why = f'url: "{quoted(url)}" is not the endpoint of the batch.'
-        _spoil(MISMATCHED_URL, why, "url")
-    if not asked:
-        _spoil(MISSING, "body.model: it is empty.", "body.model")
-    if bare_model(asked) != model:
-        why = f'body.model: "{quoted(asked)}" is not the model of the first line, "{model}".'
-        _spoil(MISMATCHED_MODEL, why, "body.model")
-
-
-def _prompt(body: ChatBody) -> Prompt | Failure:
-    try:
-        if body.stream:
-            raise unserved("stream", "Leave it out: a batch has no streams.")
-        return prompt_of_chat(body)
-    except Refused as error:
-        return Failure(error.code, error.message, error.field)
-
-
-def _parse_slowly(line: bytes, model: str) -> ParsedLine:
-    """Find out what is wrong with a line that has not the shape of one."""
-    tree = _tree(line)
-    _check_shape(tree)
-    _check(tree["custom_id"], tree["method"], tree["url"], tree["body"]["model"], model)
-    echo = Echo(_encode(tree["custom_id"]))
-    try:
-        return ParsedLine(echo, _prompt(read_chat(_encode(tree["body"]))))
-    except Refused as error:
-        return ParsedLine(echo, Failure(error.code, error.message, error.field))
 
 
 def _check_shape(tree: dict[str, Any]) -> None:
@@ -186,3 +212,28 @@ def _salvaged(line: bytes | None) -> Echo:
     except (ValueError, RecursionError, LookupError, TypeError):
         return _NO_ECHO
     return Echo(_encode(custom_id)) if isinstance(custom_id, str) and custom_id else _NO_ECHO
+
+
+_CHATS: Final = _Lines(Method.GENERATE, json.Decoder(Line[ChatBody]).decode, read_chat, _chat)
+_EMBEDDINGS: Final = _Lines(
+    Method.EMBED, json.Decoder(Line[EmbeddingBody]).decode, read_embeddings, _embeddings
+)
+
+
+def parse_chat_line(line: bytes | None, number: int, form: BatchForm, model: str) -> ParsedLine:
+    """Read one line that asks for a chat completion.
+
+    Args:
+        line: the JSON text; None for a line beyond `limits.LINE_BYTES_MAX`.
+        number: the number in messages, from 1.
+        form: a line of a file; this dialect has no other.
+        model: the model of the batch, without ``models/``.
+    """
+    return _CHATS.parse(line, number, form, model)
+
+
+def parse_embedding_line(
+    line: bytes | None, number: int, form: BatchForm, model: str
+) -> ParsedLine:
+    """Read one line that asks for embeddings, of one text or several; as `parse_chat_line`."""
+    return _EMBEDDINGS.parse(line, number, form, model)

@@ -8,11 +8,12 @@ from msgspec import Raw, Struct, json
 
 from nightrate.clock import Instant
 from nightrate.dialects.gemini_results import escaped
+from nightrate.dialects.openai_embeddings import PACKED, embeddings_of
 from nightrate.dialects.openai_errors import error_of
 from nightrate.dialects.openai_replies import completion_of
-from nightrate.dialects.row import Echo
+from nightrate.dialects.row import Echo, OutcomeOfRow
 from nightrate.domain.batch import BatchForm
-from nightrate.domain.generation import Failure, Outcome, Reply
+from nightrate.domain.generation import Failure, Reply
 from nightrate.errors import Code
 
 _OK = 200
@@ -43,22 +44,27 @@ class _Row(Struct):
     error: _Reason | None
 
 
-def render_chat_line(
-    echo: Echo, outcome: Outcome, form: BatchForm, response_id: str, now: Instant
+def render_openai_line(
+    echo: Echo, outcome: OutcomeOfRow, form: BatchForm, response_id: str, now: Instant
 ) -> bytes:
-    """Write the answer to one line that asked for a chat completion.
+    """Write the answer to one line: ASCII, compact, without a line end.
 
-    ASCII, compact, without a line end. What the client would have got from a live call, an error
-    too, is the ``body``.
+    What the client would have got from a live call, an error too, is the ``body``.
     """
     assert form is BatchForm.FILE, "OpenAI has no inline batches"
-    body: Any
-    if isinstance(outcome, Failure):
-        status, body = error_of(outcome)
-    else:
-        assert isinstance(outcome, Reply), "a prompt was asked"
-        status, body = _OK, completion_of(outcome, response_id, now)
+    status, body = _body(echo, outcome, response_id, now)
     return _line(echo, response_id, _Response(status, response_id, body), None)
+
+
+def _body(echo: Echo, outcome: OutcomeOfRow, response_id: str, now: Instant) -> tuple[int, Any]:
+    if isinstance(outcome, Failure):
+        return error_of(outcome)
+    if isinstance(outcome, Reply):
+        return _OK, completion_of(outcome, response_id, now)
+    assert isinstance(outcome, tuple), (
+        "rows of this dialect ask for several vectors, or one of them"
+    )
+    return _OK, embeddings_of(outcome, packed=PACKED in echo.extras)
 
 
 def render_unasked_line(echo: Echo, why: Failure, form: BatchForm, response_id: str) -> bytes:

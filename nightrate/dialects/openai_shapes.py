@@ -7,13 +7,22 @@ by its table.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from msgspec import Struct
 
 from nightrate.dialects.gemini_shapes import ThinkingConfig
 
 Anything = Any
+
+
+class Asking(Struct):
+    """A body that asks a model."""
+
+    model: str
+
+
+Body = TypeVar("Body", bound=Asking)
 
 
 class ContentPart(Struct, forbid_unknown_fields=True, gc=False):
@@ -69,10 +78,9 @@ class GoogleOptions(Struct, rename="camel", forbid_unknown_fields=True):
     cached_content: str | None = None
 
 
-class ChatBody(Struct, forbid_unknown_fields=True, gc=False, kw_only=True):
+class ChatBody(Asking, forbid_unknown_fields=True, gc=False, kw_only=True):
     """The body of ``chat/completions``."""
 
-    model: str
     messages: list[ChatMessage]
     temperature: float | None = None
     top_p: float | None = None
@@ -113,13 +121,23 @@ class ChatBody(Struct, forbid_unknown_fields=True, gc=False, kw_only=True):
     prompt_cache_retention: str | None = None
 
 
-class ChatLine(Struct, forbid_unknown_fields=True, gc=False):
-    """A line of a batch file that asks for a chat completion."""
+class EmbeddingBody(Asking, forbid_unknown_fields=True):
+    """The body of ``embeddings``."""
+
+    input: Anything = None
+    messages: list[ChatMessage] | None = None
+    dimensions: int | None = None
+    encoding_format: str | None = None
+    user: str | None = None
+
+
+class Line(Struct, Generic[Body], forbid_unknown_fields=True, gc=False):
+    """A line of a batch file."""
 
     custom_id: str
     method: str
     url: str
-    body: ChatBody
+    body: Body
 
 
 class ExpiresAfter(Struct, forbid_unknown_fields=True):

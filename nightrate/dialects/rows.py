@@ -13,11 +13,12 @@ from nightrate.dialects.gemini_results import render_line
 from nightrate.dialects.openai_lines import (
     EMPTY_FILE,
     parse_chat_line,
+    parse_embedding_line,
     repeated_id,
     unlisted_faults,
 )
-from nightrate.dialects.openai_results import render_chat_line, render_unasked_line
-from nightrate.dialects.row import Echo, ParsedLine
+from nightrate.dialects.openai_results import render_openai_line, render_unasked_line
+from nightrate.dialects.row import Echo, OutcomeOfRow, ParsedLine
 from nightrate.domain.batch import BatchForm, Dialect, InputFault, Kind, Method
 from nightrate.domain.generation import Failure, Outcome
 
@@ -26,16 +27,19 @@ class _Hand(Struct, frozen=True):
     """The reading and the writing of one kind of row."""
 
     parse: Callable[[bytes | None, int, BatchForm, str], ParsedLine]
-    render: Callable[[Echo, Outcome, BatchForm, str, Instant], bytes]
+    render: Callable[[Echo, OutcomeOfRow, BatchForm, str, Instant], bytes]
     render_unasked: Callable[[Echo, Failure, BatchForm, str], bytes]
 
 
 def _untimed(
     render: Callable[[Echo, Outcome, BatchForm, str], bytes],
-) -> Callable[[Echo, Outcome, BatchForm, str, Instant], bytes]:
-    """Let a writing that tells no time be called like one that does."""
+) -> Callable[[Echo, OutcomeOfRow, BatchForm, str, Instant], bytes]:
+    """Let a writing of single outcomes that tells no time be called like one of the others."""
 
-    def timed(echo: Echo, outcome: Outcome, form: BatchForm, name: str, _now: Instant) -> bytes:
+    def timed(
+        echo: Echo, outcome: OutcomeOfRow, form: BatchForm, name: str, _now: Instant
+    ) -> bytes:
+        assert not isinstance(outcome, tuple), "a row of this dialect asks one thing"
         return render(echo, outcome, form, name)
 
     return timed
@@ -44,7 +48,10 @@ def _untimed(
 _HANDS: Final = {
     (Dialect.GEMINI, Method.GENERATE): _Hand(parse_line, _untimed(render_line), render_line),
     (Dialect.OPENAI, Method.GENERATE): _Hand(
-        parse_chat_line, render_chat_line, render_unasked_line
+        parse_chat_line, render_openai_line, render_unasked_line
+    ),
+    (Dialect.OPENAI, Method.EMBED): _Hand(
+        parse_embedding_line, render_openai_line, render_unasked_line
     ),
 }
 
@@ -79,7 +86,9 @@ def no_row(kind: Kind) -> InputFault:
     return EMPTY_FILE
 
 
-def render_row(echo: Echo, outcome: Outcome, kind: Kind, response_id: str, now: Instant) -> bytes:
+def render_row(
+    echo: Echo, outcome: OutcomeOfRow, kind: Kind, response_id: str, now: Instant
+) -> bytes:
     """Write the answer to one row: ASCII, compact, without a line end.
 
     Args:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from typing import overload
 
 from nightrate import clock
 from nightrate.dialects.lines import RawLine
-from nightrate.dialects.row import Echo
+from nightrate.dialects.row import AskedOfRow, Echo, OutcomeOfRow
 from nightrate.dialects.rows import parse_row, render_row, render_unasked
 from nightrate.domain.batch import Batch, Kind
 from nightrate.domain.embedding import Embedding, Passage
@@ -45,6 +46,14 @@ class Executor:
             return await lane.outcome(asked, live=True)
         except EngineDown as fault:
             return Failure(Code.UNAVAILABLE, fault.message)
+
+    async def live_all(
+        self, model: Model, passages: Sequence[Passage]
+    ) -> tuple[Embedding, ...] | Failure:
+        """Answer the passages of one interactive call; the first that fails fails them all."""
+        return _all_embedded(
+            await asyncio.gather(*(self.live(model, passage) for passage in passages))
+        )
 
     async def stream(
         self, model: Model, prompt: Prompt
@@ -82,14 +91,14 @@ class Executor:
             EngineDown: the engine has given up; the row has no outcome yet.
         """
         echo = Echo()
-        outcome: Outcome
+        outcome: OutcomeOfRow
         try:
             parsed = parse_row(line.data, line.number, kind, model)
             echo = parsed.echo
             if isinstance(parsed.prompt, Failure):
                 outcome = parsed.prompt
             else:
-                outcome = await lane.outcome(parsed.prompt)
+                outcome = await _outcome(lane, parsed.prompt)
             output = render_row(echo, outcome, kind, response_id, clock.now())
         except EngineDown:
             raise
@@ -98,6 +107,33 @@ class Executor:
             outcome = Failure(Code.INTERNAL, "Internal error; see the log of the server.")
             output = render_row(echo, outcome, kind, response_id, clock.now())
         return Answer(output, _tally(outcome))
+
+
+async def _outcome(lane: Lane, asked: AskedOfRow) -> OutcomeOfRow:
+    """Take what a row asks through the engine; of several passages one failure fails the row.
+
+    Raises:
+        EngineDown: the engine has given up; none of them has an outcome yet.
+    """
+    if not isinstance(asked, tuple):
+        return await lane.outcome(asked)
+    tasks = [asyncio.create_task(lane.outcome(passage)) for passage in asked]
+    try:
+        outcomes = await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    return _all_embedded(outcomes)
+
+
+def _all_embedded(outcomes: Iterable[Embedding | Failure]) -> tuple[Embedding, ...] | Failure:
+    embeddings = []
+    for outcome in outcomes:
+        if isinstance(outcome, Failure):
+            return outcome
+        embeddings.append(outcome)
+    return tuple(embeddings)
 
 
 def _closed(lane: Lane, model: Model) -> Failure | None:
@@ -114,7 +150,9 @@ def unanswered(batch: Batch, line: RawLine, why: Failure, response_id: str) -> A
     return Answer(render_unasked(echo, why, batch.kind, response_id), _FAILED)
 
 
-def _tally(outcome: Outcome) -> Tally:
+def _tally(outcome: OutcomeOfRow) -> Tally:
+    if isinstance(outcome, tuple):
+        return Tally(1, 0, sum(embedding.prompt_tokens for embedding in outcome))
     if isinstance(outcome, Reply):
         usage = outcome.usage
         return Tally(1, 0, usage.prompt_tokens, usage.output_tokens, usage.cached_tokens)

@@ -125,6 +125,36 @@ def test_an_input_that_is_refused_lists_its_faults(openai_client: OpenAI) -> Non
     ]
 
 
+def test_vectors_are_made_in_batches_as_live(openai_client: OpenAI) -> None:
+    inputs: list[Any] = ["one", ["two", "one"], [1, 2]]
+    content = b"".join(
+        msgspec.json.encode(
+            {
+                "custom_id": str(number),
+                "method": "POST",
+                "url": "/v1/embeddings",
+                "body": {"model": MODEL, "input": given},
+            }
+        )
+        + b"\n"
+        for number, given in enumerate(inputs)
+    )
+    file = openai_client.files.create(file=("in.jsonl", content), purpose="batch")
+    created = openai_client.batches.create(
+        input_file_id=file.id, endpoint="/v1/embeddings", completion_window="24h"
+    )
+    batch = finished(openai_client, created)
+    assert (batch.status, batch.endpoint) == ("completed", "/v1/embeddings")
+    (refused,) = rows(openai_client, batch.error_file_id)
+    assert refused["response"]["body"]["error"]["param"] == "input[0]"
+    one, two = (row["response"]["body"] for row in rows(openai_client, batch.output_file_id))
+    live = openai_client.embeddings.create(
+        model=MODEL, input=["two", "one"], encoding_format="float"
+    )
+    assert two == live.to_dict()
+    assert one["data"][0]["embedding"] == two["data"][1]["embedding"]
+
+
 def test_a_file_that_the_other_client_uploaded_is_run_and_read_by_it(
     openai_client: OpenAI, echo: Server
 ) -> None:

@@ -95,6 +95,7 @@ def test_other_endpoints_are_none(url: str) -> None:
         ({**LINE, "body": {**BODY, "model": 5}}, "invalid_value", "body.model"),
         ({**LINE, "body": {**BODY, "model": "gemini-y"}}, "model_mismatch", "body.model"),
         ({**LINE, "url": "/v1/embeddings"}, "mismatched_endpoint", "url"),
+        ({**LINE, "url": "/v1/images"}, "mismatched_endpoint", "url"),
         ({**LINE, "key": "x"}, "unknown_parameter", "key"),
         ({**LINE, "messages": []}, "unknown_parameter", "messages"),
     ],
@@ -198,6 +199,8 @@ def test_what_was_never_run_says_why(code: Code, name: str) -> None:
 def test_the_other_dialect_says_it_in_its_own_way() -> None:
     line = render_unasked(Echo(b'"k"'), Failure(Code.CANCELLED, "Too late."), Kind(), "b-1")
     assert json.loads(line)["error"]["status"] == "CANCELLED"
+    answered = render_row(Echo(b'"k"'), REPLY, Kind(), "b-1", NOW)
+    assert json.loads(answered)["response"]["responseId"] == "b-1"
 
 
 def test_faults_of_whole_inputs() -> None:
