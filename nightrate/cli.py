@@ -17,6 +17,7 @@ from nightrate.errors import Fault, SettingsFault
 from nightrate.settings import Loaded, load
 
 if TYPE_CHECKING:
+    from nightrate.dialects.administration import KeyDocument
     from nightrate.domain.batch import Batch, Plan
     from nightrate.engines.base import Finding
 
@@ -27,6 +28,7 @@ DEFAULT_MODEL = "gemini-flash-latest"
 
 _config = click.option("--config", type=click.Path(path_type=Path), help="Settings file (TOML).")
 _engine = click.option("--engine", metavar="NAME", help="Run every model on this one engine.")
+_data = click.option("--data", metavar="DIR", help="The data directory of the server.")
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON for a script.")
 
 
@@ -66,7 +68,9 @@ def commands() -> None:
 
 
 @commands.command()
-@click.option("--host", help="Address to listen on; loopback only.  [default: 127.0.0.1]")
+@click.option(
+    "--host", help="Address to listen on; beyond loopback with keys.  [default: 127.0.0.1]"
+)
 @click.option("--port", type=int, help="Port to listen on; 0 takes a free one.  [default: 8080]")
 @click.option("--data", metavar="DIR", help="Where everything is kept.  [default: nightrate-data]")
 @_config
@@ -255,6 +259,97 @@ def show_models(config: Path | None, engine: str | None, *, as_json: bool) -> No
         return
     for pattern, name in rules.items():
         click.echo(f"{pattern} -> {name}")
+
+
+@commands.group()
+def keys() -> None:
+    """Make, list and revoke API keys, whether a server is running or not."""
+
+
+@keys.command("create")
+@click.option("--tenant", default="default", show_default=True, help="Whose data it opens.")
+@click.option("--name", default="", metavar="LABEL", help="A label for people.")
+@click.option("--expires-in", type=int, metavar="DAYS", help="Let it end by itself.")
+@_data
+@_config
+@_json
+def create_key(
+    tenant: str,
+    name: str,
+    expires_in: int | None,
+    data: str | None,
+    config: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Make a key and print it. It is shown this once."""
+    from nightrate import manage_keys
+    from nightrate.domain.key import KeyWish
+
+    directory = _data_directory(config, data)
+    wish = KeyWish(tenant=tenant, name=name, expires_in_days=expires_in)
+    key = _run(lambda: manage_keys.create_key(directory, wish))
+    if as_json:
+        click.echo(msgspec.json.encode(key))
+        return
+    click.echo(key.key)
+    until = f" until {key.expires}" if key.expires else ""
+    told = f"Key {key.id} opens the data of tenant {key.tenant}{until}. It is not shown again."
+    click.echo(told, err=True)
+
+
+@keys.command("list")
+@_data
+@_config
+@_json
+def list_keys(data: str | None, config: Path | None, *, as_json: bool) -> None:
+    """Print every key that was ever made, without its secret."""
+    from nightrate import manage_keys
+
+    directory = _data_directory(config, data)
+    found = _run(lambda: manage_keys.list_keys(directory))
+    if as_json:
+        click.echo(msgspec.json.encode(found))
+        return
+    rows = [_KEY_COLUMNS, *map(_key_row, found)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.echo("  ".join(cells).rstrip())
+
+
+_KEY_COLUMNS = ("ID", "TENANT", "NAME", "CREATED", "LAST USED", "EXPIRES", "REVOKED")
+
+
+def _key_row(key: KeyDocument) -> tuple[str, ...]:
+    def minute(moment: str | None, none: str) -> str:
+        return none if moment is None else f"{moment[:10]} {moment[11:16]}"
+
+    return (
+        *(key.id, key.tenant, key.name or "-", minute(key.created, "-")),
+        *(minute(key.last_used, "never"), minute(key.expires, "never"), minute(key.revoked, "-")),
+    )
+
+
+@keys.command("revoke")
+@click.argument("key_id", metavar="ID")
+@_data
+@_config
+@_json
+def revoke_key(key_id: str, data: str | None, config: Path | None, *, as_json: bool) -> None:
+    """End a key by its ID. A running server refuses it from the next call on."""
+    from nightrate import manage_keys
+
+    directory = _data_directory(config, data)
+    key = _run(lambda: manage_keys.revoke_key(directory, key_id))
+    if as_json:
+        click.echo(msgspec.json.encode(key))
+    else:
+        click.echo(f"Key {key.id} of tenant {key.tenant} is revoked.")
+
+
+def _data_directory(config: Path | None, data: str | None) -> Path:
+    return Path(load(config, {"data": data}).settings.data)
 
 
 if __name__ == "__main__":

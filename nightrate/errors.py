@@ -5,6 +5,9 @@
     Fault                       all that we raise on purpose
     ├─ Refused                  the caller's doing; a dialect renders it
     │   ├─ BadRequest           the request is wrong (field, remedy)
+    │   ├─ NoKey                nobody says who is calling
+    │   ├─ BadKey               the key is none of ours, or not any more
+    │   ├─ BadToken             the same, of one that came as a bearer token
     │   ├─ TooLarge             over a bound of `limits`
     │   ├─ NotFound             no such thing for this tenant
     │   │   └─ MissingFile      no such file
@@ -13,11 +16,13 @@
     │   ├─ OutOfRange           an offset or page token beyond what exists
     │   ├─ NotSupported         understood, but not served here
     │   ├─ OverQuota            a limit of the tenant is reached
+    │   │   └─ OverStorage      its files fill what they may
     │   └─ NotReady             try again in a moment
     ├─ EngineFault              raised by engines
     │   ├─ RequestFailed        this prompt (code, retriable, after)
     │   └─ EngineDown           the engine: not the prompt's fault, unless it keeps happening
     ├─ StoreFault               raised by the store
+    │   ├─ InUse                another process holds the data directory
     │   ├─ ClaimLost            somebody else owns the shard: drop the work
     │   └─ Damaged              stored bytes are not what was written
     └─ SettingsFault            at start only: every problem at once
@@ -77,6 +82,22 @@ class BadRequest(Refused):
     """The request is malformed."""
 
 
+class NoKey(Refused):
+    """This call needs an API key."""
+
+    code = Code.PERMISSION_DENIED
+
+
+class BadKey(Refused):
+    """API key not valid."""
+
+
+class BadToken(Refused):
+    """The bearer token is not a valid API key."""
+
+    code = Code.UNAUTHENTICATED
+
+
 class TooLarge(Refused):
     """The request is larger than this server accepts."""
 
@@ -124,6 +145,26 @@ class OverQuota(Refused):
 
     code = Code.RESOURCE_EXHAUSTED
 
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        quota: str | None = None,
+        most: int | None = None,
+        retry_seconds: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.quota = quota
+        """The setting or the limit that is reached, by its name."""
+        self.most = most
+        """Its value."""
+        self.retry_seconds = retry_seconds
+        """When another try may succeed; None when waiting alone does not help."""
+
+
+class OverStorage(OverQuota):
+    """The files of the tenant fill what they may."""
+
 
 class NotReady(Refused):
     """The server is not ready for this yet; try again in a moment."""
@@ -167,6 +208,10 @@ class EngineDown(EngineFault):
 
 class StoreFault(Fault):
     """The store could not do what was asked."""
+
+
+class InUse(StoreFault):
+    """Another process holds the data directory."""
 
 
 class ClaimLost(StoreFault):

@@ -214,6 +214,41 @@ DELIVERY_LOG_SECONDS = 7 * 86400
 DELIVERY_LOG_ROWS = 100_000
 """Ours: settled deliveries that are kept, about 30 MB; the oldest go first."""
 
+# Keys and quotas -----------------------------------------------------------------------------
+
+KEYS_MAX = 10_000
+"""Ours: keys that can be used at once; all are held in memory, about 5 MB."""
+
+KEY_CACHE_SECONDS = 30.0
+"""Ours: how long the keys in memory are trusted before the store is asked again."""
+
+KEY_USE_SECONDS = 60
+"""Ours: the last use of a key is recorded this often at most, because it costs a commit."""
+
+KEY_NAME_CHARACTERS_MAX = 100
+"""Ours: the label of a key, for people."""
+
+KEY_DAYS_MAX = 3_650
+"""Ours: the longest life of a key that has an end at all."""
+
+TENANT_CHARACTERS_MAX = 40
+"""Ours: the name of a tenant is a folder among its blobs."""
+
+BYTES_PER_TOKEN = 4
+"""Ours: a token of input is reckoned for this many bytes of it, before anyone has counted."""
+
+QUOTA_RETRY_SECONDS = 60
+"""Ours: when to ask again for a place that batches free as they end, which nobody can foretell."""
+
+ADMINISTRATION_WAIT_SECONDS = 10.0
+"""Ours: how long a command waits for a server that holds the data directory and is not up yet."""
+
+ADMINISTRATION_PAUSE_SECONDS = 0.1
+"""Ours: between two looks at it."""
+
+SOCKET_PATH_BYTES_MAX = 100
+"""Ours: the system takes 104 to 108 bytes as the address of a socket, its end included."""
+
 # Reading and writing -------------------------------------------------------------------------
 
 READ_BYTES = 512 * KIB

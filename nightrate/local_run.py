@@ -64,7 +64,9 @@ async def run_file(
     """
     state = state_directory(output)
     _check(source, output, state)
-    house = open_house(msgspec.structs.replace(settings, data=str(state)))
+    # One file for oneself: quotas are for the tenants of a server.
+    free = {"file_storage_bytes_max": limits.FILE_BYTES_MAX, "enqueued_tokens_max": {}}
+    house = open_house(msgspec.structs.replace(settings, data=str(state), **free))
     worth_keeping = True
     try:
         async with house.working(progress):

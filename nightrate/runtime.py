@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -19,6 +20,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from nightrate import clock, limits, telemetry
+from nightrate.api.administration import create_administration
 from nightrate.api.app import create_app
 from nightrate.domain.batch import Batch
 from nightrate.engines.base import Progress, ignore_progress
@@ -28,12 +30,15 @@ from nightrate.service.addresses import Addresses
 from nightrate.service.batches import Batches
 from nightrate.service.execute import Executor
 from nightrate.service.files import Files
+from nightrate.service.keys import Keys
 from nightrate.service.lane import Lane
 from nightrate.service.models import Models
+from nightrate.service.quotas import TokenQuotas
 from nightrate.service.results import Results
 from nightrate.service.vault import Vault
 from nightrate.service.webhooks import Webhooks
 from nightrate.settings import Settings
+from nightrate.store import local_socket
 from nightrate.store.blobs import Blobs, Run
 from nightrate.store.directory import DataDirectory, open_directory
 from nightrate.store.sqlite import SQLiteStore
@@ -69,7 +74,8 @@ class House:
         self.store = SQLiteStore(directory.database, runs.database)
         self.blobs = Blobs(directory.blobs, runs.disk)
         self.executor = Executor(self.lanes)
-        self.files = Files(self.store, self.blobs)
+        self.keys = Keys(self.store, vault)
+        self.files = Files(self.store, self.blobs, settings.file_storage_bytes_max)
         self.results = Results(self.store, self.blobs)
         self.planner = Planner(self.store, self.blobs, runs.disk, self._wake_runners)
         addresses = Addresses(private=settings.webhooks_private)
@@ -80,6 +86,7 @@ class House:
             addresses=addresses,
             stopped=self._stop_batch,
             live_max=settings.concurrent_batches_max,
+            token_quotas=TokenQuotas(settings.enqueued_tokens_max),
             partial_results=settings.partial_results,
         )
         self.upkeep = Upkeep(
@@ -176,6 +183,7 @@ class House:
     async def close(self) -> None:
         """Close the files and let another process in."""
         await self.files.close()
+        await self.keys.close()
         await self.store.close()
         self._runs.close()
         self._lock.unlock()
@@ -255,16 +263,77 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _bind(host: str, port: int) -> socket.socket:
+    """Take an address; nobody can connect before `_listen`."""
+    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
-        listening = socket.create_server(
-            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET
-        )
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if bound.family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        bound.bind((host, port))
     except OSError as error:
-        message = f"{host}:{port} cannot be listened on ({error.strerror}); choose another --port"
-        raise SettingsFault([message]) from error
-    listening.settimeout(0)
-    return listening
+        bound.close()
+        raise _unusable(host, port, error) from error
+    bound.settimeout(0)
+    return bound
+
+
+def _listen(bound: socket.socket) -> None:
+    try:
+        bound.listen()
+    except OSError as error:
+        host, port = bound.getsockname()[:2]
+        raise _unusable(host, port, error) from error
+
+
+def _unusable(host: str, port: int, error: OSError) -> SettingsFault:
+    message = f"{host}:{port} cannot be listened on ({error.strerror}); choose another --port"
+    return SettingsFault([message])
+
+
+async def _require_keys(settings: Settings, keys: Keys | None) -> None:
+    """Refuse to serve anybody but this machine when anybody at all would get in.
+
+    Raises:
+        SettingsFault: the host is another one, and there is no live key.
+    """
+    if _is_loopback(settings.host) or (keys is not None and await keys.any_live()):
+        return
+    message = (
+        f"host {settings.host!r}: without keys the server listens on loopback only; make one"
+        f" first: nightrate keys create --data {settings.data}"
+    )
+    raise SettingsFault([message])
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class _Administration:
+    """The second server, which commands speak to; the first one works without it."""
+
+    def __init__(self, house: House) -> None:
+        self._folder = house.directory
+        self._server = _server(create_administration(house.keys))
+        self._serving: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        try:
+            listening = local_socket.listen(self._folder)
+        except OSError as error:
+            telemetry.fault("commands cannot reach this server: it has no socket", error)
+            return
+        self._serving = asyncio.create_task(self._server.serve([listening]))
+
+    async def stop(self) -> None:
+        if self._serving is not None:
+            self._server.should_exit = True
+            await self._serving
+            local_socket.remove(self._folder)
 
 
 def _app(house: House, settings: Settings) -> Starlette:
@@ -275,6 +344,7 @@ def _app(house: House, settings: Settings) -> Starlette:
         models=house.models,
         executor=house.executor,
         webhooks=house.webhooks,
+        keys=house.keys,
         readiness=house.not_ready,
         public_url=settings.public_url or None,
     )
@@ -295,11 +365,38 @@ async def serve(
         SettingsFault: the settings cannot work.
         StoreFault: the data directory cannot be used.
     """
-    sock = _listen(settings.host, settings.port)
-    house = open_house(settings, _address(sock))
-    server = _Server(
+    if not Path(settings.data).exists():  # nothing is made for a start that is refused
+        await _require_keys(settings, None)
+    sock = _bind(settings.host, settings.port)
+    try:
+        house = open_house(settings, _address(sock))
+    except BaseException:
+        sock.close()
+        raise
+    server = _server(_app(house, settings))
+    administration = _Administration(house)
+    stop = _stop_signals()
+    try:
+        await _require_keys(settings, house.keys)
+        _listen(sock)
+        async with house.working(progress):
+            administration.start()
+            serving = asyncio.create_task(server.serve([sock]))
+            telling = asyncio.create_task(_tell(house, sock, listening))
+            await asyncio.wait([serving, stop], return_when=asyncio.FIRST_COMPLETED)
+            telling.cancel()
+            server.should_exit = True
+            await serving
+            await administration.stop()
+    finally:
+        sock.close()
+        await house.close()
+
+
+def _server(app: Starlette) -> _Server:
+    return _Server(
         uvicorn.Config(
-            _app(house, settings),
+            app,
             http="httptools",  # the strictest parser of those measured
             ws="none",
             lifespan="off",
@@ -309,17 +406,6 @@ async def serve(
             timeout_graceful_shutdown=int(limits.DRAIN_SECONDS),
         )
     )
-    stop = _stop_signals()
-    try:
-        async with house.working(progress):
-            serving = asyncio.create_task(server.serve([sock]))
-            telling = asyncio.create_task(_tell(house, sock, listening))
-            await asyncio.wait([serving, stop], return_when=asyncio.FIRST_COMPLETED)
-            telling.cancel()
-            server.should_exit = True
-            await serving
-    finally:
-        await house.close()
 
 
 async def _tell(

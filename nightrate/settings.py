@@ -15,17 +15,20 @@ from typing import Any
 import msgspec
 
 from nightrate.errors import SettingsFault
+from nightrate.limits import GIB
 
 ENVIRONMENT_PREFIX = "NIGHTRATE_"
 
 DEFAULT_ENGINE = "openvino"
+
+_TABLES = {"enqueued_tokens_max", "engines", "models"}
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What can be set. The docstring of each field is its entry in the documentation."""
 
     host: str = "127.0.0.1"
-    """Address to listen on. This version has no keys, so only loopback addresses are accepted."""
+    """Address to listen on. Without API keys, only loopback addresses are accepted."""
     port: int = 8080
     """Port to listen on; 0 takes any free one."""
     data: str = "nightrate-data"
@@ -36,6 +39,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """How clients reach the server, when a proxy hides it; empty: taken from each request."""
     concurrent_batches_max: int = 100
     """How many batches may be pending or running at once; one more is refused with 429."""
+    file_storage_bytes_max: int = 20 * GIB
+    """How many bytes of uploaded files a tenant may have; more is refused with 429."""
+    enqueued_tokens_max: dict[str, int] = {}
+    """How many input tokens a tenant may have in live batches of a model, by name or pattern."""
     partial_results: bool = True
     """Whether a batch that was cancelled or expired hands out what it had finished."""
     webhooks_private: bool = False
@@ -100,7 +107,7 @@ def load(
         key = name.removeprefix(ENVIRONMENT_PREFIX).lower()
         if not name.startswith(ENVIRONMENT_PREFIX) or key == "config":
             continue
-        if key in {"models", "engines"}:
+        if key in _TABLES:
             problems.append(f"{name}: tables are set in the settings file, not by environment")
         else:
             values[key] = text
@@ -150,13 +157,15 @@ def _convert(
 
 def _contradictions(settings: Settings) -> list[str]:
     problems = []
-    if settings.host not in {"127.0.0.1", "::1", "localhost"}:
-        problems.append(
-            f"host {settings.host!r}: without keys the server listens on loopback only;"
-            " put a proxy that checks its clients in front of 127.0.0.1"
-        )
     if not 0 <= settings.port <= 65535:  # noqa: PLR2004 - the range of TCP ports
         problems.append(f"port {settings.port}: not between 0 and 65535")
     if settings.concurrent_batches_max < 1:
         problems.append(f"concurrent_batches_max {settings.concurrent_batches_max}: not 1 or more")
+    if settings.file_storage_bytes_max < 1:
+        problems.append(f"file_storage_bytes_max {settings.file_storage_bytes_max}: not 1 or more")
+    problems += [
+        f"enqueued_tokens_max {name!r}: {most} is less than 0"
+        for name, most in settings.enqueued_tokens_max.items()
+        if most < 0
+    ]
     return problems

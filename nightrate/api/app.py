@@ -12,14 +12,15 @@ from starlette.middleware import Middleware
 from starlette.routing import Mount, Route, Router
 
 from nightrate import telemetry
+from nightrate.api.auth import Gate
 from nightrate.api.downloads import Downloads
 from nightrate.api.gemini import Gemini, not_served
 from nightrate.api.middleware import Watch
 from nightrate.api.openai import OpenAI
-from nightrate.api.profiles import PREFIXED
+from nightrate.api.profiles import PREFIXED, VERSIONS
 from nightrate.api.respond import document
 from nightrate.api.surfaces import refusal, surface_of
-from nightrate.api.uploads import Uploads, error_headers
+from nightrate.api.uploads import Uploads, error_headers, is_piece
 from nightrate.api.webhooks import WebhookDoors
 from nightrate.dialects import gemini as wire
 from nightrate.domain.generation import Failure
@@ -32,12 +33,10 @@ if TYPE_CHECKING:
     from nightrate.service.batches import Batches
     from nightrate.service.execute import Executor
     from nightrate.service.files import Files
+    from nightrate.service.keys import Keys
     from nightrate.service.models import Models
     from nightrate.service.results import Results
     from nightrate.service.webhooks import Webhooks
-
-VERSIONS = "v1", "v1beta", "v1alpha"
-"""Aliases of one another: a resource made under one is seen under all."""
 
 Readiness = Callable[[], Awaitable[str | None]]
 """Gives None when the server can work, else the reason why not."""
@@ -86,6 +85,7 @@ def create_app(  # noqa: PLR0913 - one keyword a service
     models: Models,
     executor: Executor,
     webhooks: Webhooks,
+    keys: Keys,
     readiness: Readiness,
     public_url: str | None,
 ) -> Starlette:
@@ -133,6 +133,11 @@ def create_app(  # noqa: PLR0913 - one keyword a service
         *_not_served("/{version:v}/cachedContents/{rest:path}", "Context caching", *_ALL),
         *_openai_routes(OpenAI(files, Downloads(results), batches, models, executor)),
     ]
+    return _guarded(routes, keys, readiness)
+
+
+def _guarded(routes: list[Route], keys: Keys, readiness: Readiness) -> Starlette:
+    """Put the doors behind the gate, with and without the prefix of a profile."""
     exact = Router(routes, redirect_slashes=False)
     app = Starlette(
         routes=[
@@ -142,7 +147,10 @@ def create_app(  # noqa: PLR0913 - one keyword a service
             *routes,
             Mount("/{profile:profile}", exact),
         ],
-        middleware=[Middleware(Watch, error_headers=error_headers)],
+        middleware=[
+            Middleware(Watch, error_headers=error_headers),
+            Middleware(Gate, keys=keys, is_piece=is_piece),
+        ],
         exception_handlers={HTTPException: _no_route},
     )
     app.router.redirect_slashes = False  # clients follow no redirects

@@ -14,9 +14,11 @@ from nightrate.dialects import gemini as wire
 from nightrate.domain.generation import Failure
 from nightrate.errors import (
     BadRequest,
+    BadToken,
     Code,
     Damaged,
     EngineFault,
+    OverQuota,
     Refused,
     StoreFault,
     TooLarge,
@@ -90,9 +92,8 @@ def answer_to(
     """Turn what was raised into an answer; what is the server's fault is logged here."""
     if isinstance(error, Refused):
         status, body = refusal(error, surface, profile)
-        # The rest of a body that stalled, or of a request that is not understood, is not awaited.
-        close = {"connection": "close"} if isinstance(error, Stalled | Ambiguous) else {}
-        return document(body, status, {**headers, **retry_headers(status, surface), **close})
+        fixed = {**headers, **retry_headers(status, surface), **_headers_of(error)}
+        return document(body, status, fixed)
     reference = clock.new_id(8)
     telemetry.fault("request failed", error, reference=reference)
     failure = Failure(Code.INTERNAL, f"Internal error; the server's log has it as {reference}.")
@@ -102,6 +103,21 @@ def answer_to(
         failure = Failure(Code.UNAVAILABLE, error.message)
     status, body = failed(failure, surface)
     return document(body, status, headers)
+
+
+def _headers_of(error: Refused) -> Mapping[str, str]:
+    """Give the headers that belong to a kind of refusal."""
+    if isinstance(error, Stalled | Ambiguous):
+        # The rest of a body that stalled, or of a request that is not understood, is not awaited.
+        return {"connection": "close"}
+    if isinstance(error, BadToken):
+        return {"www-authenticate": "Bearer"}
+    if isinstance(error, OverQuota):
+        # Clients that would try again by themselves are told not to: a quota is freed by the end
+        # of work or by its owner, seldom within the seconds that they would wait.
+        wait = error.retry_seconds
+        return {"x-should-retry": "false", **({"retry-after": str(wait)} if wait else {})}
+    return {}
 
 
 class Ambiguous(BadRequest):

@@ -1,4 +1,7 @@
-"""Which profile a client asks for: a prefix of the path is all that an unmodified one can carry."""
+"""How paths begin: which versions there are, and which profile a client asks for.
+
+A prefix of the path is all that an unmodified client can carry.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,9 @@ from nightrate.dialects.gemini import Profile
 
 if TYPE_CHECKING:
     from starlette.types import Scope
+
+VERSIONS = "v1", "v1beta", "v1alpha"
+"""Aliases of one another: a resource made under one is seen under all."""
 
 PREFIXED = Profile.EXACT
 """The profile that has a prefix; the other one is what is asked for without."""

@@ -7,18 +7,21 @@ because clients send the bytes without a key.
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 import msgspec
+from starlette.datastructures import QueryParams
 
 from nightrate import limits
 from nightrate.api import body
-from nightrate.api.auth import tenant_of
+from nightrate.api.auth import caller_of, tenant_of
 from nightrate.api.content_range import parse_content_range
 from nightrate.api.links import base_url
 from nightrate.api.multipart import Parts, boundary_of, parameter
+from nightrate.api.profiles import PREFIXED, VERSIONS
 from nightrate.api.respond import document
 from nightrate.dialects import gemini as wire
 from nightrate.domain.file import File, Upload, UploadState
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
 _PREFIX = "x-goog-upload-"
 _STATUS = f"{_PREFIX}status"
 _SIZE_RECEIVED = f"{_PREFIX}size-received"
+_VERSION = f"(?:{'|'.join(VERSIONS)})"
+_PATH = re.compile(f"(?:/{PREFIXED})?(?:/{_VERSION})?/upload/{_VERSION}/files")
 _ANY_TYPE = "application/octet-stream"
 _COMMANDS = "upload", "upload, finalize", "finalize", "query", "cancel"
 _HOW = (
@@ -60,6 +65,9 @@ class Uploads:
         upload_id = request.query_params.get("upload_id")
         if upload_id is None:
             return await self._begin(request)
+        caller = caller_of(request)
+        if caller is not None:  # a key that comes along must be of the tenant who began
+            await self._files.query(upload_id, caller)
         if _is_ranged(request):
             return await self._take_range(request, upload_id)
         command = _command(request)
@@ -223,6 +231,12 @@ def error_headers(scope: Scope) -> Mapping[str, str]:
     """Give what an error on this request must carry, wherever it is found."""
     path: str = scope["path"]
     return {_STATUS: UploadState.FINAL} if "/upload/" in path else {}
+
+
+def is_piece(scope: Scope) -> bool:
+    """Tell whether a request belongs to a session: the id in its URL is its credential."""
+    named = _PATH.fullmatch(scope["path"]) is not None
+    return named and "upload_id" in QueryParams(scope["query_string"])
 
 
 def _answer(upload: Upload, headers: Mapping[str, str] | None = None) -> Response:

@@ -444,32 +444,3 @@ class RotationDocument(Struct):
     """The answer to a rotation: the new secret, shown this once."""
 
     secret: str
-
-
-class FieldViolation(Struct):
-    """Which field is to blame."""
-
-    field: str
-    description: str
-
-
-class BadRequestDetail(Struct, rename="camel"):
-    """The detail of an error that names fields."""
-
-    field_violations: list[FieldViolation]
-    type: str = field(name="@type", default="type.googleapis.com/google.rpc.BadRequest")
-
-
-class ErrorStatus(Struct, omit_defaults=True):
-    """An error of a call; ``code`` is the HTTP status."""
-
-    code: int
-    message: str
-    status: str
-    details: list[BadRequestDetail] = []
-
-
-class ErrorBody(Struct):
-    """The body of every answer that is not 200."""
-
-    error: ErrorStatus

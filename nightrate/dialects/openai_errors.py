@@ -8,16 +8,17 @@ from msgspec import Struct, json
 
 from nightrate.dialects.gemini_errors import http_status
 from nightrate.domain.generation import Failure
-from nightrate.errors import Code, Refused
+from nightrate.errors import BadKey, BadToken, Code, NoKey, Refused
 
 _BAD_REQUEST = 400
 _TOO_MANY = 429
 _SERVER_ERROR = 500
 
+_BAD_KEY = "invalid_api_key"
 _NAMES: Final = {
     Code.INVALID_ARGUMENT: "invalid_value",
     Code.UNIMPLEMENTED: "unsupported_parameter",
-    Code.UNAUTHENTICATED: "invalid_api_key",
+    Code.UNAUTHENTICATED: _BAD_KEY,
     Code.RESOURCE_EXHAUSTED: "rate_limit_exceeded",
 }
 """What a code is called; the others by their own names."""
@@ -58,7 +59,10 @@ def error_of(failure: Failure) -> tuple[int, ErrorBody]:
 
 def render_error(fault: Refused) -> tuple[int, bytes]:
     """Write a refusal: the HTTP status and the body, which names the member to blame."""
-    return render_failure(Failure(fault.code, fault.message, fault.field))
+    status, body = error_of(Failure(fault.code, fault.message, fault.field))
+    if isinstance(fault, NoKey | BadKey | BadToken):
+        body.error.code = _BAD_KEY
+    return status, json.format(json.encode(body), indent=2)
 
 
 def render_failure(failure: Failure) -> tuple[int, bytes]:

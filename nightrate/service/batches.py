@@ -14,6 +14,7 @@ from nightrate.domain.states import BatchState
 from nightrate.errors import BadRequest, MissingFile, NotFound, OverQuota, Precondition, TooLarge
 from nightrate.service.addresses import Addresses
 from nightrate.service.models import Models
+from nightrate.service.quotas import TokenQuotas
 from nightrate.store.base import Store
 from nightrate.store.blobs import Blobs
 
@@ -37,6 +38,7 @@ class Batches:
         addresses: Addresses | None = None,
         stopped: Callable[[Batch], Awaitable[None]] = _nobody,
         live_max: int | None = None,
+        token_quotas: TokenQuotas | None = None,
         partial_results: bool = True,
     ) -> None:
         """Wire the verbs.
@@ -50,6 +52,7 @@ class Batches:
             stopped: told each batch that was cancelled or deleted; when it returns, nobody here
                 works on that batch any more.
             live_max: how many batches of a tenant may be pending or running; None for any number.
+            token_quotas: how many input tokens these may have, by model; None for any number.
             partial_results: whether what a cancelled batch finished is shown.
         """
         self._store = store
@@ -59,6 +62,7 @@ class Batches:
         self._addresses = addresses or Addresses()
         self._stopped = stopped
         self._live_max = live_max
+        self._token_quotas = token_quotas or TokenQuotas({})
         self._partial_results = partial_results
 
     async def submit(self, tenant: str, model: str | None, order: Order) -> Batch:
@@ -77,7 +81,8 @@ class Batches:
             NotFound: no such model, or no such file.
             BadRequest: the file is empty, or its events go to an address that is not allowed.
             TooLarge: the file is over the limit of a batch input.
-            OverQuota: the disk is nearly full, or the tenant has too many batches at work.
+            OverQuota: the disk is nearly full, or the tenant has too many batches at work, or too
+                many tokens in them.
         """
         name = UNKNOWN_MODEL if model is None else self._models.resolve(model).name
         for place, uri in enumerate(order.webhook.uris if order.webhook else ()):
@@ -96,7 +101,12 @@ class Batches:
             await self._blobs.put(blob, _lines(order.inline))
             batch = _batch(tenant, batch_id, name, order, (blob, size_bytes))
         try:
-            await self._store.add_batch(batch, live_max=self._live_max, webhook=order.webhook)
+            await self._store.add_batch(
+                batch,
+                live_max=self._live_max,
+                tokens_max=self._token_quotas.of(batch.model),
+                webhook=order.webhook,
+            )
         except OverQuota:
             if order.inline is not None:
                 await self._blobs.delete(batch_folder(tenant, batch_id))

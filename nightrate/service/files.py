@@ -14,12 +14,14 @@ import msgspec
 from nightrate import clock, limits
 from nightrate.clock import Instant
 from nightrate.domain.file import RESULT_PREFIX, File, FileSource, Page, Upload, UploadState
+from nightrate.domain.quota import over_storage
 from nightrate.errors import (
     BadRequest,
     MissingFile,
     NotFound,
     OutOfRange,
     OverQuota,
+    OverStorage,
     Precondition,
     StoreFault,
     TooLarge,
@@ -33,11 +35,15 @@ _MIME_TYPE = re.compile(r"[!-~]([ -~]*[!-~])?")
 
 
 class Files:
-    """The files of tenants and their uploads."""
+    """The files of tenants and their uploads.
 
-    def __init__(self, store: Store, blobs: Blobs) -> None:
+    ``stored_max`` is how many bytes of uploaded files each tenant may have; None for any number.
+    """
+
+    def __init__(self, store: Store, blobs: Blobs, stored_max: int | None = None) -> None:
         self._store = store
         self._blobs = blobs
+        self._stored_max = stored_max
         self._sessions = Sessions(blobs)
 
     # uploads ----------------------------------------------------------------------------------
@@ -64,7 +70,7 @@ class Files:
         Raises:
             BadRequest: a name or type that cannot be.
             TooLarge: more was announced than a file may have.
-            OverQuota: the disk has no room for it.
+            OverQuota: the disk has no room for it, or the tenant's files leave none.
             Conflict: the id is taken.
         """
         _check_names(display_name, mime_type, file_id)
@@ -83,7 +89,9 @@ class Files:
             state=UploadState.ACTIVE,
             created_at=clock.now(),
         )
-        await self._store.add_upload(upload)
+        await self._store.add_upload(
+            upload, asked_bytes=announced_bytes or 0, stored_max=self._stored_max
+        )
         return upload
 
     async def append(self, upload_id: str, offset: int, pieces: AsyncIterator[bytes]) -> Upload:
@@ -98,6 +106,8 @@ class Files:
             Precondition: the session was cancelled.
             TooLarge: the file would be longer than a file may be.
             OverQuota: the disk is full but for its reserve; what arrived is kept.
+            OverStorage: the tenant's files leave no room for it. The session is cancelled: clients
+                do not go on with one that was refused, and its bytes would take room until it ends.
             StoreFault: the disk failed.
         """
         async with self._sessions.hold(upload_id) as session:
@@ -113,16 +123,27 @@ class Files:
                 raise OutOfRange(message)
             await self._require_room(1)
             await session.open(upload)
-            return await self._take(session, upload, _blocks(pieces, upload, offset))
+            blocks = self._within_quota(upload, _blocks(pieces, upload, offset))
+            try:
+                return await self._take(session, upload, blocks)
+            except OverStorage:
+                await self._store.cancel_upload(upload, clock.now())
+                await session.close()
+                raise
 
-    async def query(self, upload_id: str) -> Upload:
+    async def query(self, upload_id: str, tenant: str | None = None) -> Upload:
         """Tell where a session stands.
 
+        Args:
+            upload_id: it alone authorises the pieces of the session.
+            tenant: who asks, if that is known.
+
         Raises:
-            NotFound: no such session, or it is too old.
+            NotFound: no such session, or it is too old, or another tenant's.
         """
         upload = await self._store.get_upload(upload_id)
-        if upload is None or _is_stale(upload):
+        foreign = upload is not None and tenant not in {None, upload.tenant}
+        if upload is None or foreign or _is_stale(upload):
             message = "There is no such upload; it may have expired. Start a new one."
             raise NotFound(message)
         return upload
@@ -220,8 +241,31 @@ class Files:
             raise StoreFault(message) from error
         if session.written_bytes == upload.received_bytes:
             return upload
-        await self._store.grow_upload(upload, session.written_bytes, clock.now())
+        await self._store.grow_upload(
+            upload, session.written_bytes, clock.now(), stored_max=self._stored_max
+        )
         return msgspec.structs.replace(upload, received_bytes=session.written_bytes)
+
+    async def _within_quota(
+        self, upload: Upload, blocks: AsyncIterator[list[bytes]]
+    ) -> AsyncIterator[list[bytes]]:
+        """Give blocks as long as the tenant has room for them.
+
+        What other uploads of the tenant take meanwhile is seen when the bytes are counted.
+        """
+        if self._stored_max is None:
+            async for block in blocks:
+                yield block
+            return
+        now = clock.now()
+        stored = await self._store.stored(upload.tenant, now)
+        free_bytes = self._stored_max - stored.stored_bytes
+        async for block in blocks:
+            asked_bytes = sum(map(len, block))
+            if asked_bytes > free_bytes:
+                raise over_storage(asked_bytes, stored, self._stored_max, now)
+            free_bytes -= asked_bytes
+            yield block
 
     async def _require_room(self, needed_bytes: int) -> None:
         if await self._blobs.room() < needed_bytes:

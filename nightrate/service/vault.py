@@ -1,9 +1,14 @@
-"""The server's own keys: one seals secrets at rest, one signs for receivers who share no secret."""
+"""The server's own keys.
+
+One seals secrets at rest, one signs for receivers who share no secret, and one stands behind the
+digests of secrets that are only ever compared.
+"""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import hmac
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +30,7 @@ _RSA_EXPONENT = 65537
 
 
 class Vault:
-    """Two keys in a folder that only the server's user can read; made at the first start.
+    """Three keys in a folder that only the server's user can read; made at the first start.
 
     To change the signing key, rename ``signing.pem`` to ``signing.previous.pem`` and start again: a
     new one is made, and the public half of the former goes on being listed.
@@ -38,15 +43,18 @@ class Vault:
         try:
             folder.mkdir(exist_ok=True, mode=0o700)
             key = keep_private(folder / "secrets.key", lambda: clock.secret_bytes(_KEY_BYTES))
+            pepper = keep_private(folder / "pepper.key", lambda: clock.secret_bytes(_KEY_BYTES))
             pem = keep_private(folder / "signing.pem", _new_signing_key)
             earlier = folder / "signing.previous.pem"
             earlier_pem = earlier.read_bytes() if earlier.exists() else None
         except OSError as error:
             raise StoreFault(f"{folder} cannot be used: {error.strerror}") from error
-        if len(key) != _KEY_BYTES:
-            message = f"{folder / 'secrets.key'} is damaged; restore it from a backup"
-            raise StoreFault(message)
+        for name, content in (("secrets.key", key), ("pepper.key", pepper)):
+            if len(content) != _KEY_BYTES:
+                message = f"{folder / name} is damaged; restore it from a backup"
+                raise StoreFault(message)
         self._cipher = AESGCM(key)
+        self._pepper = pepper
         self._signing = _signing_key(folder / "signing.pem", pem)
         self._public = _public_key(self._signing)
         self._published = [self._public]
@@ -73,6 +81,12 @@ class Vault:
         except InvalidTag as error:
             message = f"The secret of {owner} was not sealed with this server's secrets.key."
             raise Damaged(message) from error
+
+    # digests ----------------------------------------------------------------------------------
+
+    def digest(self, secret: str) -> str:
+        """Give the HMAC-SHA-256 of a secret, in hexadecimal, for comparing it later."""
+        return hmac.digest(self._pepper, secret.encode(), "sha256").hex()
 
     # signatures -------------------------------------------------------------------------------
 

@@ -17,6 +17,8 @@ from nightrate.clock import Instant
 from nightrate.domain.batch import Batch, Claimable, Plan
 from nightrate.domain.file import File, FileSource, Page, Upload
 from nightrate.domain.generation import Failure
+from nightrate.domain.key import ApiKey
+from nightrate.domain.quota import Stored
 from nightrate.domain.shard import Beat, Claim, JournalPart, Segment, ShardPlan, Tally
 from nightrate.domain.webhook import (
     Delivery,
@@ -43,11 +45,19 @@ class Store(ABC):
     # files and uploads ------------------------------------------------------------------------
 
     @abstractmethod
-    async def add_upload(self, upload: Upload) -> None:
+    async def add_upload(
+        self, upload: Upload, *, asked_bytes: int = 0, stored_max: int | None = None
+    ) -> None:
         """Record a new upload session.
+
+        Args:
+            upload: the session.
+            asked_bytes: how long the file is said to become.
+            stored_max: how much the tenant may store (`stored`); None for any number of bytes.
 
         Raises:
             Conflict: the file id is taken by a file or by another session.
+            OverStorage: the tenant has no room for so many bytes, or none at all.
         """
 
     @abstractmethod
@@ -55,8 +65,18 @@ class Store(ABC):
         """Find a session by its unguessable id, which alone authorises its pieces."""
 
     @abstractmethod
-    async def grow_upload(self, upload: Upload, received_bytes: int, now: Instant) -> None:
-        """Record that so many bytes are synced; only for an active session."""
+    async def grow_upload(
+        self, upload: Upload, received_bytes: int, now: Instant, *, stored_max: int | None = None
+    ) -> None:
+        """Record that so many bytes are synced; only for an active session.
+
+        Raises:
+            OverStorage: the tenant would store more than it may; nothing is recorded.
+        """
+
+    @abstractmethod
+    async def stored(self, tenant: str, now: Instant) -> Stored:
+        """Tell what a tenant's uploaded files take, and what its active uploads received."""
 
     @abstractmethod
     async def finish_upload(self, upload: Upload, file: File) -> None:
@@ -84,18 +104,25 @@ class Store(ABC):
 
     @abstractmethod
     async def add_batch(
-        self, batch: Batch, *, live_max: int | None = None, webhook: WebhookConfig | None = None
+        self,
+        batch: Batch,
+        *,
+        live_max: int | None = None,
+        tokens_max: int | None = None,
+        webhook: WebhookConfig | None = None,
     ) -> None:
         """Record a submitted batch; its input blob is pinned from now on.
 
         Args:
             batch: the new batch.
             live_max: how many live batches the tenant may have with this one; None for any number.
+            tokens_max: how many estimated input tokens the tenant's live batches of its model may
+                have with this one; None for any number.
             webhook: the targets that it names for its own events.
 
         Raises:
             MissingFile: its input file has gone in the meantime.
-            OverQuota: the tenant has that many live batches already.
+            OverQuota: the tenant has that many live batches already, or that many tokens in them.
         """
 
     @abstractmethod
@@ -320,6 +347,29 @@ class Store(ABC):
     @abstractmethod
     async def sweep_deliveries(self, before: Instant, keep: int, limit: int) -> int:
         """Drop old deliveries and settled ones beyond a number; never one that can be tried."""
+
+    # keys -------------------------------------------------------------------------------------
+
+    @abstractmethod
+    async def add_key(self, key: ApiKey, most: int) -> None:
+        """Record a key.
+
+        Raises:
+            Conflict: its id is taken.
+            OverQuota: there are ``most`` live ones.
+        """
+
+    @abstractmethod
+    async def list_keys(self) -> list[ApiKey]:
+        """Give every key that was ever made, the newest first."""
+
+    @abstractmethod
+    async def revoke_key(self, key_id: str, now: Instant) -> ApiKey | None:
+        """End a key, and give it; one that was revoked before stays as it is. None: no such key."""
+
+    @abstractmethod
+    async def touch_key(self, key_id: str, now: Instant, before: Instant) -> None:
+        """Record a use, unless one after ``before`` is recorded already."""
 
     # upkeep -----------------------------------------------------------------------------------
 

@@ -10,10 +10,11 @@ from nightrate.clock import Instant
 from nightrate.domain.batch import Batch, PartialResults, Plan
 from nightrate.domain.file import Page
 from nightrate.domain.generation import Failure
+from nightrate.domain.quota import estimate_tokens, over_batches, over_tokens
 from nightrate.domain.shard import ShardPlan
 from nightrate.domain.states import BatchEvent
 from nightrate.domain.webhook import WebhookConfig
-from nightrate.errors import Code, MissingFile, OverQuota
+from nightrate.errors import Code, MissingFile
 from nightrate.store import statements as sql
 from nightrate.store.base import SealedSegment
 from nightrate.store.outbox import Outbox
@@ -32,18 +33,16 @@ _GROWN = "tally", "failure", "request_count", "ended_at", "partial", "started_at
 _CANCELLED = Failure(Code.CANCELLED, "The batch was cancelled.")
 
 
-def _no_place(live: int, live_max: int) -> str:
-    return (
-        f"You exceeded your current quota: 1 more batch was asked for, {live} of {live_max} are"
-        " pending or running, 0 places are free. Cancel or delete one, or wait for one to end."
-    )
-
-
 class BatchVerbs(Outbox):
     """See `Store`, batches and reading."""
 
     async def add_batch(
-        self, batch: Batch, *, live_max: int | None = None, webhook: WebhookConfig | None = None
+        self,
+        batch: Batch,
+        *,
+        live_max: int | None = None,
+        tokens_max: int | None = None,
+        webhook: WebhookConfig | None = None,
     ) -> None:
         """See `Store.add_batch`."""
         values = columns(batch)
@@ -56,7 +55,9 @@ class BatchVerbs(Outbox):
             if live_max is not None:
                 live = int(self._aggregate(sql.COUNT_LIVE, values)[0])
                 if live >= live_max:
-                    raise OverQuota(_no_place(live, live_max))
+                    raise over_batches(live, live_max)
+            if tokens_max is not None:
+                self._require_tokens(batch, tokens_max)
             if self._one(sql.ADD_BATCH, values) is None:
                 message = f"File files/{batch.input_file_id} does not exist any more."
                 raise MissingFile(message, batch.input_file_id or "")
@@ -64,6 +65,14 @@ class BatchVerbs(Outbox):
                 self._add_targets(batch.tenant, batch.batch_id, webhook)
 
         await self._write(call)
+
+    def _require_tokens(self, batch: Batch, most: int) -> None:
+        """Ask whether a new batch fits beside the live ones of its model."""
+        key = {"tenant": batch.tenant, "model": batch.model}
+        queued = sum(estimate_tokens(row[0]) for row in self._all(sql.LIVE_INPUTS, key))
+        asked = estimate_tokens(batch.input_bytes)
+        if queued + asked > most:
+            raise over_tokens(batch.model, asked, queued, most)
 
     async def get_batch(self, tenant: str, batch_id: str) -> Batch | None:
         """See `Store.get_batch`."""

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from nightrate.errors import StoreFault
+from nightrate.errors import InUse, StoreFault
 from nightrate.store.blobs import sync_file, sync_folder
 
 FORMAT = "nightrate data, format 1\n"
@@ -50,8 +50,9 @@ def open_directory(path: Path) -> DataDirectory:
     """Make and lock a data directory.
 
     Raises:
-        StoreFault: another server holds it, its format is unknown, or it lies on a network file
-            system, where neither the lock nor SQLite's write-ahead log can be trusted.
+        InUse: another process holds it.
+        StoreFault: its format is unknown, or it lies on a network file system, where neither the
+            lock nor SQLite's write-ahead log can be trusted.
     """
     path = path.resolve()  # a link may lead to another file system
     path.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -67,7 +68,7 @@ def open_directory(path: Path) -> DataDirectory:
     except BlockingIOError as error:
         os.close(lock)
         message = f"{path} is in use by another nightrate; stop that one or choose another --data"
-        raise StoreFault(message) from error
+        raise InUse(message) from error
     directory = DataDirectory(path, lock)
     try:
         sync_folder(path.parent)  # the directory itself survives a power cut, too

@@ -14,6 +14,7 @@ from nightrate.domain.file import (
     batch_of_result,
     part_of_result,
 )
+from nightrate.domain.quota import Stored, over_storage
 from nightrate.domain.states import BatchState
 from nightrate.errors import Conflict
 from nightrate.store import statements as sql
@@ -31,10 +32,14 @@ from nightrate.store.rows import (
 class FileVerbs(Relational):
     """See `Store`, files and uploads."""
 
-    async def add_upload(self, upload: Upload) -> None:
+    async def add_upload(
+        self, upload: Upload, *, asked_bytes: int = 0, stored_max: int | None = None
+    ) -> None:
         """See `Store.add_upload`."""
 
         def call() -> None:
+            # One byte at least: who has no room left is told so before anything is sent.
+            self._require_storage(upload, max(1, asked_bytes), stored_max, upload.created_at)
             if self._one(sql.ADD_UPLOAD, columns(upload)) is None:
                 raise Conflict(f"File {upload.file_id} already exists.")
 
@@ -45,11 +50,35 @@ class FileVerbs(Relational):
         rows = await self._read(sql.GET_UPLOAD, {"upload_id": upload_id})
         return upload_of(rows[0]) if rows else None
 
-    async def grow_upload(self, upload: Upload, received_bytes: int, now: Instant) -> None:
+    async def grow_upload(
+        self, upload: Upload, received_bytes: int, now: Instant, *, stored_max: int | None = None
+    ) -> None:
         """See `Store.grow_upload`."""
-        del now
         values = {**columns(upload), "received_bytes": received_bytes}
-        await self._write(lambda: self._all(sql.GROW_UPLOAD, values))
+
+        def call() -> None:
+            grown = received_bytes - upload.received_bytes
+            self._require_storage(upload, grown, stored_max, now)
+            self._all(sql.GROW_UPLOAD, values)
+
+        await self._write(call)
+
+    async def stored(self, tenant: str, now: Instant) -> Stored:
+        """See `Store.stored`."""
+        return await self._call(lambda: self._stored(tenant, now))
+
+    def _stored(self, tenant: str, now: Instant) -> Stored:
+        values = {"tenant": tenant, "now": now}
+        files, next_end = self._aggregate(sql.STORED_FILES, values)
+        (uploads,) = self._aggregate(sql.STORED_UPLOADS, values)
+        return Stored(int(files) + int(uploads), next_end)
+
+    def _require_storage(self, upload: Upload, asked: int, most: int | None, now: Instant) -> None:
+        if most is None:
+            return
+        stored = self._stored(upload.tenant, now)
+        if stored.stored_bytes + asked > most:
+            raise over_storage(asked, stored, most, now)
 
     async def finish_upload(self, upload: Upload, file: File) -> None:
         """See `Store.finish_upload`."""

@@ -20,6 +20,7 @@ from nightrate.errors import StoreFault
 from nightrate.store.batch_verbs import BatchVerbs
 from nightrate.store.blobs import Run
 from nightrate.store.file_verbs import FileVerbs
+from nightrate.store.key_verbs import KeyVerbs
 from nightrate.store.migrate import Step, steps
 from nightrate.store.relational import Values
 from nightrate.store.rows import Row
@@ -51,7 +52,7 @@ def sqlite_version() -> str:
     return apsw.sqlite_lib_version()
 
 
-class SQLiteStore(FileVerbs, BatchVerbs, WorkVerbs, WebhookVerbs):
+class SQLiteStore(FileVerbs, BatchVerbs, WorkVerbs, WebhookVerbs, KeyVerbs):
     """Durable truth in one file."""
 
     def __init__(self, path: Path, run: Run) -> None:

@@ -73,6 +73,13 @@ UPDATE upload SET state = :state
 WHERE tenant = :tenant AND upload_id = :upload_id AND state = {_ACTIVE}
 RETURNING upload_id"""
 
+# Only uploaded files count; those of results have no blob of their own.
+STORED_FILES = """
+SELECT coalesce(sum(size_bytes), 0), min(expires_at) FROM file
+WHERE tenant = :tenant AND blob IS NOT NULL AND deleted_at IS NULL AND expires_at > :now"""
+STORED_UPLOADS = f"""
+SELECT coalesce(sum(received_bytes), 0) FROM upload WHERE tenant = :tenant AND state = {_ACTIVE}"""
+
 ADD_FILE = f"""
 INSERT INTO file ({FILE_COLUMNS})
 VALUES (:tenant, :file_id, :blob, :display_name, :mime_type, :size_bytes, :sha256, :source,
@@ -145,6 +152,9 @@ WHERE :input_file_id IS NULL
 RETURNING batch_id"""
 
 COUNT_LIVE = "SELECT count(*) FROM batch WHERE tenant = :tenant AND ended_at IS NULL"
+
+LIVE_INPUTS = """
+SELECT input_bytes FROM batch WHERE tenant = :tenant AND model = :model AND ended_at IS NULL"""
 
 GET_BATCH = f"""{_COUNTED}
 WHERE b.tenant = :tenant AND b.batch_id = :batch_id AND b.deleted_at IS NULL

@@ -30,6 +30,7 @@ from nightrate.domain.states import BatchState
 from nightrate.errors import ClaimLost
 from nightrate.store.base import Store
 from nightrate.testing.store_ends import EndPromises, PartialPromises
+from nightrate.testing.store_keys import KeyPromises, StoragePromises, TokenPromises
 from nightrate.testing.store_parts import PartPromises
 from nightrate.testing.store_records import BatchPromises, SweepPromises, UploadPromises
 from nightrate.testing.store_samples import (
@@ -325,5 +326,8 @@ class StoreContract(
     SweepPromises,
     WebhookPromises,
     DeliveryPromises,
+    KeyPromises,
+    StoragePromises,
+    TokenPromises,
 ):
     """Promises of an empty store. To provide: the fixture ``store`` and the method ``events``."""

@@ -30,6 +30,7 @@ from nightrate.service.addresses import Addresses
 from nightrate.service.batches import Batches
 from nightrate.service.execute import Executor
 from nightrate.service.files import Files
+from nightrate.service.keys import Keys
 from nightrate.service.lane import Lane
 from nightrate.service.models import Models
 from nightrate.service.results import Results
@@ -77,6 +78,7 @@ class Doors:
         self.batches = Batches(self.store, self.blobs, self.models, lambda: None)
         self.files = Files(self.store, self.blobs)
         self.vault = Vault(path / "keys")
+        self.keys = Keys(self.store, self.vault)
         self.addresses = Addresses()
         self.webhooks = Webhooks(self.store, self.vault, self.addresses, lambda: None)
         self.results = Results(self.store, self.blobs)
@@ -89,6 +91,7 @@ class Doors:
             models=self.models,
             executor=self.executor,
             webhooks=self.webhooks,
+            keys=self.keys,
             readiness=self._readiness,
             public_url=public_url,
         )
@@ -202,25 +205,25 @@ class Doors:
         name: str = answer.json["name"]
         return name.removeprefix("batches/")
 
-    def plan(self, batch_id: str, shards: int) -> None:
+    def plan(self, batch_id: str, shards: int, tenant: str = "default") -> None:
         """Cut a batch into shards of one request each."""
 
         async def work() -> None:
-            batch = await self.batches.get("default", batch_id)
+            batch = await self.batches.get(tenant, batch_id)
             plan = Plan(request_count=shards, invalid_count=0, shard_count=shards, faults=())
             cut = iter([ShardPlan(index, index, 1, index + 1, 0, 0) for index in range(shards)])
             assert await self.store.open_batch(batch, plan, cut, clock.now())
 
         self.call(work())
 
-    def seal(self, batch_id: str, *bodies: bytes) -> list[Path]:
+    def seal(self, batch_id: str, *bodies: bytes, tenant: str = "default") -> list[Path]:
         """Seal the next shards of a batch with these bytes; give where they lie."""
 
         async def work(body: bytes) -> Path:
             now = clock.now()
-            claim = await self.store.claim("default", batch_id, "me", now, clock.later(now, 60))
+            claim = await self.store.claim(tenant, batch_id, "me", now, clock.later(now, 60))
             assert claim is not None
-            blob = f"batches/default/{batch_id}/segments/{claim.plan.index}"
+            blob = f"batches/{tenant}/{batch_id}/segments/{claim.plan.index}"
             await self.blobs.put(blob, [body])
             segment = Segment(blob, len(body), zlib.crc32(body))
             await self.store.seal(claim, segment, Tally(succeeded=1), now)
@@ -269,6 +272,7 @@ def opened(path: Path, public_url: str | None = None) -> Iterator[Doors]:
         lane.cancel()
         await asyncio.gather(lane, return_exceptions=True)
         await doors.files.close()
+        await doors.keys.close()
         await doors.store.close()
 
     def main() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -12,7 +13,8 @@ import pytest
 from openai import OpenAI
 
 from nightrate import limits
-from tests.api.doors import Doors
+from nightrate.domain.key import KeyWish
+from tests.api.doors import Doors, opened
 
 MODEL = "gemini-2.5-flash"
 BASE = "/v1beta/openai"
@@ -126,6 +128,20 @@ def test_vectors_are_made_packed_and_as_numbers(client: OpenAI) -> None:
 def test_an_embedding_that_fails_fails_the_call(client: OpenAI) -> None:
     with pytest.raises(openai.NotFoundError):
         client.embeddings.create(model=MODEL, input=["one", "[[fail 5]]"])
+
+
+def test_a_wrong_key_is_told_so(tmp_path: Path) -> None:
+    with opened(tmp_path) as guarded:
+        key = guarded.call(guarded.keys.create(KeyWish(tenant="ours")))[1]
+        with make_client(guarded.url + BASE) as client:
+            with pytest.raises(openai.AuthenticationError) as caught:
+                client.models.list()
+            assert caught.value.code == "invalid_api_key"
+            mine = client.with_options(api_key=key)
+            name = upload(mine)
+            assert mine.files.retrieve(name).id == name
+        answer = guarded.ask("GET", f"{BASE}/models")
+        assert (answer.status, answer.json["error"]["code"]) == (403, "invalid_api_key")
 
 
 # errors ---------------------------------------------------------------------------------------

@@ -9,6 +9,8 @@ import socket
 import psutil
 import pytest
 
+from nightrate.errors import SettingsFault
+from nightrate.runtime import _bind, _listen
 from tests.acceptance.server import READY, Server, counters, request_line, text_of, until
 from tests.cli.conftest import Commands
 
@@ -137,3 +139,13 @@ def test_a_name_of_this_machine_that_means_loopback_is_served(commands: Commands
     ]
     assert listening.laddr.ip == "127.0.0.1"
     assert line == f"{READY}http://127.0.0.1:{listening.laddr.port}"
+
+
+def test_an_address_that_another_took_in_between_is_named() -> None:
+    first = _bind("127.0.0.1", 0)
+    port = first.getsockname()[1]
+    second = _bind("127.0.0.1", port)  # nobody listens there yet
+    with first, second:
+        _listen(first)
+        with pytest.raises(SettingsFault, match=f"127.0.0.1:{port} cannot be listened on"):
+            _listen(second)

@@ -10,6 +10,8 @@ from tests.cli.conftest import Commands
 
 ALL = {
     "concurrent_batches_max",
+    "enqueued_tokens_max",
+    "file_storage_bytes_max",
     "partial_results",
     "host",
     "port",
@@ -46,12 +48,13 @@ def test_the_file_may_be_named_by_the_environment(commands: Commands) -> None:
 
 
 def test_a_flag_comes_before_environment_and_file(commands: Commands) -> None:
-    commands.write("my.toml", 'host = "0.0.0.0"\nport = 80\n')
+    commands.write("my.toml", "concurrent_batches_max = 5\nport = 80\n")
     command = ("serve", "--config", "my.toml", "--port", "70000")
-    told = commands.run(*command, environment={"NIGHTRATE_HOST": "::"})
+    environment = {"NIGHTRATE_PORT": "81", "NIGHTRATE_CONCURRENT_BATCHES_MAX": "-1"}
+    told = commands.run(*command, environment=environment)
     assert told.status == 2
-    assert told.err[0].startswith("error: host '::':")
-    assert told.err[1].startswith("error: port 70000:")
+    assert told.err[0].startswith("error: port 70000:")
+    assert told.err[1].startswith("error: concurrent_batches_max -1:")
 
 
 def test_all_problems_are_told_at_once(commands: Commands) -> None:
@@ -89,11 +92,18 @@ def test_a_folder_is_no_settings_file(commands: Commands) -> None:
     assert "settings file . cannot be read" in told.complaint
 
 
-def test_a_server_must_take_at_least_one_batch(commands: Commands) -> None:
-    environment = {"NIGHTRATE_CONCURRENT_BATCHES_MAX": "0"}
-    told = commands.run("settings", environment=environment)
+def test_quotas_that_let_nothing_through_are_refused(commands: Commands) -> None:
+    commands.write("my.toml", '[enqueued_tokens_max]\n"gemini-*" = -1\nother = 0\n')
+    environment = {
+        "NIGHTRATE_CONCURRENT_BATCHES_MAX": "0",
+        "NIGHTRATE_FILE_STORAGE_BYTES_MAX": "0",
+    }
+    told = commands.run("settings", "--config", "my.toml", environment=environment)
     assert told.status == 2
     assert "concurrent_batches_max 0: not 1 or more" in told.complaint
+    assert "file_storage_bytes_max 0: not 1 or more" in told.complaint
+    assert "enqueued_tokens_max 'gemini-*': -1 is less than 0" in told.complaint
+    assert len(told.err) == 3
 
 
 def test_models_tells_which_engine_answers(commands: Commands) -> None:
@@ -107,7 +117,11 @@ def test_models_tells_which_engine_answers(commands: Commands) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["", "serve", "run", "validate", "doctor", "settings", "models"]
+    "command",
+    [
+        *("", "serve", "run", "validate", "doctor", "settings", "models"),
+        *("keys", "keys create", "keys list", "keys revoke"),
+    ],
 )
 def test_every_command_explains_itself_and_its_options(command: str) -> None:
     told = CliRunner().invoke(entry, [*command.split(), "--help"])

@@ -9,9 +9,12 @@ import pytest
 from nightrate.dialects.gemini import Profile, http_status, render_error, render_failure
 from nightrate.domain.generation import Failure
 from nightrate.errors import (
+    BadKey,
     BadRequest,
+    BadToken,
     Code,
     MissingFile,
+    NoKey,
     NotFound,
     NotSupported,
     OverQuota,
@@ -100,3 +103,52 @@ def test_a_missing_file_looks_forbidden_in_the_exact_profile() -> None:
     assert (status, error["code"], error["status"]) == (403, 403, "PERMISSION_DENIED")
     assert "the File abc or it may not exist" in error["message"]
     assert render_error(NotFound("no batch"), Profile.EXACT)[0] == 404
+
+
+def test_a_bad_key_is_told_so_for_programs() -> None:
+    status, body = render_error(BadKey())
+    error = json.loads(body)["error"]
+    assert (status, error["status"]) == (400, "INVALID_ARGUMENT")
+    (detail,) = error["details"]
+    assert detail["@type"] == "type.googleapis.com/google.rpc.ErrorInfo"
+    assert detail["reason"] == "API_KEY_INVALID"
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "name"),
+    [(NoKey(), 403, "PERMISSION_DENIED"), (BadToken(), 401, "UNAUTHENTICATED")],
+)
+def test_who_brings_no_key_or_a_bad_token_is_told_so(
+    fault: NoKey | BadToken, status: int, name: str
+) -> None:
+    answered, body = render_error(fault)
+    error = json.loads(body)["error"]
+    assert (answered, error["status"]) == (status, name)
+    assert "details" not in error
+
+
+def test_a_quota_that_is_used_up_is_named_with_when_to_come_again() -> None:
+    fault = OverQuota("No room.", quota="file_storage_bytes_max", most=9, retry_seconds=60)
+    status, body = render_error(fault)
+    assert status == 429
+    assert json.loads(body)["error"]["details"] == [
+        {
+            "@type": "type.googleapis.com/google.rpc.QuotaFailure",
+            "violations": [
+                {
+                    "subject": "tenant",
+                    "description": "No room.",
+                    "quotaId": "file_storage_bytes_max",
+                    "quotaValue": "9",
+                }
+            ],
+        },
+        {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "60s"},
+    ]
+
+
+def test_what_waiting_does_not_help_is_not_told_to_wait() -> None:
+    _, body = render_error(OverQuota("Never.", quota="enqueued_tokens_max", most=9))
+    (detail,) = json.loads(body)["error"]["details"]
+    assert detail["@type"].endswith("QuotaFailure")
+    assert "details" not in json.loads(render_error(OverQuota("Full."))[1])["error"]

@@ -8,7 +8,17 @@ import pytest
 
 from nightrate.dialects.openai import render_error, render_failure
 from nightrate.domain.generation import Failure
-from nightrate.errors import BadRequest, Code, NotFound, NotSupported, OverQuota, Refused
+from nightrate.errors import (
+    BadKey,
+    BadRequest,
+    BadToken,
+    Code,
+    NoKey,
+    NotFound,
+    NotSupported,
+    OverQuota,
+    Refused,
+)
 
 
 @pytest.mark.parametrize(
@@ -19,6 +29,9 @@ from nightrate.errors import BadRequest, Code, NotFound, NotSupported, OverQuota
         (NotSupported("x"), 501, "server_error", "unsupported_parameter"),
         (NotFound("x"), 404, "invalid_request_error", "not_found"),
         (OverQuota("x"), 429, "rate_limit_error", "rate_limit_exceeded"),
+        (NoKey("x"), 403, "invalid_request_error", "invalid_api_key"),
+        (BadKey("x"), 400, "invalid_request_error", "invalid_api_key"),
+        (BadToken("x"), 401, "invalid_request_error", "invalid_api_key"),
     ],
 )
 def test_a_refusal_has_its_status_and_names_its_member(

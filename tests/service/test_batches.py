@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -17,6 +18,7 @@ from nightrate.domain.webhook import WebhookConfig
 from nightrate.errors import BadRequest, NotFound, OverQuota, Precondition, TooLarge
 from nightrate.service.batches import Batches
 from nightrate.service.models import Models
+from nightrate.service.quotas import TokenQuotas
 from tests.service.home import TENANT, Home, opened, pieces
 
 MODEL = "models/gemini-2.5-flash"
@@ -83,11 +85,9 @@ async def test_the_bytes_are_synced_before_the_row_that_names_them(
     happened: list[str] = []
     add_batch = desk.home.store.add_batch
 
-    async def noted(
-        batch: Batch, *, live_max: int | None = None, webhook: WebhookConfig | None = None
-    ) -> None:
+    async def noted(batch: Batch, **bounds: Any) -> None:
         happened.append("row")
-        await add_batch(batch, live_max=live_max, webhook=webhook)
+        await add_batch(batch, **bounds)
 
     monkeypatch.setattr(os, "fdatasync", lambda _descriptor: happened.append("bytes"))
     monkeypatch.setattr(desk.home.store, "add_batch", noted)
@@ -238,6 +238,23 @@ async def test_a_batch_over_the_limit_leaves_nothing_and_an_end_frees_its_place(
     with pytest.raises(OverQuota):
         await batches.submit(TENANT, MODEL, file_order(file.file_id))
     assert await desk.stored(await _again(batches, first, file)) == b'{"a":1}\n'
+
+
+async def test_a_batch_with_too_many_tokens_leaves_nothing_and_an_end_frees_its_tokens(
+    desk: Desk,
+) -> None:
+    home = desk.home
+    models = Models({"gemini-*": "text"})
+    quotas = TokenQuotas({"gemini-*": 3})
+    batches = Batches(home.store, home.blobs, models, desk.tell, token_quotas=quotas)
+    first = await batches.submit(TENANT, MODEL, inline_order(b"{}", b"{}"))
+    assert first.input_bytes == 6
+    with pytest.raises(OverQuota, match=r"about 2 input tokens .* 2 of 3 .* 1 are free"):
+        await batches.submit(TENANT, MODEL, inline_order(b"{}", b"{}"))
+    assert await home.blobs.list(f"batches/{TENANT}") == [first.batch_id]
+    await batches.submit(TENANT, "gemini-other", inline_order(b"{}", b"{}"))
+    await batches.delete(TENANT, first.batch_id)
+    await batches.submit(TENANT, MODEL, inline_order(b"{}", b"{}"))
 
 
 async def _again(batches: Batches, first: Batch, file: File) -> Batch:

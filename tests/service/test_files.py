@@ -17,9 +17,11 @@ from nightrate.errors import (
     Conflict,
     NotFound,
     OutOfRange,
+    OverStorage,
     Precondition,
     TooLarge,
 )
+from nightrate.service.files import Files
 from tests.service.home import TENANT, Home, LineCutError, broken, open_descriptors, opened, pieces
 
 
@@ -75,8 +77,10 @@ async def test_what_is_counted_was_synced_before(
         sync(descriptor)
         order.append("synced")
 
-    async def noted_grow(upload: Upload, received_bytes: int, now: int) -> None:
-        await grow(upload, received_bytes, now)
+    async def noted_grow(
+        upload: Upload, received_bytes: int, now: int, *, stored_max: int | None = None
+    ) -> None:
+        await grow(upload, received_bytes, now, stored_max=stored_max)
         order.append(f"counted {received_bytes}")
 
     monkeypatch.setattr(os, "fdatasync", noted_sync)
@@ -332,3 +336,91 @@ async def test_a_deleted_file_is_not_found_and_not_deleted_again(home: Home) -> 
         await home.files.get(TENANT, file.file_id)
     with pytest.raises(NotFound):
         await home.files.delete(TENANT, file.file_id)
+
+
+# what a tenant may store -----------------------------------------------------------------------
+
+
+@pytest.fixture
+async def small(home: Home) -> Home:
+    """Give files of which a tenant may store ten bytes."""
+    home.files = Files(home.store, home.blobs, 10)
+    return home
+
+
+async def test_an_upload_that_announces_too_much_does_not_begin(small: Home) -> None:
+    with pytest.raises(OverStorage, match="11 more bytes"):
+        await small.start(announced=11)
+    await small.start(announced=10)
+
+
+async def test_an_upload_that_becomes_too_much_is_refused_and_takes_no_room(small: Home) -> None:
+    upload = await small.start()
+    await small.files.append(upload.upload_id, 0, pieces(b"123456"))
+    with pytest.raises(OverStorage, match=r"5 more bytes .* 6 of 10 are stored, 4 are free"):
+        await small.files.append(upload.upload_id, 6, pieces(b"78901"))
+    assert (await small.files.query(upload.upload_id)).state is UploadState.CANCELLED
+    assert (await small.store.stored(TENANT, clock.now())).stored_bytes == 0
+    await small.blobs.delete(*await small.store.sweep(clock.now(), 0, 9))
+    assert await small.blobs.size(upload.blob) is None
+
+
+async def test_bytes_that_come_twice_count_once(small: Home) -> None:
+    upload = await small.start()
+    await small.files.append(upload.upload_id, 0, pieces(b"123456"))
+    await small.files.append(upload.upload_id, 0, pieces(b"1234567890"))
+    assert (await small.files.finalize(upload.upload_id)).size_bytes == 10
+
+
+async def test_a_long_piece_is_stopped_before_it_is_written(
+    small: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "WRITE_BYTES", 4)
+    upload = await small.start()
+    sent = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal sent
+        while True:
+            sent += 4
+            yield b"1234"
+
+    with pytest.raises(OverStorage):
+        await small.files.append(upload.upload_id, 0, endless())
+    assert sent == 12
+    assert small.blobs.path(upload.blob).stat().st_size == 8
+
+
+async def test_two_uploads_at_once_do_not_get_more_than_there_is(small: Home) -> None:
+    first, second = await small.start(), await small.start()
+    both = asyncio.Barrier(2)
+
+    async def six_bytes() -> AsyncIterator[bytes]:
+        await both.wait()  # both have been told that there are ten
+        yield b"123456"
+
+    calls = [small.files.append(upload.upload_id, 0, six_bytes()) for upload in (first, second)]
+    ends = await asyncio.gather(*calls, return_exceptions=True)
+    assert sorted(isinstance(end, OverStorage) for end in ends) == [False, True]
+    assert (await small.store.stored(TENANT, clock.now())).stored_bytes == 6
+
+
+async def test_a_deleted_file_leaves_its_room_at_once(small: Home) -> None:
+    upload = await small.start()
+    await small.files.append(upload.upload_id, 0, pieces(b"1234567890"))
+    file = await small.files.finalize(upload.upload_id)
+    with pytest.raises(OverStorage, match="0 are free") as caught:
+        await small.start()
+    assert caught.value.retry_seconds == pytest.approx(limits.FILE_LIFETIME_SECONDS, abs=60)
+    await small.files.delete(TENANT, file.file_id)
+    await small.start(announced=10)
+
+
+async def test_a_session_is_unknown_to_another_tenant(home: Home) -> None:
+    upload = await home.start()
+    assert await home.files.query(upload.upload_id, TENANT) == upload
+    with pytest.raises(NotFound) as foreign:
+        await home.files.query(upload.upload_id, "other")
+    with pytest.raises(NotFound) as unknown:
+        await home.files.query("nobody", "other")
+    assert foreign.value.message == unknown.value.message

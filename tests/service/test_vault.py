@@ -37,7 +37,7 @@ def test_the_keys_are_kept_and_only_the_owner_reads_them(tmp_path: Path, vault: 
     assert again.public_keys == vault.public_keys
     assert stat.S_IMODE((tmp_path / "keys").stat().st_mode) == 0o700
     files = list((tmp_path / "keys").iterdir())
-    assert sorted(path.name for path in files) == ["secrets.key", "signing.pem"]
+    assert sorted(path.name for path in files) == ["pepper.key", "secrets.key", "signing.pem"]
     assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
 
 
@@ -83,7 +83,7 @@ def test_a_signing_key_of_another_kind_is_refused(tmp_path: Path, vault: Vault) 
         Vault(tmp_path / "keys")
 
 
-@pytest.mark.parametrize("name", ["secrets.key", "signing.pem"])
+@pytest.mark.parametrize("name", ["pepper.key", "secrets.key", "signing.pem"])
 def test_a_damaged_key_is_not_replaced_in_silence(tmp_path: Path, vault: Vault, name: str) -> None:
     del vault
     (tmp_path / "keys" / name).write_bytes(b"x")
@@ -104,3 +104,11 @@ def test_a_house_with_a_damaged_key_does_not_open_and_keeps_nothing_locked(tmp_p
     for _ in range(2):
         with pytest.raises(StoreFault, match=r"secrets\.key is damaged"):
             open_house(settings)
+
+
+def test_a_digest_is_of_this_server_and_of_this_secret(tmp_path: Path, vault: Vault) -> None:
+    digest = vault.digest("secret")
+    assert Vault(tmp_path / "keys").digest("secret") == digest
+    assert vault.digest("secreu") != digest
+    assert Vault(tmp_path / "other").digest("secret") != digest
+    assert len(digest) == 64

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
+import click
 import pytest
 
 from nightrate.cli import commands as group
@@ -80,10 +81,19 @@ def test_every_command_that_is_shown_exists() -> None:
 def test_every_option_that_is_shown_exists() -> None:
     wrong = []
     for document, line in commands():
-        match = re.match(r"nightrate ([a-z]+)\b(.*)", line.split("#")[0])
+        match = re.search(r"(?:^|\$\()nightrate ([a-z]+)\b(.*)", line.split("#")[0])
         if not match or match[1] not in group.commands:
             continue
-        known = {name for option in group.commands[match[1]].params for name in option.opts}
+        command = group.commands[match[1]]
+        if isinstance(command, click.Group):  # the word behind it names one of its own
+            below = match[2].split()
+            if not below:
+                continue
+            if below[0] not in command.commands:
+                wrong.append(f"{document}: {match[1]} {below[0]}")
+                continue
+            command = command.commands[below[0]]
+        known = {name for option in command.params for name in option.opts}
         wrong += [
             f"{document}: {match[1]} {option}"
             for option in re.findall(r"(?<=\s)--?[a-z][a-z-]*", match[2])
