@@ -30,6 +30,7 @@ from nightrate.domain.states import FINAL_STATES, BatchState
 from nightrate.engines import weights
 from nightrate.engines.openvino import OpenVINOOptions
 from nightrate.engines.openvino_model import ModelSetup
+from nightrate.engines.packages import cache_directory
 from nightrate.runtime import House, open_house
 from nightrate.settings import Settings
 
@@ -81,7 +82,7 @@ async def measure(concurrency: int, requests: int, rounds: int) -> dict[str, lis
     """Measure all three ways, in turns."""
     options = OpenVINOOptions(requests=concurrency, ignore_eos=True)
     prepared = await asyncio.to_thread(
-        weights.prepare, options.model, weights.cache_directory(options.cache_directory)
+        weights.prepare, options.model, cache_directory(options.cache_directory)
     )
     setup = ModelSetup(
         path=str(prepared.path),

@@ -31,6 +31,7 @@ from nightrate.engines import weights
 from nightrate.engines.likelihood import Mode
 from nightrate.engines.openvino import OpenVINOEngine, OpenVINOOptions, setup_of
 from nightrate.engines.openvino_model import Model, ModelSetup
+from nightrate.engines.packages import cache_directory
 
 PROMPT_TOKENS = 64
 OUTPUT_TOKENS = 64
@@ -191,7 +192,7 @@ async def measure(concurrency: int, requests: int, rounds: int, mode: Mode) -> R
     """Measure all three ways, in turns."""
     options = OpenVINOOptions(requests=concurrency, ignore_eos=True)
     prepared = await asyncio.to_thread(
-        weights.prepare, options.model, weights.cache_directory(options.cache_directory)
+        weights.prepare, options.model, cache_directory(options.cache_directory)
     )
     setup = setup_of(options, prepared)
     results = Results(concurrency, mode, [], [], [])

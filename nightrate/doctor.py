@@ -11,7 +11,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from nightrate import clock, limits
-from nightrate.domain.generation import Message, Prompt, Sampling
+from nightrate.domain.embedding import Passage
+from nightrate.domain.generation import Capability, Message, Prompt, Sampling
 from nightrate.engines.base import Engine, Finding, Progress
 from nightrate.engines.registry import create_engine
 from nightrate.errors import EngineFault, SettingsFault
@@ -108,12 +109,24 @@ async def _engine(name: str, settings: Settings, progress: Progress) -> AsyncIte
             started = clock.monotonic()
             await engine.open(progress)
             yield Finding(f"engine {name}", True, f"open in {clock.monotonic() - started:.1f} s")  # noqa: FBT003
-            yield await _answer(engine)
+            if Capability.TEXT in engine.capabilities:
+                yield await _answer(engine)
+            if Capability.EMBEDDINGS in engine.capabilities:
+                yield await _vector(engine)
             for finding in await engine.self_check():
                 yield finding
         except EngineFault as fault:
             remedy = "see the message; `--engine echo` tells whether the rest works"
             yield Finding(f"engine {name}", ok=False, found=fault.message, remedy=remedy)
+
+
+async def _vector(engine: Engine) -> Finding:
+    started = clock.monotonic()
+    embedding = await engine.embed(Passage(text="Say hello in five words."))
+    took = clock.monotonic() - started
+    length = len(embedding.values)
+    found = f"{length} numbers in {took:.2f} s from {embedding.model_version}, one at a time"
+    return Finding(f"{engine.name}: vector", ok=length > 0, found=found)
 
 
 async def _answer(engine: Engine) -> Finding:

@@ -57,14 +57,14 @@ aside in a file; telling repeats apart then takes about a twelfth of their memor
 EMBEDDING_INPUTS_MAX = 2_048
 """OpenAI: texts of one request for embeddings."""
 
-EMBEDDING_DIMENSIONS_MAX = 8_192
-"""Ours: no model that we know of has longer vectors."""
-
 STOP_SEQUENCES_MAX = 5
 """Google: stop sequences of a request."""
 
 EMBEDDING_DIMENSIONS_MAX = 8192
 """Ours: the longest vector that can be asked for; the largest models stay under it."""
+
+EMBEDDINGS_AT_ONCE_MAX = 100
+"""Google: requests of one live call that embeds several contents."""
 
 # Shards --------------------------------------------------------------------------------------
 
@@ -130,6 +130,9 @@ DISK_PAUSE_SECONDS = 5.0
 
 ENGINE_REOPEN_SECONDS = 30.0
 """Ours: the wait before an engine that gave up is opened again."""
+
+OPENING_PATIENCE_SECONDS = 30.0
+"""Ours: how long a live request waits for an engine that is opened on its demand."""
 
 DRAIN_SECONDS = 25.0
 """Ours: how long a stopping server lets running requests finish before it hands them back."""

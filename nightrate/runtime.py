@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import shlex
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -68,7 +69,7 @@ class House:
         self.directory = directory.path
         self._lock = directory
         self._runs = runs
-        self.models = Models(settings.model_rules())
+        self.models = Models(settings.model_rules(), lambda name: lanes[name].engine.capabilities)
         self.lanes = lanes
         vault = Vault(directory.keys)  # before the database is open: it may refuse
         self.store = SQLiteStore(directory.database, runs.database)
@@ -137,9 +138,11 @@ class House:
         for lane in self.lanes.values():
             if lane.opened.is_set():
                 return None
+            if lane.engine.on_demand:
+                continue  # Nobody waits for it before somebody asks for it.
             reason = lane.fault.message if lane.fault else "it is being loaded"
             reasons.append(f"engine {lane.name} is not ready: {reason}")
-        return "; ".join(reasons)
+        return "; ".join(reasons) or None
 
     @contextlib.asynccontextmanager
     async def working(self, progress: Progress = ignore_progress) -> AsyncIterator[None]:
@@ -301,7 +304,7 @@ async def _require_keys(settings: Settings, keys: Keys | None) -> None:
         return
     message = (
         f"host {settings.host!r}: without keys the server listens on loopback only; make one"
-        f" first: nightrate keys create --data {settings.data}"
+        f" first: nightrate keys create --data {shlex.quote(settings.data)}"
     )
     raise SettingsFault([message])
 
@@ -365,8 +368,8 @@ async def serve(
         SettingsFault: the settings cannot work.
         StoreFault: the data directory cannot be used.
     """
-    if not Path(settings.data).exists():  # nothing is made for a start that is refused
-        await _require_keys(settings, None)
+    if not await asyncio.to_thread(Path(settings.data).exists):
+        await _require_keys(settings, None)  # nothing is made for a start that is refused
     sock = _bind(settings.host, settings.port)
     try:
         house = open_house(settings, _address(sock))

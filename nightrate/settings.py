@@ -20,6 +20,7 @@ from nightrate.limits import GIB
 ENVIRONMENT_PREFIX = "NIGHTRATE_"
 
 DEFAULT_ENGINE = "openvino"
+DEFAULT_EMBEDDING_ENGINE = "minilm"
 
 _TABLES = {"enqueued_tokens_max", "engines", "models"}
 
@@ -57,7 +58,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def model_rules(self) -> dict[str, str]:
         """Give the table of models with the override and the default applied."""
         if not self.models:
-            return {"gemini-*": self.engine or DEFAULT_ENGINE}
+            return {
+                "*embedding*": self.engine or DEFAULT_EMBEDDING_ENGINE,
+                "gemini-*": self.engine or DEFAULT_ENGINE,
+            }
         if self.engine:
             return dict.fromkeys(self.models, self.engine)
         return dict(self.models)
@@ -66,7 +70,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """Give the kind of a named engine and its own options."""
         options = dict(self.engines.get(name, {}))
         kind = str(options.pop("kind", name))
-        if kind == DEFAULT_ENGINE and self.cache:
+        if kind in {DEFAULT_ENGINE, DEFAULT_EMBEDDING_ENGINE} and self.cache:
             options.setdefault("cache_directory", self.cache)
         return kind, options
 

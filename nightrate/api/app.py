@@ -108,6 +108,7 @@ def create_app(  # noqa: PLR0913 - one keyword a service
         Route(_MODEL + ":streamGenerateContent", gemini.stream, methods=["POST"]),
         Route(_MODEL + ":countTokens", gemini.count_tokens, methods=["POST"]),
         Route(_MODEL + ":batchGenerateContent", gemini.create_batch, methods=["POST"]),
+        *_embedding_routes(gemini),
         Route("/{version:v}/batches", gemini.list_batches),
         Route(_BATCH, gemini.get_batch),
         Route(_BATCH, gemini.delete_batch, methods=["DELETE"]),
@@ -122,11 +123,7 @@ def create_app(  # noqa: PLR0913 - one keyword a service
         Route(_FILE + ":download", download),
         Route("/download" + _FILE + ":download", download),
         *_webhook_routes(webhooks),
-        *_not_served(_MODEL + ":embedContent", "Embedding", "POST"),
-        *_not_served(_MODEL + ":batchEmbedContents", "Embedding", "POST"),
-        *_not_served(_MODEL + ":asyncBatchEmbedContent", "Embedding in batches", "POST"),
         *_not_served(_BATCH, "Changing a batch", "PATCH"),
-        *_not_served(_BATCH + ":updateEmbedContentBatch", "Changing an embedding batch", "PATCH"),
         *_not_served("/{version:v}/files", "Creating a file without its bytes", "POST"),
         *_not_served("/{version:v}/files:register", "Registering files elsewhere", "POST"),
         *_not_served("/{version:v}/cachedContents", "Context caching", *_ALL),
@@ -162,6 +159,16 @@ def _changing(path: str, handler: Callable[[Request], Awaitable[Response]]) -> R
     route = Route(path, handler, methods=["GET", "POST"])
     route.methods = {"GET", "POST"}
     return route
+
+
+def _embedding_routes(gemini: Gemini) -> list[Route]:
+    update = gemini.update_embedding_batch
+    return [
+        Route(_MODEL + ":embedContent", gemini.embed, methods=["POST"]),
+        Route(_MODEL + ":batchEmbedContents", gemini.embed_several, methods=["POST"]),
+        Route(_MODEL + ":asyncBatchEmbedContent", gemini.create_embedding_batch, methods=["POST"]),
+        Route(_BATCH + ":updateEmbedContentBatch", update, methods=["PATCH"]),
+    ]
 
 
 def _webhook_routes(webhooks: Webhooks) -> list[Route]:

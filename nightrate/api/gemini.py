@@ -14,8 +14,9 @@ from nightrate.api.profiles import profile_of
 from nightrate.api.query import one_of, page_of, refuse_options
 from nightrate.api.respond import JSON, STREAM_HEADERS, Streamed, Told, Unbegun, document
 from nightrate.dialects import gemini as wire
+from nightrate.domain.batch import Method
 from nightrate.domain.generation import Failure, Reply
-from nightrate.errors import NotSupported
+from nightrate.errors import BadRequest, NotSupported
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -35,6 +36,11 @@ _RESPONSE_ID_CHARACTERS = 22
 
 _CHANGES = {"cache-control": "no-store"}
 """Documentation changes things by GET; nothing in between may answer such a call by itself."""
+
+_UPDATES = {
+    Method.GENERATE: "updateGenerateContentBatch",
+    Method.EMBED: "updateEmbedContentBatch",
+}
 
 
 class Gemini:
@@ -81,7 +87,7 @@ class Gemini:
         """Answer ``POST models/ID:generateContent``; a client that leaves frees the engine."""
         name = request.path_params["model"]
         prompt = wire.parse_prompt(await body.whole(request), name)
-        model = self._models.resolve(name)
+        model = self._models.resolve(name, Method.GENERATE)
         outcome = await body.while_connected(request, self._executor.live(model, prompt))
         if isinstance(outcome, Failure):
             status, content = wire.render_failure(outcome)
@@ -97,7 +103,7 @@ class Gemini:
         name = request.path_params["model"]
         framing = wire.framing_of(request.query_params.get("alt", ""))
         prompt = wire.parse_prompt(await body.whole(request), name)
-        pieces = self._executor.stream(self._models.resolve(name), prompt)
+        pieces = self._executor.stream(self._models.resolve(name, Method.GENERATE), prompt)
         writer = wire.StreamWriter(framing, clock.new_id(_RESPONSE_ID_CHARACTERS))
         headers = {**STREAM_HEADERS, "content-type": framing.content_type}
         try:
@@ -110,20 +116,50 @@ class Gemini:
         """Answer ``POST models/ID:countTokens``."""
         name = request.path_params["model"]
         prompt = wire.parse_count(await body.whole(request), name)
-        model = self._models.resolve(name)
+        model = self._models.resolve(name, Method.GENERATE)
         tokens = await body.while_connected(request, self._executor.count_tokens(model, prompt))
         if isinstance(tokens, Failure):
             status, content = wire.render_failure(tokens)
             return document(content, status)
         return document(wire.render_count(tokens))
 
+    async def embed(self, request: Request) -> Response:
+        """Answer ``POST models/ID:embedContent``; a client that leaves frees the engine."""
+        name = request.path_params["model"]
+        passage = wire.parse_passage(await body.whole(request), name)
+        model = self._models.resolve(name, Method.EMBED)
+        outcome = await body.while_connected(request, self._executor.live(model, passage))
+        if isinstance(outcome, Failure):
+            status, content = wire.render_failure(outcome)
+            return document(content, status)
+        return document(wire.render_embedding(outcome))
+
+    async def embed_several(self, request: Request) -> Response:
+        """Answer ``POST models/ID:batchEmbedContents``; one that fails fails the call."""
+        name = request.path_params["model"]
+        passages = wire.parse_passages(await body.whole(request), name)
+        model = self._models.resolve(name, Method.EMBED)
+        outcome = await body.while_connected(request, self._executor.live_all(model, passages))
+        if isinstance(outcome, Failure):
+            status, content = wire.render_failure(outcome)
+            return document(content, status)
+        return document(wire.render_embeddings(outcome))
+
     # batches ----------------------------------------------------------------------------------
 
     async def create_batch(self, request: Request) -> Response:
         """Answer ``POST models/ID:batchGenerateContent``."""
+        return await self._create(request, Method.GENERATE)
+
+    async def create_embedding_batch(self, request: Request) -> Response:
+        """Answer ``POST models/ID:asyncBatchEmbedContent``."""
+        return await self._create(request, Method.EMBED)
+
+    async def _create(self, request: Request, method: Method) -> Response:
         refuse_options(request, "dryRun")
         model = request.path_params["model"]
-        order = wire.parse_order(await body.whole(request, limits.INLINE_BODY_BYTES_MAX), model)
+        content = await body.whole(request, limits.INLINE_BODY_BYTES_MAX)
+        order = wire.parse_order(content, model, method)
         batch = await self._batches.submit(tenant_of(request), model, order)
         return await self._batch(batch, profile_of(request.scope))
 
@@ -153,9 +189,20 @@ class Gemini:
 
     async def update_batch(self, request: Request) -> Response:
         """Answer ``PATCH batches/ID:updateGenerateContentBatch`` with the batch itself."""
+        return await self._update(request, Method.GENERATE)
+
+    async def update_embedding_batch(self, request: Request) -> Response:
+        """Answer ``PATCH batches/ID:updateEmbedContentBatch`` with the batch itself."""
+        return await self._update(request, Method.EMBED)
+
+    async def _update(self, request: Request, method: Method) -> Response:
         mask = one_of(request, "updateMask", "update_mask")
         change = wire.parse_change(await body.whole(request), mask)
         batch_id = request.path_params["batch_id"]
+        found = await self._batches.get(tenant_of(request), batch_id)
+        if found.kind.method is not method:
+            verb = _UPDATES[found.kind.method]
+            raise BadRequest(f"batches/{batch_id} is a batch of another kind; use :{verb}.")
         batch = await self._batches.update(tenant_of(request), batch_id, change)
         return document(wire.render_batch_resource(batch, profile_of(request.scope)))
 

@@ -13,6 +13,7 @@ from nightrate.api.auth import tenant_of
 from nightrate.api.forms import receive_file
 from nightrate.api.respond import STREAM_HEADERS, Told, Unbegun, document
 from nightrate.dialects import openai as wire
+from nightrate.domain.batch import Method
 from nightrate.domain.file import Page
 from nightrate.domain.generation import Failure, Reply
 from nightrate.errors import BadRequest, NotFound
@@ -55,7 +56,7 @@ class OpenAI:
     async def chat(self, request: Request) -> Response:
         """Answer ``POST chat/completions``; a client that leaves frees the engine."""
         call = wire.parse_chat(await body.whole(request))
-        model = self._models.resolve(call.model)
+        model = self._models.resolve(call.model, Method.GENERATE)
         response_id = clock.new_id(_RESPONSE_ID_CHARACTERS)
         if call.streamed:
             pieces = self._executor.stream(model, call.prompt)
@@ -76,7 +77,7 @@ class OpenAI:
     async def embed(self, request: Request) -> Response:
         """Answer ``POST embeddings``; a client that leaves frees the engine."""
         call = wire.parse_embeddings(await body.whole(request))
-        model = self._models.resolve(call.model)
+        model = self._models.resolve(call.model, Method.EMBED)
         outcome = await body.while_connected(request, self._executor.live_all(model, call.passages))
         if isinstance(outcome, Failure):
             return _failed(outcome)

@@ -21,10 +21,12 @@ from nightrate.dialects.gemini_files import (
 from nightrate.dialects.gemini_models import render_model, render_models
 from nightrate.dialects.gemini_orders import parse_change, parse_order
 from nightrate.dialects.gemini_pages import decode_page_token, encode_page_token
+from nightrate.dialects.gemini_passages import parse_passage, parse_passages
 from nightrate.dialects.gemini_profiles import Profile
 from nightrate.dialects.gemini_prompts import bare_model, parse_prompt
 from nightrate.dialects.gemini_replies import render_reply
 from nightrate.dialects.gemini_streams import StreamWriter, framing_of
+from nightrate.dialects.gemini_vectors import render_embedding, render_embeddings
 
 __all__ = [
     "ITEMS",
@@ -40,12 +42,16 @@ __all__ = [
     "parse_change",
     "parse_count",
     "parse_order",
+    "parse_passage",
+    "parse_passages",
     "parse_prompt",
     "parse_upload_start",
     "render_batch",
     "render_batch_resource",
     "render_batches",
     "render_count",
+    "render_embedding",
+    "render_embeddings",
     "render_error",
     "render_failure",
     "render_file",

@@ -10,7 +10,7 @@ from msgspec import Raw, Struct, field, json
 from nightrate.clock import rfc3339
 from nightrate.dialects.gemini_profiles import Profile
 from nightrate.dialects.gemini_shapes import Status
-from nightrate.domain.batch import Batch, BatchForm
+from nightrate.domain.batch import Batch, BatchForm, Method
 from nightrate.domain.file import result_file_id
 from nightrate.domain.states import FINAL_STATES, BatchState
 from nightrate.errors import Code
@@ -30,7 +30,10 @@ _PLACE = b'"\\u0049TEMS"'
 """Stands for the items while a document is written. No encoder escapes an ``I``, so no client's
 text can look like it."""
 
-_TYPES = "type.googleapis.com/google.ai.generativelanguage.v1main."
+_TYPES: Final = {
+    Method.GENERATE: "type.googleapis.com/google.ai.generativelanguage.v1main.GenerateContentBatch",
+    Method.EMBED: "type.googleapis.com/google.ai.generativelanguage.v1main.EmbedContentBatch",
+}
 
 _WIRE_STATES: Final = {
     BatchState.SUBMITTED: "PENDING",
@@ -58,10 +61,12 @@ class _Output(Struct, rename="camel", omit_defaults=True):
     type: str | None = field(name="@type", default=None)
     inlined_responses: Raw | None = None
     responses_file: str | None = None
+    inlined_embed_content_responses: Raw | None = None
 
 
 class _Destination(Struct, rename="camel", omit_defaults=True):
     inlined_responses: Raw | None = None
+    inlined_embed_content_responses: Raw | None = None
     file_name: str | None = None
 
 
@@ -139,16 +144,13 @@ def _document(batch: Batch, *, listed: bool, profile: Profile) -> _Document:
     wire_state = f"BATCH_STATE_{_WIRE_STATES[batch.state]}"
     state = wire_state if exact else f"JOB_STATE_{_WIRE_STATES[batch.state]}"
     response, destination = _results(batch, listed=listed)
-    output = None
-    if response is not None and (response.inlined_responses or response.responses_file):
-        output = _Output(None, response.inlined_responses, response.responses_file)
     input_file = f"files/{batch.input_file_id}" if batch.input_file_id else None
     return _Document(
         name=name,
         done=batch.state in FINAL_STATES,
         state=None if exact else state,
         metadata=_Metadata(
-            type=f"{_TYPES}GenerateContentBatch",
+            type=_TYPES[batch.kind.method],
             model=f"models/{batch.model}",
             display_name=batch.display_name,
             input_config=_Input(input_file) if input_file else None,
@@ -160,7 +162,7 @@ def _document(batch: Batch, *, listed: bool, profile: Profile) -> _Document:
             batch_state=None if exact else wire_state,
             priority=str(batch.priority) if batch.priority else None,
             name=name,
-            output=output,
+            output=_output(batch, response),
         ),
         error=_error(batch),
         # An operation has either an error or a response; partial results stand in the metadata.
@@ -189,15 +191,35 @@ def _results(batch: Batch, *, listed: bool) -> tuple[_Output | None, _Destinatio
     """Give ``response`` and ``dest``, if the batch has results."""
     if not batch.has_results:
         return None, None
-    kind = f"{_TYPES}GenerateContentBatchOutput"
+    kind = f"{_TYPES[batch.kind.method]}Output"
     if batch.form is BatchForm.FILE:
         name = f"files/{result_file_id(batch.batch_id)}"
-        return _Output(kind, None, name), _Destination(None, name)
+        return _Output(kind, None, name), _Destination(file_name=name)
     if listed:
         return _Output(kind), None
     items = b"[" + _PLACE + b"]"
     nested = Raw(b'{"inlinedResponses":' + items + b"}")
+    if batch.kind.method is Method.EMBED:
+        return _Output(kind, nested), _Destination(inlined_embed_content_responses=Raw(items))
     return _Output(kind, nested), _Destination(Raw(items))
+
+
+def _output(batch: Batch, response: _Output | None) -> _Output | None:
+    """Give ``metadata.output``, which the official clients read, if there is something in it.
+
+    They tell vectors from texts by the first vector that they see. Where every request of an
+    embedding batch failed there is none, so the member itself has to say what the items are.
+    """
+    if response is None:
+        return None
+    if response.responses_file:
+        return _Output(None, None, response.responses_file)
+    items = response.inlined_responses
+    if items is None:
+        return None
+    if batch.kind.method is Method.EMBED and not batch.tally.succeeded:
+        return _Output(inlined_embed_content_responses=items)
+    return _Output(None, items)
 
 
 def _error(batch: Batch) -> Status | None:

@@ -1,4 +1,4 @@
-"""Lines of batch files and inline items, read into prompts.
+"""Lines of batch files and inline items, read into prompts and passages.
 
 Four forms of a line are read: ``{"key", "request"}``, the bare request, the request with
 ``metadata`` that holds the key, and any of these with further members, which are echoed.
@@ -7,12 +7,15 @@ Four forms of a line are read: ``{"key", "request"}``, the bare request, the req
 from __future__ import annotations
 
 import re
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
-from msgspec import Raw, json, structs
+from msgspec import Raw, Struct, json, structs
 
 from nightrate import limits
 from nightrate.dialects import tolerant
+from nightrate.dialects.gemini_embedding_shapes import EmbedContentConfig, EmbedContentRequest
+from nightrate.dialects.gemini_passages import passage_from_tree, passage_of
 from nightrate.dialects.gemini_prompts import bare_model, prompt_from_tree, prompt_of
 from nightrate.dialects.gemini_shapes import (
     GenerateContentRequest,
@@ -24,13 +27,11 @@ from nightrate.dialects.refusals import within, wrong
 from nightrate.dialects.row import Echo, ParsedLine
 from nightrate.dialects.spelling import camel, quoted, unknown_name
 from nightrate.domain.batch import BatchForm
-from nightrate.domain.generation import Failure
+from nightrate.domain.generation import Asked, Failure
 from nightrate.errors import BadRequest, Refused
 
 _NO_ECHO: Final = Echo()
 
-_decode_line = json.Decoder(Line).decode
-_decode_item = json.Decoder(InlineItem).decode
 _decode_members = json.Decoder(dict[str, Raw]).decode
 _decode = json.Decoder().decode
 
@@ -39,38 +40,83 @@ _OURS: Final = ("response", "error")
 """Members of an output line, which no client may occupy."""
 _NO_EXTRAS: Final = ("key", "metadata", "request", *_OURS)
 
-_INLINE_REMEDIES: Final = {
-    "key": 'Use "metadata": {"key": ...}.',
-    "config": 'Put the settings inside "request", as "generationConfig".',
-    **{
-        member.encode_name: 'Move it inside "request".'
-        for member in structs.fields(GenerateContentRequest)
-    },
-}
-
 _HARMLESS: Final = ("model", "labels", "store", "serviceTier", "continuationToken")
-_MISPLACED: Final = {
-    **{
-        member.encode_name: 'Move it inside "request", into "generationConfig".'
-        for member in structs.fields(GenerationConfig)
-    },
-    **{
-        member.encode_name: 'Move it inside "request".'
-        for member in structs.fields(GenerateContentRequest)
-        if member.encode_name not in _HARMLESS
-    },
-    "config": 'Put the settings inside "request", as "generationConfig".',
-    "systemInstructions": 'Move it inside "request", as "systemInstruction".',
-}
-"""Members that would be dropped in silence if they were echoed beside ``request``."""
+_KEY_INLINE = 'Use "metadata": {"key": ...}.'
+_INTO_REQUEST = 'Move it inside "request".'
+_INTO_CONFIG = 'Put the settings inside "request", as "generationConfig".'
+_INTO_EMBEDDING = 'Put the settings inside "request", as "taskType" and the like.'
 
-_BARE: Final = {
-    name
-    for member in structs.fields(GenerateContentRequest)
-    if member.encode_name != "model"
-    for name in (member.name, member.encode_name)
-}
-"""Members that tell a bare request."""
+
+def _members_of(shape: type[Struct], *, but: tuple[str, ...] = ()) -> list[str]:
+    """Name the members of a shape as the wire has them."""
+    return [member.encode_name for member in structs.fields(shape) if member.encode_name not in but]
+
+
+class _Reading(Struct, frozen=True):
+    """How the requests of one method stand in lines and items."""
+
+    decode_line: Callable[[bytes], Line[Any]]
+    decode_item: Callable[[bytes], InlineItem[Any]]
+    asked_of: Callable[[Any, str], Asked]
+    asked_from_tree: Callable[[object, str, str], Asked]
+    main_member: str
+    bare: frozenset[str]
+    """Members that tell a bare request, in either spelling."""
+    misplaced: Mapping[str, str]
+    """Members that would be dropped in silence if they were echoed beside ``request``."""
+    inline_remedies: Mapping[str, str]
+
+
+def _bare(shape: type[Struct]) -> frozenset[str]:
+    return frozenset(
+        name
+        for member in structs.fields(shape)
+        if member.encode_name != "model"
+        for name in (member.name, member.encode_name)
+    )
+
+
+_GENERATION: Final = _Reading(
+    decode_line=json.Decoder(Line[GenerateContentRequest]).decode,
+    decode_item=json.Decoder(InlineItem[GenerateContentRequest]).decode,
+    asked_of=prompt_of,
+    asked_from_tree=prompt_from_tree,
+    main_member="contents",
+    bare=_bare(GenerateContentRequest),
+    misplaced={
+        **dict.fromkeys(
+            _members_of(GenerationConfig), 'Move it inside "request", into "generationConfig".'
+        ),
+        **dict.fromkeys(_members_of(GenerateContentRequest, but=_HARMLESS), _INTO_REQUEST),
+        "config": _INTO_CONFIG,
+        "systemInstructions": 'Move it inside "request", as "systemInstruction".',
+    },
+    inline_remedies={
+        "key": _KEY_INLINE,
+        "config": _INTO_CONFIG,
+        **dict.fromkeys(_members_of(GenerateContentRequest), _INTO_REQUEST),
+    },
+)
+_EMBEDDING: Final = _Reading(
+    decode_line=json.Decoder(Line[EmbedContentRequest]).decode,
+    decode_item=json.Decoder(InlineItem[EmbedContentRequest]).decode,
+    asked_of=passage_of,
+    asked_from_tree=passage_from_tree,
+    main_member="content",
+    bare=_bare(EmbedContentRequest),
+    misplaced={
+        **dict.fromkeys(
+            _members_of(EmbedContentConfig), 'Move it inside "request", into "embedContentConfig".'
+        ),
+        **dict.fromkeys(_members_of(EmbedContentRequest, but=("model",)), _INTO_REQUEST),
+        "config": _INTO_EMBEDDING,
+    },
+    inline_remedies={
+        "key": _KEY_INLINE,
+        "config": _INTO_EMBEDDING,
+        **dict.fromkeys(_members_of(EmbedContentRequest), _INTO_REQUEST),
+    },
+)
 
 _SURROGATE = re.compile(
     rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
@@ -82,7 +128,7 @@ but its key shall be known."""
 
 
 def parse_line(line: bytes | None, number: int, form: BatchForm, model: str) -> ParsedLine:
-    """Read one line or inline item; whatever is wrong with it becomes its failure.
+    """Read one line or inline item that asks for text; what is wrong with it becomes its failure.
 
     Args:
         line: the JSON text; None for a line beyond `limits.LINE_BYTES_MAX`.
@@ -90,23 +136,36 @@ def parse_line(line: bytes | None, number: int, form: BatchForm, model: str) -> 
         form: a line of a file, or an inline item.
         model: the model of the batch, without ``models/``.
     """
+    return _parse(line, number, form, model, _GENERATION)
+
+
+def parse_embedding_line(
+    line: bytes | None, number: int, form: BatchForm, model: str
+) -> ParsedLine:
+    """Read one line or inline item that asks for a vector; otherwise as `parse_line`."""
+    return _parse(line, number, form, model, _EMBEDDING)
+
+
+def _parse(
+    line: bytes | None, number: int, form: BatchForm, model: str, reading: _Reading
+) -> ParsedLine:
     if line is None:
         most = limits.LINE_BYTES_MAX // limits.MIB
         error = BadRequest(f"it is longer than {most} MiB.")
         return ParsedLine(_NO_ECHO, _failure(error, number, form))
     try:
         tolerant.check_depth_of(line)
-        row: Line | InlineItem
+        row: Line[Any] | InlineItem[Any]
         if form is BatchForm.FILE:
-            row = _decode_line(line)
+            row = reading.decode_line(line)
             echo = _echo_of(row.key, row.metadata)
         else:
-            row = _decode_item(line)
+            row = reading.decode_item(line)
             echo = Echo(None, _metadata(row.metadata)) if row.metadata else _NO_ECHO
     except (ValueError, RecursionError, Refused):
-        return _parse_slowly(line, number, form, model)
+        return _parse_slowly(line, number, form, model, reading)
     try:
-        return ParsedLine(echo, prompt_of(row.request, model))
+        return ParsedLine(echo, reading.asked_of(row.request, model))
     except Refused as error:
         return ParsedLine(echo, _failure(within(error, "request"), number, form))
 
@@ -144,15 +203,17 @@ def _metadata(raw: Raw) -> bytes | None:
     return kept
 
 
-def _parse_slowly(line: bytes, number: int, form: BatchForm, model: str) -> ParsedLine:
+def _parse_slowly(
+    line: bytes, number: int, form: BatchForm, model: str, reading: _Reading
+) -> ParsedLine:
     """Read a line that is not in the normal form, or find out what is wrong with it."""
     echo, errors = _salvage(line, form)
     try:
         tree = _tree(line)
         if errors:
             raise errors[0]
-        request, at = _request(tree, form, model)
-        return ParsedLine(echo, prompt_from_tree(request, model, at))
+        request, at = _request(tree, form, model, reading)
+        return ParsedLine(echo, reading.asked_from_tree(request, model, at))
     except Refused as error:
         return ParsedLine(echo, _failure(error, number, form))
 
@@ -224,31 +285,33 @@ def _sound(members: dict[str, Raw], name: str, errors: list[Refused]) -> bytes |
     return None
 
 
-def _request(tree: dict[str, object], form: BatchForm, model: str) -> tuple[object, str]:
+def _request(
+    tree: dict[str, object], form: BatchForm, model: str, reading: _Reading
+) -> tuple[object, str]:
     """Find the request in a line, and its path; refuse members that are in the wrong place."""
     request = tree.get("request")
     if form is BatchForm.INLINE:
         for name in tree:
             if name not in ("request", "metadata"):
-                raise unknown_name(name, "", _INLINE_REMEDIES)
+                raise unknown_name(name, "", reading.inline_remedies)
         if request is None:
             raise BadRequest('it has no "request".')
     elif request is None:
         names = tree.keys() - {"key", "metadata", "request"}
-        if not names & _BARE:
-            raise BadRequest('it has neither "request" nor "contents".')
+        if not names & reading.bare:
+            raise BadRequest(f'it has neither "request" nor "{reading.main_member}".')
         return {name: value for name, value in tree.items() if name in names}, ""
     else:
-        _refuse_misplaced(tree, model)
+        _refuse_misplaced(tree, model, reading.misplaced)
     return request, "request"
 
 
-def _refuse_misplaced(tree: dict[str, object], model: str) -> None:
+def _refuse_misplaced(tree: dict[str, object], model: str, misplaced: Mapping[str, str]) -> None:
     """Refuse members beside the request that would do something inside it."""
     for name, value in tree.items():
         if name in _OURS:
             raise wrong(name, "the name is reserved for the answer.")
         if name == "model" and isinstance(value, str) and bare_model(value) != model:
             raise wrong(name, f'"{quoted(value)}" is not the model of this call, "{model}".')
-        if camel(name) in _MISPLACED:
-            raise unknown_name(name, "", _MISPLACED)
+        if camel(name) in misplaced:
+            raise unknown_name(name, "", misplaced)

@@ -7,9 +7,18 @@ from collections.abc import Iterable
 from msgspec import json
 
 from nightrate.dialects.gemini_shapes import ModelDocument, ModelsDocument
+from nightrate.domain.batch import Method
 from nightrate.domain.model import Model
 
-_METHODS = ("generateContent", "streamGenerateContent", "countTokens", "batchGenerateContent")
+_METHODS = {
+    Method.GENERATE: (
+        "generateContent",
+        "streamGenerateContent",
+        "countTokens",
+        "batchGenerateContent",
+    ),
+    Method.EMBED: ("embedContent", "batchEmbedContents", "asyncBatchEmbedContent"),
+}
 
 
 def render_model(model: Model) -> bytes:
@@ -32,5 +41,7 @@ def _document(model: Model) -> ModelDocument:
         description=model.description,
         input_token_limit=model.input_token_limit,
         output_token_limit=model.output_token_limit,
-        supported_generation_methods=_METHODS,
+        supported_generation_methods=tuple(
+            verb for method, verbs in _METHODS.items() if method in model.methods for verb in verbs
+        ),
     )

@@ -13,7 +13,7 @@ from nightrate.dialects.gemini_shapes import BatchBody, CreateBody, InputConfig
 from nightrate.dialects.gemini_webhooks import webhook_config
 from nightrate.dialects.refusals import located, wrong
 from nightrate.dialects.spelling import Shape, camel, quoted
-from nightrate.domain.batch import Change, Order
+from nightrate.domain.batch import Change, Method, Order
 from nightrate.errors import Refused
 
 _INT64 = range(-(2**63), 2**63)
@@ -43,8 +43,8 @@ _CHANGEABLE: Final = "displayName", "priority"
 _decode = json.Decoder(CreateBody[Raw]).decode
 
 
-def parse_order(body: bytes, model: str) -> Order:
-    """Read the body of ``:batchGenerateContent``.
+def parse_order(body: bytes, model: str, method: Method = Method.GENERATE) -> Order:
+    """Read the body of ``:batchGenerateContent`` or ``:asyncBatchEmbedContent``.
 
     The inline items are kept as the client wrote them and are not looked into: what is wrong with
     one of them becomes its own failure.
@@ -52,6 +52,7 @@ def parse_order(body: bytes, model: str) -> Order:
     Args:
         body: JSON in either spelling, read leniently.
         model: the model in the path, without ``models/``.
+        method: what the requests ask for.
 
     Raises:
         BadRequest: it is malformed or a value is wrong.
@@ -64,10 +65,10 @@ def parse_order(body: bytes, model: str) -> Order:
         tree = tolerant.loads(body)
         spelled = _BODY.read(tree)
         try:
-            return _order(spelled, _encoded_items(spelled), model)
+            return _order(spelled, _encoded_items(spelled), model, method)
         except Refused as error:
             raise located(error, tree, "") from error
-    return _order(raw, items, model)
+    return _order(raw, items, model, method)
 
 
 def _raw_items(body: CreateBody[Raw]) -> tuple[bytes, ...] | None:
@@ -88,7 +89,9 @@ def _items(body: CreateBody[Any]) -> list[Any] | None:
     return None if requests is None else requests.requests
 
 
-def _order(body: CreateBody[Any], items: tuple[bytes, ...] | None, model: str) -> Order:
+def _order(
+    body: CreateBody[Any], items: tuple[bytes, ...] | None, model: str, method: Method
+) -> Order:
     batch = body.batch
     if batch is None:
         raise wrong("batch", f"it is missing. {_FORM}")
@@ -109,11 +112,12 @@ def _order(body: CreateBody[Any], items: tuple[bytes, ...] | None, model: str) -
         file_name=file_id(name, "batch.inputConfig.fileName") if name else None,
         inline=items,
         webhook=webhook_config(batch.webhook_config, "batch.webhookConfig"),
+        method=method,
     )
 
 
 def parse_change(body: bytes, mask: str | None) -> Change:
-    """Read the body of ``:updateGenerateContentBatch``.
+    """Read the body of ``:updateGenerateContentBatch`` or ``:updateEmbedContentBatch``.
 
     Args:
         body: a batch, in either spelling.

@@ -114,18 +114,18 @@ class GenerateContentRequest(Struct, rename="camel", forbid_unknown_fields=True,
 # Lines and inline items ----------------------------------------------------------------------
 
 
-class Line(Struct, forbid_unknown_fields=True, gc=False):
+class Line(Struct, Generic[Item], forbid_unknown_fields=True, gc=False):
     """One line of a batch file in its normal form."""
 
-    request: GenerateContentRequest
+    request: Item
     key: Raw = Raw()
     metadata: Raw = Raw()
 
 
-class InlineItem(Struct, forbid_unknown_fields=True, gc=False):
+class InlineItem(Struct, Generic[Item], forbid_unknown_fields=True, gc=False):
     """One request in the body of a create call."""
 
-    request: GenerateContentRequest
+    request: Item
     metadata: Raw = Raw()
 
 
@@ -170,7 +170,7 @@ class BatchBody(Struct, Generic[Item], rename="camel", forbid_unknown_fields=Tru
 
 
 class CreateBody(Struct, Generic[Item], rename="camel", forbid_unknown_fields=True):
-    """The body of ``:batchGenerateContent``; items stay raw, or are values already."""
+    """The body that creates a batch of either kind; items stay raw, or are values already."""
 
     batch: BatchBody[Item] | None = None
 
@@ -295,40 +295,6 @@ class CountTokensResponse(Struct, rename="camel", gc=False):
 
     total_tokens: int
     prompt_tokens_details: tuple[ModalityTokenCount, ...]
-
-
-class Values(Struct, gc=False):
-    """A vector."""
-
-    values: tuple[float, ...]
-
-
-class EmbedUsageMetadata(Struct, rename="camel", gc=False):
-    """Tokens that were embedded."""
-
-    prompt_token_count: int
-
-
-class EmbeddedContent(Struct, rename="camel", gc=False):
-    """The answer to one request of an embedding batch."""
-
-    embedding: Values
-    token_count: str
-    usage_metadata: EmbedUsageMetadata
-
-
-class EmbedContentResponse(Struct, rename="camel", gc=False):
-    """The answer to a live request."""
-
-    embedding: Values
-    usage_metadata: EmbedUsageMetadata
-
-
-class EmbedContentsResponse(Struct, rename="camel", gc=False):
-    """The answer to several live requests at once."""
-
-    embeddings: list[Values]
-    usage_metadata: EmbedUsageMetadata
 
 
 class Status(Struct, omit_defaults=True, gc=False):

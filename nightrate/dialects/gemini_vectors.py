@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from msgspec import json
 
-from nightrate.dialects.gemini_shapes import (
+from nightrate.dialects.gemini_embedding_shapes import (
     EmbedContentResponse,
     EmbedContentsResponse,
     EmbeddedContent,

@@ -232,8 +232,6 @@ def parse_chat_line(line: bytes | None, number: int, form: BatchForm, model: str
     return _CHATS.parse(line, number, form, model)
 
 
-def parse_embedding_line(
-    line: bytes | None, number: int, form: BatchForm, model: str
-) -> ParsedLine:
+def parse_passages_line(line: bytes | None, number: int, form: BatchForm, model: str) -> ParsedLine:
     """Read one line that asks for embeddings, of one text or several; as `parse_chat_line`."""
     return _EMBEDDINGS.parse(line, number, form, model)

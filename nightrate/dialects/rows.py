@@ -8,12 +8,12 @@ from typing import Final
 from msgspec import Struct
 
 from nightrate.clock import Instant
-from nightrate.dialects.gemini_lines import parse_line
+from nightrate.dialects.gemini_lines import parse_embedding_line, parse_line
 from nightrate.dialects.gemini_results import render_line
 from nightrate.dialects.openai_lines import (
     EMPTY_FILE,
     parse_chat_line,
-    parse_embedding_line,
+    parse_passages_line,
     repeated_id,
     unlisted_faults,
 )
@@ -47,11 +47,12 @@ def _untimed(
 
 _HANDS: Final = {
     (Dialect.GEMINI, Method.GENERATE): _Hand(parse_line, _untimed(render_line), render_line),
+    (Dialect.GEMINI, Method.EMBED): _Hand(parse_embedding_line, _untimed(render_line), render_line),
     (Dialect.OPENAI, Method.GENERATE): _Hand(
         parse_chat_line, render_openai_line, render_unasked_line
     ),
     (Dialect.OPENAI, Method.EMBED): _Hand(
-        parse_embedding_line, render_openai_line, render_unasked_line
+        parse_passages_line, render_openai_line, render_unasked_line
     ),
 }
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from nightrate.domain.batch import Method
+
 
 class Model(Struct, frozen=True, kw_only=True):
     """A name that is served."""
@@ -12,6 +14,8 @@ class Model(Struct, frozen=True, kw_only=True):
     """Without ``models/``."""
     engine: str
     """Which engine answers; clients do not see it."""
+    methods: frozenset[Method]
+    """What can be asked of it."""
     display_name: str
     description: str
     version: str

@@ -53,6 +53,9 @@ class Engine(ABC):
 
     name: str
 
+    on_demand: bool = False
+    """Whether it is opened only when it is first asked for, so that nobody else waits for it."""
+
     @property
     @abstractmethod
     def capabilities(self) -> frozenset[Capability]:

@@ -30,6 +30,7 @@ from nightrate.engines.child import Patience, SupervisedChild
 from nightrate.engines.likelihood import Measured, Mode, compare
 from nightrate.engines.openvino_child import Offer
 from nightrate.engines.openvino_model import ModelSetup
+from nightrate.engines.packages import cache_directory
 from nightrate.errors import Code, EngineDown, RequestFailed, SettingsFault
 
 CHILD = (sys.executable, "-m", "nightrate.engines.openvino_child")
@@ -128,7 +129,7 @@ class OpenVINOEngine(Engine):
         prepared = await asyncio.to_thread(
             weights.prepare,
             options.model,
-            weights.cache_directory(options.cache_directory),
+            cache_directory(options.cache_directory),
             convert=options.convert,
             progress=tell,
         )

@@ -29,7 +29,13 @@ def _openvino(options: Options) -> Engine:
     return OpenVINOEngine.from_options(options)
 
 
-BUILT_IN: dict[str, Factory] = {"echo": _echo, "openvino": _openvino}
+def _minilm(options: Options) -> Engine:
+    from nightrate.engines.minilm import MiniLMEngine
+
+    return MiniLMEngine.from_options(options)
+
+
+BUILT_IN: dict[str, Factory] = {"echo": _echo, "minilm": _minilm, "openvino": _openvino}
 
 
 def engine_names() -> list[str]:

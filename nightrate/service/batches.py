@@ -78,13 +78,15 @@ class Batches:
             order: what is wanted.
 
         Raises:
-            NotFound: no such model, or no such file.
+            NotFound: no such model, or none that does this, or no such file.
             BadRequest: the file is empty, or its events go to an address that is not allowed.
             TooLarge: the file is over the limit of a batch input.
             OverQuota: the disk is nearly full, or the tenant has too many batches at work, or too
                 many tokens in them.
         """
-        name = UNKNOWN_MODEL if model is None else self._models.resolve(model).name
+        name = UNKNOWN_MODEL
+        if model is not None:
+            name = self._models.resolve(model, order.method).name
         for place, uri in enumerate(order.webhook.uris if order.webhook else ()):
             self._addresses.check_uri(uri, f"batch.webhookConfig.uris[{place}]")
         batch_id = clock.new_id(_ID_LENGTH)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import overload
 
-from nightrate import clock
+from nightrate import clock, limits
 from nightrate.dialects.lines import RawLine
 from nightrate.dialects.row import AskedOfRow, Echo, OutcomeOfRow
 from nightrate.dialects.rows import parse_row, render_row, render_unasked
@@ -38,9 +38,12 @@ class Executor:
     async def live(self, model: Model, asked: Passage) -> Embedding | Failure: ...
 
     async def live(self, model: Model, asked: Asked) -> Outcome:
-        """Answer an interactive request; it does not wait for an engine that is not open."""
+        """Answer an interactive request.
+
+        It does not wait for an engine that is not open, but for one that is opened on demand.
+        """
         lane = self._lanes[model.engine]
-        if failure := _closed(lane, model):
+        if failure := await _closed(lane, model):
             return failure
         try:
             return await lane.outcome(asked, live=True)
@@ -60,7 +63,7 @@ class Executor:
     ) -> AsyncGenerator[str | Reply | Failure, None]:
         """Answer an interactive request piece by piece: texts, at last the outcome."""
         lane = self._lanes[model.engine]
-        if failure := _closed(lane, model):
+        if failure := await _closed(lane, model):
             yield failure
             return
         try:
@@ -73,7 +76,7 @@ class Executor:
     async def count_tokens(self, model: Model, prompt: Prompt) -> int | Failure:
         """Count the tokens of a prompt, as the model sees it."""
         lane = self._lanes[model.engine]
-        if failure := _closed(lane, model):
+        if failure := await _closed(lane, model):
             return failure
         try:
             return await lane.count_tokens(prompt)
@@ -127,17 +130,20 @@ async def _outcome(lane: Lane, asked: AskedOfRow) -> OutcomeOfRow:
     return _all_embedded(outcomes)
 
 
-def _all_embedded(outcomes: Iterable[Embedding | Failure]) -> tuple[Embedding, ...] | Failure:
+def _all_embedded(outcomes: Sequence[Embedding | Failure]) -> tuple[Embedding, ...] | Failure:
+    """Give all vectors, or the first failure with the place of its passage among others."""
     embeddings = []
-    for outcome in outcomes:
+    for index, outcome in enumerate(outcomes):
         if isinstance(outcome, Failure):
-            return outcome
+            place = f"Request {index + 1}: " if len(outcomes) > 1 else ""
+            return Failure(outcome.code, f"{place}{outcome.message}", outcome.field)
         embeddings.append(outcome)
     return tuple(embeddings)
 
 
-def _closed(lane: Lane, model: Model) -> Failure | None:
+async def _closed(lane: Lane, model: Model) -> Failure | None:
     """Say why an engine that is not open cannot answer."""
+    await lane.wait_open(limits.OPENING_PATIENCE_SECONDS)
     if lane.opened.is_set():
         return None
     reason = lane.fault.message if lane.fault else "it is being loaded"

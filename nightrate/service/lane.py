@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
@@ -50,14 +51,22 @@ class Lane:
         """Why the engine is not open, once it failed to open."""
         self._broken = asyncio.Event()
         self.settled = asyncio.Event()
-        """Set when the first try to open the engine has ended, well or not."""
+        """Set when the first try to open the engine has ended, well or not; or when it is not
+        opened before somebody asks."""
+        self._demanded = asyncio.Event()
         telemetry.IN_FLIGHT.labels(name).set_function(lambda: self.places.requests)
         telemetry.READY.labels(name).set_function(self.opened.is_set)
 
     async def keep_open(self, progress: Progress = ignore_progress) -> None:
-        """Open the engine, and open it again whenever it has given up; runs until cancelled."""
+        """Open the engine, and open it again whenever it has given up; runs until cancelled.
+
+        An engine that is opened on demand waits for it, and after a failure for the next one.
+        """
         try:
             while True:
+                if self.engine.on_demand:
+                    self.settled.set()
+                    await self._demanded.wait()
                 try:
                     await self.engine.open(progress)
                 except EngineDown as fault:
@@ -71,11 +80,30 @@ class Lane:
                     await self._broken.wait()
                 self.opened.clear()
                 self.settled.set()
+                self._demanded.clear()
                 await self.engine.close()
                 await clock.sleep(limits.ENGINE_REOPEN_SECONDS)
         finally:
             self.opened.clear()
             await self.engine.close()
+
+    def demand(self) -> None:
+        """Have the engine opened if it waits to be asked for."""
+        self._demanded.set()
+
+    async def wait_open(self, patience_seconds: float) -> None:
+        """Wait until the engine is open, if that is on its way; no longer than that.
+
+        An engine that is opened when the server starts is not waited for: it may take minutes.
+        """
+        if self.opened.is_set() or not self.engine.on_demand:
+            return
+        self.demand()
+        if self.fault is not None:
+            return  # It is tried again, but nobody waits for what failed a moment ago.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience_seconds):
+                await self.opened.wait()
 
     @overload
     async def outcome(self, asked: Prompt, *, live: bool = False) -> Reply | Failure: ...

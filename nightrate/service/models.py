@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 
+from nightrate.domain.batch import Method
+from nightrate.domain.generation import Capability
 from nightrate.domain.model import Model
 from nightrate.errors import NotFound
 
@@ -15,31 +17,60 @@ KNOWN_NAMES = (
     "gemini-3-flash-preview",
     "gemini-3-pro-preview",
     "gemini-3.5-flash",
+    "gemini-embedding-001",
+    "gemini-embedding-2",
+    "text-embedding-004",
 )
 """Names that are listed although no rule spells them out: those of Google's documentation."""
 
-NOT_SERVED = ("*embedding*", "*image*", "*tts*", "*veo*", "*imagen*")
-"""Names of Google's models that do something else than text; no text engine may answer for them."""
+NOT_SERVED = ("*image*", "*tts*", "*veo*", "*imagen*")
+"""Names of Google's models that do something else; no engine of ours may answer for them."""
+
+_MEANT = {
+    "*embedding*": frozenset({Method.EMBED}),
+    "gemini-*": frozenset({Method.GENERATE}),
+    "*": frozenset(Method),
+}
+"""What names mean: Google's mean what they mean there, any other does all that its engine can."""
+
+_ABLE = {Capability.TEXT: Method.GENERATE, Capability.EMBEDDINGS: Method.EMBED}
+_VERBS = {Method.GENERATE: "generating text", Method.EMBED: "embedding"}
 
 CONTEXT_TOKENS = 8192
 """Of the embedded text model."""
+
+PASSAGE_TOKENS = 512
+"""Of the embedded embedding model."""
+
+Offers = Callable[[str], frozenset[Capability]]
+"""Gives what the engine of a name can do."""
+
+
+def _text_only(_engine: str) -> frozenset[Capability]:
+    return frozenset({Capability.TEXT})
 
 
 class Models:
     """The table of served names.
 
     ``rules`` maps a name, or a pattern with ``*``, to the name of an engine. An exact name comes
-    before every pattern, an earlier pattern before a later one.
+    before every pattern, an earlier pattern before a later one; a pattern covers only those names
+    whose meaning its engine can live up to.
     """
 
-    def __init__(self, rules: Mapping[str, str]) -> None:
+    def __init__(self, rules: Mapping[str, str], offers: Offers = _text_only) -> None:
         self._rules = dict(rules)
+        self._offers = offers
 
-    def resolve(self, name: str) -> Model:
+    def resolve(self, name: str, method: Method | None = None) -> Model:
         """Find the model that answers to a name, with or without ``models/``.
 
+        Args:
+            name: as the client wrote it.
+            method: what is to be asked of the model; None if that is not known yet.
+
         Raises:
-            NotFound: no rule covers it.
+            NotFound: no rule covers it, or it does something else.
         """
         short = name.removeprefix("models/").removeprefix("tunedModels/")
         engine = self.engine_of(short)
@@ -50,7 +81,13 @@ class Models:
                 f" serves: {served}. Add a rule under [models] in its settings to serve more."
             )
             raise NotFound(message)
-        return _describe(short, engine)
+        model = _describe(short, engine, self._methods(short, engine))
+        if method is not None and method not in model.methods:
+            others = [other.name for other in self.list() if method in other.methods]
+            message = f"models/{short} is not supported for {_VERBS[method]}."
+            message += f" These are: {', '.join(others)}." if others else ""
+            raise NotFound(message)
+        return model
 
     def list(self) -> list[Model]:
         """Give every name worth listing, sorted."""
@@ -65,18 +102,35 @@ class Models:
         if any(fnmatchcase(name, pattern) for pattern in NOT_SERVED):
             return None
         for pattern, engine in self._rules.items():
-            if "*" in pattern and fnmatchcase(name, pattern):
+            if "*" not in pattern or not fnmatchcase(name, pattern):
+                continue
+            if _meant(name) & self._able(engine):
                 return engine
         return None
 
+    def _able(self, engine: str) -> frozenset[Method]:
+        offered = self._offers(engine)
+        return frozenset(method for skill, method in _ABLE.items() if skill in offered)
 
-def _describe(name: str, engine: str) -> Model:
+    def _methods(self, name: str, engine: str) -> frozenset[Method]:
+        """Say what a model does: what its name means, unless a rule for it alone says more."""
+        able = self._able(engine)
+        return _meant(name) & able or able
+
+
+def _meant(name: str) -> frozenset[Method]:
+    return next(methods for pattern, methods in _MEANT.items() if fnmatchcase(name, pattern))
+
+
+def _describe(name: str, engine: str, methods: frozenset[Method]) -> Model:
+    limit = CONTEXT_TOKENS if Method.GENERATE in methods else PASSAGE_TOKENS
     return Model(
         name=name,
         engine=engine,
+        methods=methods,
         display_name=name,
         description=f"Served by the {engine} engine of this Nightrate.",
         version="1",
-        input_token_limit=CONTEXT_TOKENS,
-        output_token_limit=CONTEXT_TOKENS,
+        input_token_limit=limit,
+        output_token_limit=limit if Method.GENERATE in methods else 1,
     )

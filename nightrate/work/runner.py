@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 from nightrate import clock, limits, telemetry
 from nightrate.dialects.lines import RawLine
-from nightrate.domain.batch import Batch
+from nightrate.domain.batch import Batch, Claimable
 from nightrate.domain.generation import Failure
 from nightrate.domain.shard import Answer, Claim, Tally
 from nightrate.errors import ClaimLost, Code, Damaged, EngineDown, StoreFault
@@ -86,11 +86,29 @@ class Runner:
 
     async def run(self) -> None:
         """Work until cancelled."""
-        await self._lane.opened.wait()
         async with self._group:
+            if self._lane.engine.on_demand:
+                self._group.create_task(self._demand())
+            await self._lane.opened.wait()
             self._group.create_task(self._sync_journals())
             for _ in range(self._lane.engine.capacity.requests):
                 self._group.create_task(self._work())
+
+    async def _demand(self) -> None:
+        """Ask for an engine that is opened on demand whenever work waits for it, for ever."""
+        while True:
+            if self._lane.opened.is_set():
+                await clock.sleep(limits.IDLE_POLL_SECONDS)
+                continue
+            self._wake.clear()
+            try:
+                if await self._choose() is not None:
+                    self._lane.demand()
+            except StoreFault as fault:
+                log.error("no work could be looked for: %s", fault)  # noqa: TRY400 - the reason is all
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(limits.IDLE_POLL_SECONDS):
+                    await self._wake.wait()
 
     async def stop(self, patience_seconds: float) -> None:
         """Take no new requests, let running ones finish for a while, then hand every claim back.
@@ -240,16 +258,20 @@ class Runner:
                     async with asyncio.timeout(limits.IDLE_POLL_SECONDS):
                         await self._wake.wait()
 
+    async def _choose(self) -> Claimable | None:
+        """Find the batch that gives the next shard."""
+        found = await self._store.claimable(clock.now(), limits.CLAIMABLE_BATCHES_MAX)
+        return choose([candidate for candidate in found if self._serves(candidate.model)])
+
     async def _claim(self) -> OpenShard | None:
         """Claim a shard and open it, if there is one that we may have."""
         if self._stopping or len(self._open) >= limits.OPEN_SHARDS_MAX:
             return None
-        now = clock.now()
         try:
-            found = await self._store.claimable(now, limits.CLAIMABLE_BATCHES_MAX)
-            chosen = choose([candidate for candidate in found if self._serves(candidate.model)])
+            chosen = await self._choose()
             if chosen is None:
                 return None
+            now = clock.now()
             lease_until = clock.later(now, limits.LEASE_SECONDS)
             claim = await self._store.claim(
                 chosen.tenant, chosen.batch_id, self._owner, now, lease_until

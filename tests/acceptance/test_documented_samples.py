@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ from google.genai import errors, types
 from tests.acceptance.server import Server, counters, request_line, text_of, until
 
 MODEL = "gemini-3.5-flash"
+EMBEDDER = "gemini-embedding-2"
 RUNNING = {types.JobState.JOB_STATE_PENDING, types.JobState.JOB_STATE_RUNNING}
 
 
@@ -59,6 +61,40 @@ def downloaded(client: genai.Client, job: types.BatchJob) -> list[Any]:
 
 
 # Google's own client ------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore:batches.create_embeddings.* is experimental")
+def test_embedding_jobs_are_created_from_a_file_and_inline(
+    client: genai.Client, tmp_path: Path
+) -> None:
+    texts = ["Why is the sky blue?", "The sky is blue in the morning.", "Best pasta recipe"]
+    requests = [
+        {"key": f"e{index}", "request": {"output_dimensionality": 64, "content": {"parts": [part]}}}
+        for index, part in enumerate({"text": text} for text in texts)
+    ]
+    content = b"".join(msgspec.json.encode(request) + b"\n" for request in requests)
+    name = uploaded(client, tmp_path, content)
+    file_job = client.batches.create_embeddings(
+        model=EMBEDDER, src={"file_name": name}, config={"display_name": "Input embeddings batch"}
+    )
+    inline_job = client.batches.create_embeddings(
+        model=EMBEDDER,
+        src={"inlined_requests": {"contents": list(texts)}},
+        config={"display_name": "Inlined embeddings batch"},
+    )
+    lines = downloaded(client, finished(client, file_job))
+    assert [line["key"] for line in lines] == ["e0", "e1", "e2"]
+    assert all(len(line["response"]["embedding"]["values"]) == 64 for line in lines)
+    assert all(int(line["response"]["tokenCount"]) > 0 for line in lines)
+    job = finished(client, inline_job)
+    assert job.dest is not None
+    vectors = []
+    for item in job.dest.inlined_embed_content_responses or ():
+        assert item.response is not None
+        assert item.response.embedding is not None
+        vectors.append(item.response.embedding.values or [])
+    cosines = [sum(map(operator.mul, vectors[0], other)) for other in vectors[1:]]
+    assert cosines[0] > cosines[1] + 0.2, "related texts are closer than unrelated ones"
 
 
 def test_inline_requests_are_created_polled_and_answered(client: genai.Client) -> None:

@@ -17,6 +17,7 @@ from tests.acceptance.counting import Counting
 from tests.acceptance.server import Server, counters, until
 
 MODEL = "gemini-3.5-flash"
+VECTORS = "gemini-embedding-001"
 ENDPOINT: Final = "/v1/chat/completions"
 REQUESTS = 600
 KILLS = 4
@@ -133,7 +134,7 @@ def test_vectors_are_made_in_batches_as_live(openai_client: OpenAI) -> None:
                 "custom_id": str(number),
                 "method": "POST",
                 "url": "/v1/embeddings",
-                "body": {"model": MODEL, "input": given},
+                "body": {"model": VECTORS, "input": given},
             }
         )
         + b"\n"
@@ -149,7 +150,7 @@ def test_vectors_are_made_in_batches_as_live(openai_client: OpenAI) -> None:
     assert refused["response"]["body"]["error"]["param"] == "input[0]"
     one, two = (row["response"]["body"] for row in rows(openai_client, batch.output_file_id))
     live = openai_client.embeddings.create(
-        model=MODEL, input=["two", "one"], encoding_format="float"
+        model=VECTORS, input=["two", "one"], encoding_format="float"
     )
     assert two == live.to_dict()
     assert one["data"][0]["embedding"] == two["data"][1]["embedding"]

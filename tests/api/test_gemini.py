@@ -47,7 +47,7 @@ def test_a_model_tells_what_it_can_do(doors: Doors) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_an_unknown_model_is_not_found(doors: Doors, method: str) -> None:
-    path = "/v1/models/gemini-embedding-001" + (":generateContent" if method == "POST" else "")
+    path = "/v1/models/imagen-4" + (":generateContent" if method == "POST" else "")
     assert doors.ask(method, path, prompt("x")).error[:2] == (404, "NOT_FOUND")
 
 
@@ -251,11 +251,7 @@ def test_a_deleted_file_is_gone(doors: Doors) -> None:
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("POST", "/v1/models/m:embedContent"),
-        ("POST", "/v1/models/m:batchEmbedContents"),
-        ("POST", "/v1/models/m:asyncBatchEmbedContent"),
         ("PATCH", "/v1/batches/b"),
-        ("PATCH", "/v1/batches/b:updateEmbedContentBatch"),
         ("POST", "/v1/files"),
         ("POST", "/v1/files:register"),
         ("POST", "/v1/cachedContents"),

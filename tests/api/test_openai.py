@@ -17,6 +17,7 @@ from nightrate.domain.key import KeyWish
 from tests.api.doors import Doors, opened
 
 MODEL = "gemini-2.5-flash"
+VECTORS = "gemini-embedding-001"
 BASE = "/v1beta/openai"
 
 
@@ -112,22 +113,22 @@ def test_a_stream_ends_with_its_closing_word(doors: Doors) -> None:
 
 
 def test_vectors_are_made_packed_and_as_numbers(client: OpenAI) -> None:
-    packed = client.embeddings.create(model=MODEL, input=["one", "two"], dimensions=8)
+    packed = client.embeddings.create(model=VECTORS, input=["one", "two"], dimensions=8)
     plain = client.embeddings.create(
-        model=MODEL, input=["one", "two"], dimensions=8, encoding_format="float"
+        model=VECTORS, input=["one", "two"], dimensions=8, encoding_format="float"
     )
     assert [one.index for one in packed.data] == [0, 1]
     assert len(packed.data[0].embedding) == 8
     for one, other in zip(packed.data, plain.data, strict=True):
         assert one.embedding == pytest.approx(other.embedding, abs=1e-7)
     assert packed.usage.total_tokens == packed.usage.prompt_tokens > 0
-    alone = client.embeddings.create(model=MODEL, input="two", dimensions=8)
+    alone = client.embeddings.create(model=VECTORS, input="two", dimensions=8)
     assert alone.data[0].embedding == packed.data[1].embedding
 
 
 def test_an_embedding_that_fails_fails_the_call(client: OpenAI) -> None:
     with pytest.raises(openai.NotFoundError):
-        client.embeddings.create(model=MODEL, input=["one", "[[fail 5]]"])
+        client.embeddings.create(model=VECTORS, input=["one", "[[fail 5]]"])
 
 
 def test_a_wrong_key_is_told_so(tmp_path: Path) -> None:

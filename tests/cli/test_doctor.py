@@ -12,6 +12,7 @@ CHECKS = [
     "disk sync",
     "engine echo",
     "echo: answer",
+    "echo: vector",
 ]
 
 

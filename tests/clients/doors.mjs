@@ -120,6 +120,28 @@ await report({
     return finished(ai, await ai.batches.create({model, src}));
   },
 
+  async embeddings() {
+    const contents = ['Why is the sky blue?', 'Best pasta recipe'];
+    const embedder = 'gemini-embedding-2';
+    fs.writeFileSync('embed.jsonl', contents.map((text, index) => JSON.stringify({
+      key: keys[index], request: {content: {parts: [{text}]}, output_dimensionality: 64},
+    }) + '\n').join(''));
+    const uploaded = await ai.files.upload({file: 'embed.jsonl', config: {mimeType: 'jsonl'}});
+    const fileJob = await ai.batches.createEmbeddings({
+      model: embedder, src: {fileName: uploaded.name}, config: {displayName: 'Input embeddings batch'},
+    });
+    const inlineJob = await ai.batches.createEmbeddings({
+      model: embedder, src: {inlinedRequests: {contents}}, config: {displayName: 'Inlined embeddings batch'},
+    });
+    const file = await finished(ai, fileJob);
+    await ai.files.download({file: file.dest.fileName, downloadPath: 'vectors.jsonl'});
+    const live = await ai.models.embedContent({model: 'gemini-embedding-001', contents});
+    return {
+      file, inline: await finished(ai, inlineJob), live: live.embeddings,
+      results: fs.readFileSync('vectors.jsonl', 'utf8'),
+    };
+  },
+
   async live() {
     const reply = await ai.models.generateContent({model, contents: texts[1]});
     return {text: reply.text, version: reply.modelVersion};

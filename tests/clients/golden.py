@@ -14,7 +14,8 @@ from nightrate.clock import Instant
 from nightrate.dialects import gemini as wire
 from nightrate.dialects.gemini_results import render_line
 from nightrate.dialects.row import Echo
-from nightrate.domain.batch import Batch, BatchForm, Kind
+from nightrate.domain.batch import Batch, BatchForm, Kind, Method
+from nightrate.domain.embedding import Embedding
 from nightrate.domain.generation import Candidate, Failure, FinishReason, Outcome, Reply, Usage
 from nightrate.domain.shard import Tally
 from nightrate.domain.states import FINAL_STATES, BatchState
@@ -48,6 +49,13 @@ ITEMS = (
 )
 
 
+VECTORS = (
+    item(Embedding((0.25, -0.012345679), 4, "golden"), b'{"key":"request-1"}'),
+    item(Failure(Code.INVALID_ARGUMENT, "content: it has no text."), b'{"n":1}'),
+    item(Embedding((1.0, 0.0), 2, "golden")),
+)
+
+
 def batch(name: str, state: BatchState, form: BatchForm, **changes: object) -> Batch:
     made = Batch(
         tenant="t",
@@ -69,6 +77,12 @@ def batch(name: str, state: BatchState, form: BatchForm, **changes: object) -> B
         failure=None,
     )
     return msgspec.structs.replace(made, **changes)
+
+
+def embedding(name: str, tally: Tally) -> Batch:
+    """Make an inline batch of embeddings that has ended."""
+    kind = Kind(BatchForm.INLINE, Method.EMBED)
+    return batch(name, BatchState.SUCCEEDED, BatchForm.INLINE, kind=kind, tally=tally)
 
 
 RESULTS = b'{"response":{},"key":"a"}\n'
@@ -105,6 +119,9 @@ CASES: dict[str, tuple[Batch, tuple[bytes, ...], str]] = {
             (),
             "JOB_STATE_FAILED",
         ),
+        (embedding("vectors", Tally(2, 1)), VECTORS, "JOB_STATE_SUCCEEDED"),
+        (embedding("one-vector", Tally(1)), VECTORS[2:], "JOB_STATE_SUCCEEDED"),
+        (embedding("no-vector", Tally(0, 1)), VECTORS[1:2], "JOB_STATE_SUCCEEDED"),
         (batch("cancelled", BatchState.CANCELLED, INLINE), (), "JOB_STATE_CANCELLED"),
         (batch("expired", BatchState.EXPIRED, INLINE, tally=_NONE), (), "JOB_STATE_EXPIRED"),
     ]

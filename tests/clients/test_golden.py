@@ -15,6 +15,7 @@ import pytest
 from google import genai
 from google.genai import types
 
+from nightrate.domain.batch import Method
 from tests.clients.golden import CASES, FAULTS, ITEMS, MODEL, SEPARATORS, document, served
 from tests.clients.javascript import JavaScript
 
@@ -76,8 +77,11 @@ def test_python_reads_every_state(client: genai.Client, name: str) -> None:
         return
     assert job.dest is not None
     if items:
+        texts, vectors = job.dest.inlined_responses, job.dest.inlined_embed_content_responses
         assert job.dest.file_name is None
-        assert len(job.dest.inlined_responses or ()) == len(items)
+        embeds = made.kind.method is Method.EMBED
+        assert [len(texts or ()), len(vectors or ())][embeds] == len(items)
+        assert not [texts, vectors][not embeds]
     else:
         assert job.dest.file_name == f"files/batch-{name}"
         assert job.dest.inlined_responses is None
@@ -102,12 +106,31 @@ def test_python_reads_every_kind_of_item(client: genai.Client) -> None:
     assert usage.cached_content_token_count == 2
 
 
+def test_python_reads_vectors_and_what_has_none(client: genai.Client) -> None:
+    found = []
+    for name in ("vectors", "one-vector", "no-vector"):
+        dest = client.batches.get(name=f"batches/{name}").dest
+        assert dest is not None
+        found.append(dest.inlined_embed_content_responses or [])
+    assert [one.response is not None for one in found[0]] == [True, False, True]
+    first = found[0][0].response
+    assert first is not None
+    assert first.embedding is not None
+    assert first.embedding.values == [0.25, -0.012345679]
+    assert first.token_count == 4
+    assert [one.metadata for one in found[0]] == [{"key": "request-1"}, {"n": "1"}, None]
+    for failed in (found[0][1], found[2][0]):
+        assert failed.error is not None
+        assert (failed.error.code, failed.error.message) == (3, "content: it has no text.")
+
+
 @pytest.mark.parametrize("size", [1, 2, 4, 100])
 def test_python_reads_every_page_of_the_list(client: genai.Client, size: int) -> None:
     jobs = list(client.batches.list(config={"page_size": size}))
     assert [job.name for job in jobs] == NAMES
     assert [job.state for job in jobs] == [types.JobState(state) for state in STATES]
     assert all(not (job.dest and job.dest.inlined_responses) for job in jobs)
+    assert all(not (job.dest and job.dest.inlined_embed_content_responses) for job in jobs)
     files = [job.dest.file_name for job in jobs if job.dest]
     assert files == ["files/batch-file"]
 
@@ -128,7 +151,10 @@ def test_javascript_reads_every_state(said: Any) -> None:
         assert ("endTime" in job) == (made.ended_at is not None)
         assert ("dest" in job) == (wanted == "JOB_STATE_SUCCEEDED")
         if "dest" in job:
-            assert len(job["dest"].get("inlinedResponses", ())) == len(items)
+            embeds = made.kind.method is Method.EMBED
+            member = "inlinedEmbedContentResponses" if embeds else "inlinedResponses"
+            assert [*job["dest"]] == [member if items else "fileName"]
+            assert len(job["dest"].get(member, ())) == len(items)
             file_name = None if items else f"files/batch-{made.batch_id}"
             assert job["dest"].get("fileName") == file_name
 
@@ -141,6 +167,16 @@ def test_javascript_reads_every_kind_of_item(said: Any) -> None:
     assert [found.get("metadata") for found in items] == METADATA
     errors = [found["error"] for found in items if "error" in found]
     assert [(error["code"], error["message"]) for error in errors] == ERRORS
+
+
+@in_node
+def test_javascript_reads_vectors_and_what_has_none(said: Any) -> None:
+    names = [f"batches/{name}" for name in ("vectors", "one-vector", "no-vector")]
+    found = [said[name]["gave"]["dest"]["inlinedEmbedContentResponses"] for name in names]
+    assert ["response" in one for one in found[0]] == [True, False, True]
+    assert found[0][0]["response"]["embedding"]["values"] == [0.25, -0.012345679]
+    assert [one.get("metadata") for one in found[0]] == [{"key": "request-1"}, {"n": "1"}, None]
+    assert found[2][0]["error"]["code"] == 3
 
 
 @in_node

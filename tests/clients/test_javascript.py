@@ -50,6 +50,19 @@ def test_a_client_made_with_a_key_gives_system_instructions(said: dict[str, Any]
     assert [text_of(item) for item in job["dest"]["inlinedResponses"]] == TEXTS
 
 
+def test_embeddings_of_a_file_and_of_inline_texts_are_made(said: dict[str, Any]) -> None:
+    found = gave(said, "embeddings")
+    assert found["file"]["displayName"] == "Input embeddings batch"
+    assert found["file"]["dest"]["fileName"].startswith("files/batch-")
+    lines = [msgspec.json.decode(line) for line in found["results"].splitlines()]
+    assert [line["key"] for line in lines] == ["request-1", "request-2"]
+    assert {len(line["response"]["embedding"]["values"]) for line in lines} == {64}
+    items = found["inline"]["dest"]["inlinedEmbedContentResponses"]
+    vectors = [item["response"]["embedding"]["values"] for item in items]
+    assert [len(vector) for vector in vectors] == [768, 768]
+    assert vectors == [embedding["values"] for embedding in found["live"]]
+
+
 def test_a_file_is_uploaded_run_and_downloaded(said: dict[str, Any]) -> None:
     found = gave(said, "file")
     assert found["uploaded"]["mimeType"] == "jsonl"

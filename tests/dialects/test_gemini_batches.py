@@ -15,7 +15,7 @@ from nightrate.dialects.gemini import (
     render_batch_resource,
     render_batches,
 )
-from nightrate.domain.batch import Batch, BatchForm, Kind, PartialResults
+from nightrate.domain.batch import Batch, BatchForm, Kind, Method, PartialResults
 from nightrate.domain.generation import Failure
 from nightrate.domain.shard import Tally
 from nightrate.domain.states import FINAL_STATES, BatchState
@@ -257,3 +257,55 @@ def test_a_page_lists_documents_and_where_to_go_on() -> None:
 def test_the_last_page_has_no_token_and_an_empty_list_nothing() -> None:
     assert "nextPageToken" not in json.loads(render_batches([batch(BatchState.RUNNING)], None))
     assert json.loads(render_batches([], None)) == {}
+
+
+# embeddings -----------------------------------------------------------------------------------
+
+
+def embedding(state: BatchState, form: BatchForm = INLINE, **changes: Any) -> Batch:
+    return batch(state, form, kind=Kind(form, Method.EMBED), **changes)
+
+
+@pytest.mark.parametrize("state", BatchState)
+def test_an_embedding_batch_says_so_in_every_state(state: BatchState) -> None:
+    found = document(embedding(state))
+    assert found["metadata"]["@type"] == TYPES + "EmbedContentBatch"
+    if "response" in found:
+        assert found["response"]["@type"] == TYPES + "EmbedContentBatchOutput"
+
+
+def test_vectors_stand_where_clients_look_for_them() -> None:
+    found = document(embedding(BatchState.SUCCEEDED, tally=Tally(1, 1)))
+    items = [{"n": 1}, {"n": 2}]
+    assert found["metadata"]["output"] == {"inlinedResponses": {"inlinedResponses": items}}
+    assert found["response"]["inlinedResponses"] == {"inlinedResponses": items}
+    assert found["dest"] == {"inlinedEmbedContentResponses": items}
+
+
+def test_where_all_failed_the_member_says_what_the_items_are() -> None:
+    found = document(embedding(BatchState.SUCCEEDED, tally=Tally(0, 2)))
+    items = [{"n": 1}, {"n": 2}]
+    output = found["metadata"]["output"]
+    assert output == {"inlinedEmbedContentResponses": {"inlinedResponses": items}}
+    assert found["response"]["inlinedResponses"] == {"inlinedResponses": items}
+    assert found["dest"] == {"inlinedEmbedContentResponses": items}
+
+
+def test_partial_vectors_of_a_cancelled_batch_are_shown_alike() -> None:
+    cancelled = embedding(BatchState.CANCELLED, partial=PartialResults.SHOWN, tally=Tally(0, 2))
+    found = document(cancelled)
+    assert "inlinedEmbedContentResponses" in found["metadata"]["output"]
+    assert "response" not in found
+
+
+def test_a_list_leaves_vectors_out() -> None:
+    found = document(embedding(BatchState.SUCCEEDED), listed=True)
+    assert "output" not in found["metadata"]
+    assert found["response"] == {"@type": TYPES + "EmbedContentBatchOutput"}
+    assert "dest" not in found
+
+
+def test_vectors_of_a_file_batch_are_in_its_result_file() -> None:
+    found = document(embedding(BatchState.SUCCEEDED, FILE))
+    assert found["metadata"]["output"] == {"responsesFile": "files/batch-b1"}
+    assert found["dest"] == {"fileName": "files/batch-b1"}

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 
+import msgspec
+
 from nightrate.dialects.gemini import render_model, render_models
+from nightrate.domain.batch import Method
 from nightrate.domain.model import Model
 
 MODEL = Model(
     name="gemini-2.5-flash",
     engine="echo",
+    methods=frozenset({Method.GENERATE}),
     display_name="Gemini 2.5 Flash",
     description="Served by echo.",
     version="echo",
@@ -34,6 +38,14 @@ def test_a_model_is_shown_without_its_engine() -> None:
             "batchGenerateContent",
         ],
     }
+
+
+def test_a_model_says_what_can_be_asked_of_it() -> None:
+    vectors = msgspec.structs.replace(MODEL, methods=frozenset({Method.EMBED}))
+    methods = ["embedContent", "batchEmbedContents", "asyncBatchEmbedContent"]
+    assert json.loads(render_model(vectors))["supportedGenerationMethods"] == methods
+    both = msgspec.structs.replace(MODEL, methods=frozenset(Method))
+    assert json.loads(render_model(both))["supportedGenerationMethods"][-3:] == methods
 
 
 def test_a_page_lists_models_and_where_to_go_on() -> None:

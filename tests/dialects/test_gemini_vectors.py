@@ -6,10 +6,10 @@ import json
 
 from google.genai import types
 
-from nightrate.dialects.gemini_results import render_line
 from nightrate.dialects.gemini_vectors import render_embedding, render_embeddings
 from nightrate.dialects.row import Echo
-from nightrate.domain.batch import BatchForm
+from nightrate.dialects.rows import render_row
+from nightrate.domain.batch import BatchForm, Kind, Method
 from nightrate.domain.embedding import Embedding
 
 VECTOR = Embedding((0.25, -0.012345679, 0.0), 7, "m")
@@ -20,12 +20,12 @@ RESPONSE = (
 
 
 def test_a_vector_in_a_result_file_comes_before_the_key() -> None:
-    line = render_line(Echo(b'"k"', b'{"n":1}'), VECTOR, BatchForm.FILE, "r1")
+    line = render_row(Echo(b'"k"', b'{"n":1}'), VECTOR, Kind(BatchForm.FILE, Method.EMBED), "r1", 0)
     assert line == b'{"response":' + RESPONSE + b',"key":"k","metadata":{"n":1}}'
 
 
 def test_a_vector_in_an_inline_item_has_metadata_of_strings() -> None:
-    line = render_line(Echo(None, b'{"n":1}'), VECTOR, BatchForm.INLINE, "r1")
+    line = render_row(Echo(None, b'{"n":1}'), VECTOR, Kind(BatchForm.INLINE, Method.EMBED), "r1", 0)
     assert line == b'{"response":' + RESPONSE + b',"metadata":{"n":"1"}}'
 
 

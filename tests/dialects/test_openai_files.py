@@ -9,6 +9,7 @@ from openai.types import FileDeleted, FileObject, Model
 
 from nightrate.dialects import openai as wire
 from nightrate.domain import model as models
+from nightrate.domain.batch import Method
 from nightrate.domain.file import File, FileSource
 from nightrate.errors import BadRequest, NotSupported
 
@@ -92,6 +93,7 @@ def test_models_are_listed_by_their_whole_names() -> None:
     model = models.Model(
         name="gemini-x",
         engine="echo",
+        methods=frozenset({Method.GENERATE}),
         display_name="x",
         description="x",
         version="1",

@@ -11,6 +11,7 @@ import pytest
 from nightrate.engines import weights
 from nightrate.engines.likelihood import PASSAGES, REFERENCES, TOLERANCE_NATS, Measured, compare
 from nightrate.engines.openvino import OpenVINOOptions, setup_of
+from nightrate.engines.packages import lent
 
 VERSION = weights.DEFAULT_MODEL_VERSION
 
@@ -60,7 +61,7 @@ os._exit(0)
 @pytest.mark.xdist_group("embedded")
 def test_the_packaged_file_read_as_it_is_fails() -> None:
     """The reason for the conversion: the library reads it without a complaint, but wrongly."""
-    with weights.packaged_file(lambda _doing, _share: None) as path:
+    with lent(weights.PACKAGED, lambda _doing, _share: None) as path:
         prepared = weights.Weights(path, VERSION, 8192)
         setup = setup_of(OpenVINOOptions(kv_cache_gib=1), prepared)
         command = [sys.executable, "-c", MEASURE, msgspec.json.encode(setup).decode()]

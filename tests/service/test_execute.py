@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from nightrate import limits
 from nightrate.dialects.lines import RawLine
 from nightrate.dialects.rows import render_row
 from nightrate.domain.batch import Kind
@@ -136,6 +137,39 @@ async def test_a_live_passage_becomes_a_vector(executor: Executor) -> None:
     outcome = await executor.live(MODEL, Passage(text="good day", dimensions=8))
     assert isinstance(outcome, Embedding)
     assert len(outcome.values) == 8
+
+
+async def test_a_live_request_opens_an_engine_on_demand() -> None:
+    engine = EchoEngine(EchoOptions())
+    engine.on_demand = True
+    lane = Lane("echo", engine)
+    task = asyncio.create_task(lane.keep_open())
+    await lane.settled.wait()
+    assert isinstance(await Executor({"echo": lane}).live(MODEL, Passage(text="x")), Embedding)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_live_request_waits_for_an_engine_on_demand_no_longer_than_its_patience(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "OPENING_PATIENCE_SECONDS", 0.01)
+    engine = EchoEngine(EchoOptions())
+    engine.on_demand = True
+    lane = Lane("echo", engine)  # nobody keeps it open
+    outcome = await Executor({"echo": lane}).live(MODEL, Passage(text="x"))
+    assert isinstance(outcome, Failure)
+    assert outcome.code is Code.UNAVAILABLE
+    assert "being loaded" in outcome.message
+
+
+async def test_the_passages_of_a_call_succeed_or_fail_together(executor: Executor) -> None:
+    texts = ("one", "two", "[[fail 8]]", "[[fail 3]]")
+    passages = [Passage(text=text) for text in texts]
+    good = await executor.live_all(MODEL, passages[:2])
+    assert good == tuple([await executor.live(MODEL, passage) for passage in passages[:2]])
+    bad = await executor.live_all(MODEL, passages)
+    assert bad == Failure(Code.RESOURCE_EXHAUSTED, "Request 3: The script failed this request.")
 
 
 async def test_a_passage_has_the_same_faults_as_a_prompt(executor: Executor, lane: Lane) -> None:

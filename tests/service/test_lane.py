@@ -132,6 +132,53 @@ async def lane(puppet: Puppet, slept: list[float]) -> AsyncIterator[Lane]:
     await asyncio.gather(task, return_exceptions=True)
 
 
+# opening on demand ----------------------------------------------------------------------------
+
+
+async def test_an_engine_on_demand_is_opened_when_it_is_asked_for(
+    puppet: Puppet, slept: list[float]
+) -> None:
+    puppet.on_demand = True
+    lane = Lane("puppet", puppet)
+    task = asyncio.create_task(lane.keep_open())
+    await lane.settled.wait()
+    assert puppet.history == []
+    assert not lane.opened.is_set()
+    await lane.wait_open(1)
+    assert lane.opened.is_set()
+    assert puppet.history == ["open"]
+    await lane.wait_open(1)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert slept == []
+
+
+async def test_an_engine_on_demand_that_failed_waits_for_the_next_demand(
+    puppet: Puppet, slept: list[float]
+) -> None:
+    puppet.on_demand = True
+    puppet.opens = [EngineDown("No weights.")]
+    lane = Lane("puppet", puppet)
+    task = asyncio.create_task(lane.keep_open())
+    await lane.wait_open(0.05)
+    assert fault_of(lane) == "No weights."
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert puppet.history == ["open", "close"], "nobody asked again"
+    await lane.wait_open(1)  # whoever asks now hears of the fault at once, and has it tried again
+    await lane.opened.wait()
+    assert fault_of(lane) is None
+    assert slept == [limits.ENGINE_REOPEN_SECONDS]
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_an_engine_that_opens_at_the_start_is_not_waited_for(puppet: Puppet) -> None:
+    lane = Lane("puppet", puppet)
+    await lane.wait_open(1000)
+    assert not lane.opened.is_set()
+
+
 # counting -------------------------------------------------------------------------------------
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from nightrate.domain.batch import Method
+from nightrate.domain.generation import Capability
 from nightrate.errors import Code, NotFound
 from nightrate.service.models import KNOWN_NAMES, Models
 
@@ -57,5 +59,52 @@ def test_names_are_exact_about_case_and_stars() -> None:
 
 def test_the_list_holds_exact_names_and_those_of_the_documentation_sorted() -> None:
     names = [model.name for model in Models({"gemini-*": "text", "my-model": "other"}).list()]
-    assert names == sorted([*KNOWN_NAMES, "my-model"])
+    text = [name for name in KNOWN_NAMES if "embedding" not in name]
+    assert names == sorted([*text, "my-model"])
     assert [model.name for model in Models({"my-model": "other"}).list()] == ["my-model"]
+
+
+# methods --------------------------------------------------------------------------------------
+
+
+TEXT, VECTORS = frozenset({Capability.TEXT}), frozenset({Capability.EMBEDDINGS})
+OFFERS = {"text": TEXT, "vectors": VECTORS, "both": TEXT | VECTORS}
+RULES = {"*embedding*": "vectors", "gemini-*": "text"}
+
+
+def served(rules: dict[str, str]) -> Models:
+    return Models(rules, lambda engine: OFFERS[engine])
+
+
+def test_what_a_name_means_at_google_it_means_here() -> None:
+    models = served(RULES)
+    assert models.resolve("gemini-2.5-flash").methods == {Method.GENERATE}
+    for name in ("gemini-embedding-001", "gemini-embedding-2", "text-embedding-004"):
+        assert models.resolve(name).methods == {Method.EMBED}
+    assert [model.name for model in models.list()] == sorted(KNOWN_NAMES)
+    alone = served({"*": "both"})
+    assert alone.resolve("gemini-2.5-flash").methods == {Method.GENERATE}
+    assert alone.resolve("gemini-embedding-001").methods == {Method.EMBED}
+
+
+def test_any_other_name_does_all_that_its_engine_can() -> None:
+    assert served({"mine": "both"}).resolve("mine").methods == {Method.GENERATE, Method.EMBED}
+    assert served({"m-*": "vectors"}).resolve("m-1").methods == {Method.EMBED}
+    assert served({"gemini-9": "vectors"}).resolve("gemini-9").methods == {Method.EMBED}
+
+
+def test_a_pattern_covers_only_what_its_engine_can_do() -> None:
+    assert served({"gemini-*": "text", "*": "vectors"}).engine_of("gemini-embedding-2") == "vectors"
+    assert served({"gemini-*": "text"}).engine_of("gemini-embedding-2") is None
+    assert served({"*": "vectors"}).engine_of("gemini-2.5-flash") is None
+
+
+def test_a_model_that_does_something_else_is_refused_and_told_which_do_it() -> None:
+    models = served(RULES)
+    assert models.resolve("models/gemini-embedding-001", Method.EMBED).engine == "vectors"
+    with pytest.raises(NotFound, match=r"not supported for embedding. These are: gemini-embedding"):
+        models.resolve("gemini-2.5-flash", Method.EMBED)
+    with pytest.raises(NotFound, match=r"gemini-embedding-2 is not supported for generating text"):
+        models.resolve("gemini-embedding-2", Method.GENERATE)
+    with pytest.raises(NotFound, match=r"not supported for embedding\.$"):
+        served({"mine": "text"}).resolve("mine", Method.EMBED)

@@ -62,7 +62,7 @@ GIVEN_BY_NAME = {"httptools", "uvloop"}
 IMPORTED_AS = {"pyjwt": "jwt"}
 """Dependencies whose modules are called otherwise."""
 
-ENTRANCES = {"__main__.py", "cli.py", "client.py", "openvino_child.py"}
+ENTRANCES = {"__main__.py", "cli.py", "client.py", "minilm_child.py", "openvino_child.py"}
 """Modules that are started, or imported by programs of others."""
 
 FOREIGN_WORDS = re.compile(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import msgspec
 import pytest
@@ -97,6 +98,42 @@ async def test_a_batch_that_arrives_later_wakes_the_runner(
         await shop.plan(numbered(3))
         site.runner.wake()
         await until(lambda: engine.answered.total() == 3)
+
+
+async def test_an_engine_on_demand_is_opened_for_work_that_it_serves(
+    shop: Workshop, engine: ScriptedEngine
+) -> None:
+    engine.on_demand = True
+    await shop.plan(numbered(3), "b0", model="other")
+    async with working(shop, engine) as site:
+        for _ in range(50):
+            site.runner.wake()
+            await asyncio.sleep(0)
+        assert engine.opened == 0
+        await shop.plan(numbered(3))
+        site.runner.wake()
+        await site.ended()
+        assert engine.opened == 1
+
+
+async def test_a_store_that_cannot_be_asked_for_work_is_asked_again(
+    shop: Workshop, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.on_demand = True
+    asked = 0
+    claimable = shop.store.claimable
+
+    async def fails_once(*arguments: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            raise StoreFault("The disk is away.")
+        return await claimable(*arguments)
+
+    monkeypatch.setattr(shop.store, "claimable", fails_once)
+    await shop.plan(numbered(3))
+    async with working(shop, engine) as site:
+        await site.ended()
 
 
 async def test_no_more_shards_are_held_than_the_bound(

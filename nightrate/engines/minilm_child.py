@@ -1,0 +1,209 @@
+"""What runs in the embedding engine's child process: one loop that reads, computes and answers.
+
+Questions that are open together are computed together. The only place that touches OpenVINO's core
+runtime, which reads the ONNX file as it is; its usage reports are switched off before it is
+imported.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Struct
+
+from nightrate.domain.embedding import Embedding, Passage
+from nightrate.engines.frames import CANCEL, Answer, ParentGone, ParentLine, Question, Trouble, raw
+from nightrate.engines.vectors import shortest, unit
+from nightrate.engines.wordpiece import WordPieces
+from nightrate.errors import Code, RequestFailed
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+SENTENCE_OUTPUT = 3
+"""Which output is the mean over a sentence. The others look like vectors, too, but mean nothing."""
+
+TOKENS_MAX = 512
+"""Places that the model knows."""
+
+_BATCH_CELLS_MAX = 8192
+"""Tokens of one computation, with those that only fill up: 16 long texts, or many short ones."""
+
+
+class Setup(Struct, frozen=True, kw_only=True):
+    """What the child is told."""
+
+    weights: str
+    vocabulary: str
+    model_version: str
+    threads: int | None
+    requests: int
+
+
+class Model:
+    """The compiled model."""
+
+    def __init__(self, setup: Setup) -> None:
+        """Load.
+
+        Raises:
+            ImportError: OpenVINO is not installed, or not made for this machine.
+            RuntimeError: the weights cannot be loaded.
+        """
+        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+        import openvino
+
+        core = openvino.Core()
+        read = core.read_model(setup.weights)
+        sentence = read.outputs[SENTENCE_OUTPUT].get_node().input_value(0)
+        # In 32 bits, a vector does not depend on what is computed beside it.
+        properties: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32"}
+        if setup.threads is not None:
+            properties["INFERENCE_NUM_THREADS"] = setup.threads
+        compiled = core.compile_model(
+            openvino.Model([sentence], read.get_parameters()), "CPU", properties
+        )
+        self._request = compiled.create_infer_request()
+        self.dimensions: int = compiled.outputs[0].get_partial_shape()[-1].get_length()
+
+    def vectors(self, many: list[list[int]]) -> NDArray[np.float32]:
+        """Compute the sentence vector of each list of tokens, one a row."""
+        import numpy as np
+
+        longest = max(map(len, many))
+        tokens = np.zeros((len(many), longest), np.int64)
+        mask = np.zeros_like(tokens)
+        for row, ids in enumerate(many):
+            tokens[row, : len(ids)] = ids
+            mask[row, : len(ids)] = 1
+        self._request.infer({0: tokens, 1: mask})
+        result: NDArray[np.float32] = self._request.get_output_tensor(0).data.copy()
+        return result
+
+
+class Job(Struct):
+    """One question on its way."""
+
+    number: int
+    ids: list[int]
+    dimensions: int
+
+
+class Worker:
+    """Gathers questions, and answers as many at once as are worth it."""
+
+    def __init__(self, model: Model, pieces: WordPieces, setup: Setup) -> None:
+        self._model = model
+        self._pieces = pieces
+        self._model_version = setup.model_version
+        self._batch_requests = setup.requests
+        self._waiting: list[Job] = []
+        self._ready: list[Answer] = []
+        self._passage = msgspec.msgpack.Decoder(Passage).decode
+
+    @property
+    def busy(self) -> bool:
+        """Whether a turn would do anything."""
+        return bool(self._waiting or self._ready)
+
+    def take(self, question: Question) -> None:
+        """Begin with a question."""
+        number, verb = question.number, question.verb
+        if verb == CANCEL:
+            self._waiting = [job for job in self._waiting if job.number != number]
+        elif verb == "embed":
+            try:
+                self._waiting.append(self._job(number, self._passage(question.body)))
+            except RequestFailed as failure:
+                self._refuse(number, failure.message, failure.code)
+        else:
+            self._refuse(number, f"There is no {verb!r}.", Code.UNIMPLEMENTED)
+
+    def turn(self) -> list[Answer]:
+        """Compute one batch, texts of like length together, and give what is answered."""
+        answers, self._ready = self._ready, []
+        if self._waiting:
+            self._waiting.sort(key=lambda job: len(job.ids))
+            jobs, self._waiting = self._cut()
+            answers += self._answers(jobs, self._model.vectors([job.ids for job in jobs]))
+        return answers
+
+    def _cut(self) -> tuple[list[Job], list[Job]]:
+        count = 1
+        while count < min(len(self._waiting), self._batch_requests):
+            if (count + 1) * len(self._waiting[count].ids) > _BATCH_CELLS_MAX:
+                break
+            count += 1
+        return self._waiting[:count], self._waiting[count:]
+
+    def _answers(self, jobs: list[Job], computed: NDArray[np.float32]) -> list[Answer]:
+        rows: dict[int, tuple[float, ...]] = {}
+        for length in {job.dimensions for job in jobs}:
+            mine = [place for place, job in enumerate(jobs) if job.dimensions == length]
+            rows.update(zip(mine, shortest(unit(computed[mine], length)), strict=True))
+        return [
+            Answer(job.number, raw(Embedding(rows[place], len(job.ids), self._model_version)))
+            for place, job in enumerate(jobs)
+        ]
+
+    def _job(self, number: int, passage: Passage) -> Job:
+        dimensions = passage.dimensions or self._model.dimensions
+        if dimensions > self._model.dimensions:
+            raise RequestFailed(
+                f"The model's vectors have {self._model.dimensions} numbers; ask for no more than "
+                f"that, not for {dimensions}.",
+                code=Code.INVALID_ARGUMENT,
+            )
+        text = f"{passage.title}\n{passage.text}" if passage.title else passage.text
+        ids = self._pieces.encode(text)
+        if len(ids) > TOKENS_MAX:
+            if not passage.truncate:
+                raise RequestFailed(
+                    f"The text has {len(ids):,} tokens; the model reads {TOKENS_MAX}. Shorten it, "
+                    "or allow it to be cut.",
+                    code=Code.INVALID_ARGUMENT,
+                )
+            ids = [*ids[: TOKENS_MAX - 1], self._pieces.end]
+        return Job(number, ids, dimensions)
+
+    def _refuse(self, number: int, message: str, code: Code) -> None:
+        self._ready.append(Answer(number, trouble=Trouble(message, int(code))))
+
+
+def serve(line: ParentLine, worker: Worker) -> None:
+    """Answer questions until the parent is gone."""
+    while True:
+        for question in line.questions(wait=not worker.busy):
+            worker.take(question)
+        line.send(worker.turn())
+
+
+def main() -> None:
+    """Load what the parent's first frame says, then serve."""
+    line = ParentLine.from_arguments()
+    try:
+        setup = line.setup(Setup)
+        try:
+            pieces = WordPieces.from_file(Path(setup.vocabulary))
+            worker = Worker(Model(setup), pieces, setup)
+        except ImportError as error:
+            line.broken(f"OpenVINO cannot be used on this machine: {error}", permanent=True)
+        except (OSError, RuntimeError) as error:
+            line.broken(f"OpenVINO cannot load {setup.weights}: {error}", permanent=True)
+        else:
+            line.started(None)
+            serve(line, worker)
+    except ParentGone:
+        pass
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # what was left unfinished is nobody's any more
+
+
+if __name__ == "__main__":
+    main()

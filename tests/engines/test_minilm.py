@@ -1,0 +1,262 @@
+"""The embedded embedding engine: its child's worker over a made-up model, and all over the real."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+import pytest_asyncio
+from numpy.typing import NDArray
+
+from nightrate.domain.embedding import Embedding, EmbeddingTask, Passage
+from nightrate.domain.generation import Capability
+from nightrate.engines import minilm_child
+from nightrate.engines.base import Engine
+from nightrate.engines.frames import CANCEL, Answer, Question, raw
+from nightrate.engines.minilm import MODEL_VERSION, MiniLMEngine, MiniLMOptions
+from nightrate.engines.minilm_child import TOKENS_MAX, Setup, Worker
+from nightrate.engines.registry import create_engine
+from nightrate.engines.wordpiece import WordPieces
+from nightrate.errors import Code, EngineDown, RequestFailed, SettingsFault
+from nightrate.testing.embedding_contract import (
+    EmbeddingContract,
+    EmbeddingLifeContract,
+    nearness,
+    passage,
+)
+
+WRONG = (
+    "from nightrate.engines import minilm_child as child\n"
+    "child.SENTENCE_OUTPUT = 2\n"
+    "def vectors(self, many, kept=child.Model.vectors):\n"
+    "    return kept(self, many)[:, 0]\n"
+    "child.Model.vectors = vectors\n"
+    "child.main()\n"
+)
+"""A child that takes the first token's vector for that of the sentence."""
+
+
+# the child's worker ---------------------------------------------------------------------------
+
+
+class PuppetModel:
+    """Gives the number of tokens of a text in each direction; remembers what came together."""
+
+    dimensions = 4
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+
+    def vectors(self, many: list[list[int]]) -> NDArray[np.float32]:
+        self.batches.append([len(ids) for ids in many])
+        return np.array([[len(ids)] * 4 for ids in many], np.float32)
+
+
+@pytest.fixture
+def model() -> PuppetModel:
+    return PuppetModel()
+
+
+@pytest.fixture
+def worker(model: PuppetModel) -> Worker:
+    setup = Setup(weights="", vocabulary="", model_version="m", threads=None, requests=3)
+    pieces = WordPieces(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a"])
+    return Worker(model, pieces, setup)  # type: ignore[arg-type]
+
+
+def ask(worker: Worker, number: int, text: str, **more: Any) -> None:
+    worker.take(Question(number, "embed", raw(Passage(text=text, **more))))
+
+
+def embedding(answer: Answer) -> Embedding:
+    assert answer.trouble is None
+    return msgspec.msgpack.decode(answer.body, type=Embedding)
+
+
+def test_texts_of_like_length_are_computed_together(worker: Worker, model: PuppetModel) -> None:
+    for number, words in enumerate((9, 1, 8, 2, 7)):
+        ask(worker, number, "a " * words)
+    answers = [*worker.turn(), *worker.turn()]
+    assert model.batches == [[3, 4, 9], [10, 11]]
+    assert {answer.number: embedding(answer).prompt_tokens for answer in answers} == {
+        0: 11,
+        1: 3,
+        2: 10,
+        3: 4,
+        4: 9,
+    }
+    assert not worker.busy
+    assert embedding(answers[0]) == Embedding((0.5,) * 4, 3, "m")
+
+
+def test_long_texts_share_a_computation_only_as_far_as_its_bound(
+    worker: Worker, model: PuppetModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(minilm_child, "_BATCH_CELLS_MAX", 20)
+    for number, words in enumerate((30, 8, 8)):
+        ask(worker, number, "a " * words)
+    answers = [*worker.turn(), *worker.turn()]
+    assert model.batches == [[10, 10], [32]]
+    assert len(answers) == 3
+
+
+def test_each_vector_is_as_long_as_asked(worker: Worker) -> None:
+    ask(worker, 1, "a", dimensions=2)
+    ask(worker, 2, "a")
+    ask(worker, 3, "a", dimensions=5)
+    answers = {answer.number: answer for answer in worker.turn()}
+    assert [len(embedding(answers[number]).values) for number in (1, 2)] == [2, 4]
+    trouble = answers[3].trouble
+    assert trouble is not None
+    assert trouble.code == Code.INVALID_ARGUMENT
+    assert "have 4 numbers" in trouble.message
+
+
+def test_a_long_text_is_cut_or_refused(worker: Worker, model: PuppetModel) -> None:
+    ask(worker, 1, "a " * 600)
+    ask(worker, 2, "a " * 600, truncate=False)
+    ask(worker, 3, "a " * (TOKENS_MAX - 2), truncate=False)
+    answers = {answer.number: answer for answer in worker.turn()}
+    assert model.batches == [[TOKENS_MAX, TOKENS_MAX]]
+    trouble = answers[2].trouble
+    assert trouble is not None
+    assert "602 tokens; the model reads 512" in trouble.message
+
+
+def test_a_title_stands_before_the_text(worker: Worker) -> None:
+    ask(worker, 1, "a", title="a a")
+    assert embedding(worker.turn()[0]).prompt_tokens == 5
+
+
+def test_a_withdrawn_question_is_not_computed(worker: Worker, model: PuppetModel) -> None:
+    ask(worker, 1, "a")
+    ask(worker, 2, "a a")
+    worker.take(Question(1, CANCEL))
+    assert [answer.number for answer in worker.turn()] == [2]
+    assert model.batches == [[4]]
+    assert worker.turn() == []
+
+
+def test_a_verb_that_there_is_not_is_refused(worker: Worker) -> None:
+    worker.take(Question(1, "generate"))
+    (answer,) = worker.turn()
+    assert answer.trouble is not None
+    assert answer.trouble.code == Code.UNIMPLEMENTED
+
+
+# the engine without its child -----------------------------------------------------------------
+
+
+def test_it_is_opened_on_demand_unless_the_settings_say_otherwise() -> None:
+    assert create_engine("minilm", {}).on_demand
+    assert not create_engine("minilm", {"at_start": True}).on_demand
+    assert create_engine("minilm", {}).capabilities == {Capability.EMBEDDINGS}
+    with pytest.raises(SettingsFault, match=r"engines\.minilm: .*requests"):
+        create_engine("minilm", {"requests": 0})
+
+
+async def test_a_text_beyond_all_measure_is_refused_before_it_is_cut_into_tokens() -> None:
+    engine = MiniLMEngine(MiniLMOptions())
+    huge = Passage(text="x" * 1_000_000, truncate=False)
+    with pytest.raises(RequestFailed, match="far more than fit") as refused:
+        await engine.embed(huge)
+    assert refused.value.code is Code.INVALID_ARGUMENT
+    with pytest.raises(EngineDown):
+        await engine.embed(msgspec.structs.replace(huge, truncate=True))
+
+
+# the real model -------------------------------------------------------------------------------
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def minilm() -> AsyncIterator[MiniLMEngine]:
+    engine = MiniLMEngine.from_options({"requests": 8})
+    await engine.open()
+    yield engine
+    await engine.close()
+
+
+@pytest.mark.embedded
+@pytest.mark.xdist_group("embedded")
+@pytest.mark.asyncio(loop_scope="session")
+class TestMiniLM(EmbeddingContract):
+    """The contract."""
+
+    unembeddable = passage("too long a vector", 385)
+
+    @pytest_asyncio.fixture(loop_scope="session")
+    async def engine(self, minilm: MiniLMEngine) -> Engine:
+        return minilm
+
+
+@pytest.mark.embedded
+@pytest.mark.xdist_group("embedded")
+class TestMiniLMLife(EmbeddingLifeContract):
+    """The contract about opening and closing."""
+
+    @pytest.fixture
+    def fresh(self) -> Engine:
+        return create_engine("minilm", {})
+
+
+@pytest.mark.embedded
+@pytest.mark.xdist_group("embedded")
+@pytest.mark.asyncio(loop_scope="session")
+async def test_the_model_is_computed_rightly(minilm: MiniLMEngine) -> None:
+    (finding,) = await minilm.self_check()
+    assert finding.ok, finding
+
+
+@pytest.mark.embedded
+@pytest.mark.xdist_group("embedded")
+@pytest.mark.asyncio(loop_scope="session")
+async def test_a_wrong_output_of_the_model_does_not_pass() -> None:
+    """The reason for the check: another output gives vectors of the same length, but nonsense."""
+    engine = MiniLMEngine(MiniLMOptions(), (sys.executable, "-c", WRONG))
+    await engine.open()
+    try:
+        (finding,) = await engine.self_check()
+    finally:
+        await engine.close()
+    assert not finding.ok
+    assert "remove the cached file" in finding.remedy
+
+
+@pytest.mark.embedded
+@pytest.mark.xdist_group("embedded")
+@pytest.mark.asyncio(loop_scope="session")
+async def test_tasks_make_no_difference_and_broken_text_is_refused(minilm: MiniLMEngine) -> None:
+    plain = await minilm.embed(passage("a text"))
+    task = Passage(text="a text", task=EmbeddingTask.CLUSTERING)
+    assert nearness(plain.values, (await minilm.embed(task)).values) == pytest.approx(1)
+    assert plain.model_version == MODEL_VERSION
+    with pytest.raises(RequestFailed, match="not valid Unicode"):
+        await minilm.embed(passage("\ud800"))
+
+
+@pytest.mark.embedded
+@pytest.mark.xdist_group("embedded")
+async def test_a_child_that_is_killed_is_started_again() -> None:
+    engine = MiniLMEngine.from_options({})
+    await engine.open()
+    try:
+        asked = [
+            asyncio.create_task(engine.embed(passage(f"a text {'and more ' * 150}{number}")))
+            for number in range(64)
+        ]
+        await asyncio.sleep(0)
+        assert engine.child_pid is not None
+        os.kill(engine.child_pid, signal.SIGKILL)
+        outcomes = await asyncio.gather(*asked, return_exceptions=True)
+        assert any(isinstance(one, EngineDown) and one.in_flight for one in outcomes)
+        await engine.ready()
+        assert (await engine.embed(passage("again"))).values
+    finally:
+        await engine.close()
