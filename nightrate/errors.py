@@ -10,7 +10,8 @@
     │   ├─ BadToken             the same, of one that came as a bearer token
     │   ├─ TooLarge             over a bound of `limits`
     │   ├─ NotFound             no such thing for this tenant
-    │   │   └─ MissingFile      no such file
+    │   │   ├─ MissingFile      no such file
+    │   │   └─ MissingCache     no such cached content
     │   ├─ Conflict             the name is taken
     │   ├─ Precondition         right request, wrong moment
     │   ├─ OutOfRange           an offset or page token beyond what exists
@@ -114,6 +115,10 @@ class MissingFile(NotFound):
     def __init__(self, message: str, file_id: str) -> None:
         super().__init__(message)
         self.file_id = file_id
+
+
+class MissingCache(NotFound):
+    """There is no such cached content; a wire may answer this apart, as with files."""
 
 
 class Conflict(Refused):

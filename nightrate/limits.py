@@ -155,6 +155,26 @@ RETRY_LONGEST_SECONDS = 60.0
 OUTPUT_TOKENS_DEFAULT = 1024
 """Ours: output limit of a request that sets none, on engines that need a number."""
 
+# Cached contents -----------------------------------------------------------------------------
+
+CACHE_BYTES_MAX = 20 * MIB
+"""Ours: the body that makes a cached content, as that of any other call."""
+
+CACHES_MAX = 1_000
+"""Ours: cached contents of a tenant; at their largest they take 20 GiB of disk."""
+
+CACHE_DISPLAY_NAME_CHARACTERS_MAX = 128
+"""Google: the display name of a cached content."""
+
+CACHE_LIFETIME_SECONDS = 3600
+"""Google: a cached content that names no end."""
+
+CACHE_LIFETIME_SECONDS_MAX = 3660 * 86400
+"""Ours: ten years; a longer one is a mistake of units."""
+
+PREFIXES_HELD_BYTES_MAX = 64 * MIB
+"""Ours: cached contents that are held in memory, read, by their size on the disk."""
+
 # Time ----------------------------------------------------------------------------------------
 
 BATCH_LIFETIME_SECONDS = 48 * 3600

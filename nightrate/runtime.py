@@ -29,11 +29,13 @@ from nightrate.engines.registry import create_engine
 from nightrate.errors import SettingsFault, StoreFault
 from nightrate.service.addresses import Addresses
 from nightrate.service.batches import Batches
+from nightrate.service.caches import Caches
 from nightrate.service.execute import Executor
 from nightrate.service.files import Files
 from nightrate.service.keys import Keys
 from nightrate.service.lane import Lane
 from nightrate.service.models import Models
+from nightrate.service.prefixes import Prefixes
 from nightrate.service.quotas import TokenQuotas
 from nightrate.service.results import Results
 from nightrate.service.vault import Vault
@@ -74,7 +76,12 @@ class House:
         vault = Vault(directory.keys)  # before the database is open: it may refuse
         self.store = SQLiteStore(directory.database, runs.database)
         self.blobs = Blobs(directory.blobs, runs.disk)
-        self.executor = Executor(self.lanes)
+        prefixes = Prefixes(self.store, self.blobs)
+        self.executor = Executor(self.lanes, prefixes)
+        self.caches = Caches(
+            *(self.store, self.blobs, self.models, self.executor, prefixes),
+            tokens_min=settings.cached_tokens_min,
+        )
         self.keys = Keys(self.store, vault)
         self.files = Files(self.store, self.blobs, settings.file_storage_bytes_max)
         self.results = Results(self.store, self.blobs)
@@ -347,6 +354,7 @@ def _app(house: House, settings: Settings) -> Starlette:
         models=house.models,
         executor=house.executor,
         webhooks=house.webhooks,
+        caches=house.caches,
         keys=house.keys,
         readiness=house.not_ready,
         public_url=settings.public_url or None,
@@ -368,8 +376,8 @@ async def serve(
         SettingsFault: the settings cannot work.
         StoreFault: the data directory cannot be used.
     """
-    if not await asyncio.to_thread(Path(settings.data).exists):
-        await _require_keys(settings, None)  # nothing is made for a start that is refused
+    if not await asyncio.to_thread(Path(settings.data).exists):  # a refusal makes nothing
+        await _require_keys(settings, None)
     sock = _bind(settings.host, settings.port)
     try:
         house = open_house(settings, _address(sock))

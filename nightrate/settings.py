@@ -46,6 +46,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """How many input tokens a tenant may have in live batches of a model, by name or pattern."""
     partial_results: bool = True
     """Whether a batch that was cancelled or expired hands out what it had finished."""
+    cached_tokens_min: int = 0
+    """How many tokens a cached content must have; Google asks for 1,024 to 4,096 by model."""
     webhooks_private: bool = False
     """Lets webhooks go to private networks, and over plain HTTP. Loopback always may."""
     engine: str = ""
@@ -172,4 +174,6 @@ def _contradictions(settings: Settings) -> list[str]:
         for name, most in settings.enqueued_tokens_max.items()
         if most < 0
     ]
+    if settings.cached_tokens_min < 0:
+        problems.append(f"cached_tokens_min {settings.cached_tokens_min}: not 0 or more")
     return problems

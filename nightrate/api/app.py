@@ -13,6 +13,7 @@ from starlette.routing import Mount, Route, Router
 
 from nightrate import telemetry
 from nightrate.api.auth import Gate
+from nightrate.api.caches import CacheDoors
 from nightrate.api.downloads import Downloads
 from nightrate.api.gemini import Gemini, not_served
 from nightrate.api.middleware import Watch
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from nightrate.service.batches import Batches
+    from nightrate.service.caches import Caches
     from nightrate.service.execute import Executor
     from nightrate.service.files import Files
     from nightrate.service.keys import Keys
@@ -74,6 +76,7 @@ _ALL = "GET", "POST", "PUT", "PATCH", "DELETE"
 _MODEL = "/{version:v}/{kind:kind}/{model:id}"
 _BATCH = "/{version:v}/batches/{batch_id:id}"
 _FILE = "/{version:v}/files/{file_id:id}"
+_CACHE = "/{version:v}/cachedContents/{cache_id:id}"
 _WEBHOOK = "/{version:v}/webhooks/{webhook_id:id}"
 
 
@@ -85,6 +88,7 @@ def create_app(  # noqa: PLR0913 - one keyword a service
     models: Models,
     executor: Executor,
     webhooks: Webhooks,
+    caches: Caches,
     keys: Keys,
     readiness: Readiness,
     public_url: str | None,
@@ -123,11 +127,10 @@ def create_app(  # noqa: PLR0913 - one keyword a service
         Route(_FILE + ":download", download),
         Route("/download" + _FILE + ":download", download),
         *_webhook_routes(webhooks),
+        *_cache_routes(caches),
         *_not_served(_BATCH, "Changing a batch", "PATCH"),
         *_not_served("/{version:v}/files", "Creating a file without its bytes", "POST"),
         *_not_served("/{version:v}/files:register", "Registering files elsewhere", "POST"),
-        *_not_served("/{version:v}/cachedContents", "Context caching", *_ALL),
-        *_not_served("/{version:v}/cachedContents/{rest:path}", "Context caching", *_ALL),
         *_openai_routes(OpenAI(files, Downloads(results), batches, models, executor)),
     ]
     return _guarded(routes, keys, readiness)
@@ -209,6 +212,17 @@ def _openai_routes(openai: OpenAI) -> list[Route]:
             for at in anywhere
             for route in _not_served(f"{at}/images/generations", "Making images", "POST")
         ),
+    ]
+
+
+def _cache_routes(caches: Caches) -> list[Route]:
+    doors = CacheDoors(caches)
+    return [
+        Route("/{version:v}/cachedContents", doors.list),
+        Route("/{version:v}/cachedContents", doors.create, methods=["POST"]),
+        Route(_CACHE, doors.get),
+        Route(_CACHE, doors.change, methods=["PATCH"]),
+        Route(_CACHE, doors.delete, methods=["DELETE"]),
     ]
 
 

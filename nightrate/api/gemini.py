@@ -15,6 +15,7 @@ from nightrate.api.query import one_of, page_of, refuse_options
 from nightrate.api.respond import JSON, STREAM_HEADERS, Streamed, Told, Unbegun, document
 from nightrate.dialects import gemini as wire
 from nightrate.domain.batch import Method
+from nightrate.domain.cache import Reach
 from nightrate.domain.generation import Failure, Reply
 from nightrate.errors import BadRequest, NotSupported
 
@@ -88,6 +89,7 @@ class Gemini:
         name = request.path_params["model"]
         prompt = wire.parse_prompt(await body.whole(request), name)
         model = self._models.resolve(name, Method.GENERATE)
+        prompt = await self._executor.whole(prompt, model.name, _reach(request))
         outcome = await body.while_connected(request, self._executor.live(model, prompt))
         if isinstance(outcome, Failure):
             status, content = wire.render_failure(outcome)
@@ -103,7 +105,9 @@ class Gemini:
         name = request.path_params["model"]
         framing = wire.framing_of(request.query_params.get("alt", ""))
         prompt = wire.parse_prompt(await body.whole(request), name)
-        pieces = self._executor.stream(self._models.resolve(name, Method.GENERATE), prompt)
+        model = self._models.resolve(name, Method.GENERATE)
+        prompt = await self._executor.whole(prompt, model.name, _reach(request))
+        pieces = self._executor.stream(model, prompt)
         writer = wire.StreamWriter(framing, clock.new_id(_RESPONSE_ID_CHARACTERS))
         headers = {**STREAM_HEADERS, "content-type": framing.content_type}
         try:
@@ -117,11 +121,12 @@ class Gemini:
         name = request.path_params["model"]
         prompt = wire.parse_count(await body.whole(request), name)
         model = self._models.resolve(name, Method.GENERATE)
+        prompt = await self._executor.whole(prompt, model.name, _reach(request))
         tokens = await body.while_connected(request, self._executor.count_tokens(model, prompt))
         if isinstance(tokens, Failure):
             status, content = wire.render_failure(tokens)
             return document(content, status)
-        return document(wire.render_count(tokens))
+        return document(wire.render_count(tokens, min(prompt.cached_tokens, tokens)))
 
     async def embed(self, request: Request) -> Response:
         """Answer ``POST models/ID:embedContent``; a client that leaves frees the engine."""
@@ -269,6 +274,10 @@ def not_served(what: str) -> Callable[[Request], Awaitable[Response]]:
         raise NotSupported(message)
 
     return handler
+
+
+def _reach(request: Request) -> Reach:
+    return Reach(tenant_of(request), clock.now())
 
 
 def _token(following: tuple[Instant, str] | None) -> str | None:

@@ -14,6 +14,7 @@ from nightrate.api.forms import receive_file
 from nightrate.api.respond import STREAM_HEADERS, Told, Unbegun, document
 from nightrate.dialects import openai as wire
 from nightrate.domain.batch import Method
+from nightrate.domain.cache import Reach
 from nightrate.domain.file import Page
 from nightrate.domain.generation import Failure, Reply
 from nightrate.errors import BadRequest, NotFound
@@ -57,9 +58,11 @@ class OpenAI:
         """Answer ``POST chat/completions``; a client that leaves frees the engine."""
         call = wire.parse_chat(await body.whole(request))
         model = self._models.resolve(call.model, Method.GENERATE)
+        reach = Reach(tenant_of(request), clock.now())
+        prompt = await self._executor.whole(call.prompt, model.name, reach)
         response_id = clock.new_id(_RESPONSE_ID_CHARACTERS)
         if call.streamed:
-            pieces = self._executor.stream(model, call.prompt)
+            pieces = self._executor.stream(model, prompt)
             writer = wire.ChatStream(
                 *(model.name, response_id, clock.now()), usage=call.usage_streamed
             )
@@ -69,7 +72,7 @@ class OpenAI:
                 return await body.while_connected(request, begun)
             except Unbegun as unbegun:
                 return _failed(unbegun.failure)
-        outcome = await body.while_connected(request, self._executor.live(model, call.prompt))
+        outcome = await body.while_connected(request, self._executor.live(model, prompt))
         if isinstance(outcome, Failure):
             return _failed(outcome)
         return document(wire.render_completion(outcome, response_id, clock.now()))

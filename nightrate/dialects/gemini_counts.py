@@ -70,7 +70,8 @@ def _prompt(body: CountTokensBody, model: str) -> Prompt:
         raise within(error, _WHOLE) from error
 
 
-def render_count(tokens: int) -> bytes:
-    """Write how many tokens a prompt has; all of them are text."""
-    count = CountTokensResponse(tokens, (ModalityTokenCount("TEXT", tokens),))
+def render_count(tokens: int, cached_tokens: int = 0) -> bytes:
+    """Write how many tokens a prompt has, and how many of them are cached; all are text."""
+    details = (ModalityTokenCount("TEXT", tokens),)
+    count = CountTokensResponse(tokens, details, cached_tokens)
     return json.format(json.encode(count), indent=2)

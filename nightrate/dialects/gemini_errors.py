@@ -8,7 +8,7 @@ from msgspec import Struct, field, json
 
 from nightrate.dialects.gemini_profiles import Profile
 from nightrate.domain.generation import Failure
-from nightrate.errors import BadKey, Code, MissingFile, OverQuota, Refused
+from nightrate.errors import BadKey, Code, MissingCache, MissingFile, OverQuota, Refused
 
 
 class _FieldViolation(Struct):
@@ -104,6 +104,8 @@ def render_error(fault: Refused, profile: Profile = Profile.DOCUMENTED) -> tuple
     if profile is Profile.EXACT and isinstance(fault, MissingFile):
         message = f"You do not have permission to access the File {fault.file_id}"
         return _error(Code.PERMISSION_DENIED, f"{message} or it may not exist.", [])
+    if profile is Profile.EXACT and isinstance(fault, MissingCache):
+        return _error(Code.PERMISSION_DENIED, fault.message, [])
     return _error(fault.code, fault.message, _details(fault))
 
 

@@ -16,6 +16,7 @@ _METHODS = {
         "streamGenerateContent",
         "countTokens",
         "batchGenerateContent",
+        "createCachedContent",
     ),
     Method.EMBED: ("embedContent", "batchEmbedContents", "asyncBatchEmbedContent"),
 }

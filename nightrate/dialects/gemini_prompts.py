@@ -7,6 +7,7 @@ yet stands in one table, `UNSERVED`; deleting a line opens the field to the code
 
 from __future__ import annotations
 
+import re
 from operator import attrgetter
 from typing import Any, Final, Literal
 
@@ -31,10 +32,7 @@ _NO_TOOLS = "Leave it out: no tools are run."
 _NO_MEDIA = "Leave it out: answers are text."
 
 UNSERVED: Final[dict[type, dict[str, str]]] = {
-    GenerateContentRequest: {
-        "tool_config": _NO_TOOLS,
-        "cached_content": "Put the cached content into the request itself.",
-    },
+    GenerateContentRequest: {"tool_config": _NO_TOOLS},
     Part: {
         "inline_data": _TEXT_ONLY,
         "file_data": _TEXT_ONLY,
@@ -72,7 +70,8 @@ class _Gate:
         wire = {member.name: member.encode_name for member in structs.fields(kind)}
         self._remedies = {name: (wire[name], text) for name, text in UNSERVED[kind].items()}
         self._members = attrgetter(*self._remedies)
-        self._nothing = (None,) * len(self._remedies)
+        # A getter of one member gives that alone.
+        self._nothing = (None,) * len(self._remedies) if len(self._remedies) > 1 else None
 
     def check(self, value: _Kind) -> None:
         """Refuse a value that asks for something in the table."""
@@ -126,6 +125,11 @@ _ROLES: Final[dict[str | None, Literal["user", "model"]]] = {
     "model": "model",
 }
 _SYSTEM_ROLE = "system"
+_CACHE = re.compile(r"(?:cachedContents/)?([A-Za-z0-9._~@-]{1,128})")
+_BESIDE_CACHE = (
+    "CachedContent can not be used with GenerateContent request setting system_instruction, tools"
+    " or tool_config. Move these into the cached content."
+)
 _decode = json.Decoder(GenerateContentRequest).decode
 
 
@@ -148,17 +152,25 @@ def parse_prompt(body: bytes, model: str) -> Prompt:
     return prompt_of(request, model)
 
 
-def prompt_from_tree(tree: object, model: str, at: str = "") -> Prompt:
+def prompt_from_tree(tree: object, model: str, at: str = "", *, whole: bool = True) -> Prompt:
     """Read a decoded request in either spelling; ``at`` is its path, for messages."""
     request = REQUEST.read(tree, at)
     try:
-        return prompt_of(request, model)
+        return prompt_of(request, model, whole=whole)
     except Refused as error:
         raise located(error, tree, at) from error
 
 
-def prompt_of(request: GenerateContentRequest, model: str) -> Prompt:
-    """Make the prompt of a typed request, or refuse with the camelCase path of the field."""
+def prompt_of(request: GenerateContentRequest, model: str, *, whole: bool = True) -> Prompt:
+    """Make the prompt of a typed request, or refuse with the camelCase path of the field.
+
+    Args:
+        request: the request.
+        model: the model of the call, without ``models/``.
+        whole: whether it must have turns; the beginning of other requests need not. One that
+            continues a cached content need not have any either: those of that one may do.
+    """
+    cache = _cache_of(request) if request.cached_content else None
     _REQUEST_GATE.check(request)
     if request.tools:
         _refuse_tools(request.tools)
@@ -169,17 +181,43 @@ def prompt_of(request: GenerateContentRequest, model: str) -> Prompt:
     sampling = DEFAULT_SAMPLING
     if request.generation_config is not None:
         sampling = _sampling(request.generation_config)
-    system, messages = _turns(request.contents)
+    needs_turns = whole and cache is None
+    system, messages = _turns(request.contents) if request.contents or needs_turns else (None, ())
     instruction = request.system_instruction
     if instruction is not None:
         first = _instruction(instruction)
         system = f"{first}\n{system}" if first and system else first or system
-    return Prompt(messages=messages, system=system, sampling=sampling)
+    if cache is not None and system:
+        raise wrong("contents" if instruction is None else "systemInstruction", _BESIDE_CACHE)
+    return Prompt(messages=messages, system=system, sampling=sampling, cache=cache)
 
 
 def bare_model(name: str) -> str:
     """Strip the collection from a model's name."""
     return name.removeprefix("models/").removeprefix("tunedModels/")
+
+
+def _cache_of(request: GenerateContentRequest) -> str:
+    """Give the id of the cached content that a request continues."""
+    found = cache_id(request.cached_content or "", "cachedContent")
+    if request.tools:
+        raise wrong("tools", _BESIDE_CACHE)
+    if request.tool_config:
+        raise wrong("toolConfig", _BESIDE_CACHE)
+    return found
+
+
+def cache_id(reference: str, path: str) -> str:
+    """Read a reference to a cached content.
+
+    Raises:
+        BadRequest: it is none.
+    """
+    found = _CACHE.fullmatch(reference)
+    if found is None:
+        why = f'"{quoted(reference)}" is no name such as "cachedContents/abc123".'
+        raise wrong(path, why)
+    return found[1]
 
 
 def _sampling(config: GenerationConfig) -> Sampling:

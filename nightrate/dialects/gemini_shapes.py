@@ -290,11 +290,12 @@ class ModalityTokenCount(Struct, rename="camel", gc=False):
     token_count: int
 
 
-class CountTokensResponse(Struct, rename="camel", gc=False):
-    """How long a prompt is."""
+class CountTokensResponse(Struct, rename="camel", omit_defaults=True, gc=False):
+    """How long a prompt is; the cached tokens are among the total."""
 
     total_tokens: int
     prompt_tokens_details: tuple[ModalityTokenCount, ...]
+    cached_content_token_count: int = 0
 
 
 class Status(Struct, omit_defaults=True, gc=False):

@@ -13,7 +13,7 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from nightrate import limits
-from nightrate.dialects.gemini_prompts import bare_model
+from nightrate.dialects.gemini_prompts import bare_model, cache_id
 from nightrate.dialects.gemini_ranges import check_thinking
 from nightrate.dialects.openai_reading import Reader
 from nightrate.dialects.openai_shapes import ChatBody, ChatMessage, ContentPart, GoogleOptions
@@ -25,6 +25,7 @@ from nightrate.errors import Refused
 _NO_TOOLS = "Leave it out: no tools are run."
 _NO_LOGPROBS = "Leave it out: no log probabilities are given."
 _TEXT_ONLY = "Send text only."
+_BESIDE_CACHE = "a request that continues a cached content has no system of its own."
 
 UNSERVED: Final = {
     "tools": _NO_TOOLS,
@@ -149,10 +150,12 @@ def prompt_of_chat(body: ChatBody) -> Prompt:
         if getattr(body, name) not in _NO_CHOICE:
             raise unserved(name, _NO_TOOLS)
     _check_answer(body)
-    _check_thinking(body)
+    cache = _google_options(body)
     sampling = _sampling(body)
     system, messages = _turns(body.messages)
-    return Prompt(messages=messages, system=system, sampling=sampling)
+    if cache is not None and system is not None:
+        raise wrong("messages", _BESIDE_CACHE)
+    return Prompt(messages=messages, system=system, sampling=sampling, cache=cache)
 
 
 def _check_answer(body: ChatBody) -> None:
@@ -169,19 +172,19 @@ def _check_answer(body: ChatBody) -> None:
         raise wrong("verbosity", f'"{quoted(body.verbosity)}" is not known.')
 
 
-def _check_thinking(body: ChatBody) -> None:
-    """Check hints to a model that thinks, and what stands beside them."""
+def _google_options(body: ChatBody) -> str | None:
+    """Check hints to a model that thinks, and give the cached content to continue, if any."""
     effort = body.reasoning_effort
     if effort is not None and effort not in _EFFORTS:
         raise wrong("reasoning_effort", f'"{quoted(effort)}" is not known.')
+    cache = None
     inner = body.extra_body.google if body.extra_body is not None else None
     for at, tree in (("google", body.google), ("extra_body.google", inner)):
         if tree is None:
             continue
         options = _GOOGLE.read(tree, at)
         if options.cached_content:
-            field = joined(at, "cached_content")
-            raise unserved(field, "Put the cached content into the request itself.")
+            cache = cache_id(options.cached_content, joined(at, "cached_content"))
         thinking = options.thinking_config
         if thinking is None:
             continue
@@ -191,6 +194,7 @@ def _check_thinking(body: ChatBody) -> None:
             check_thinking(thinking)
         except Refused as error:
             raise located(error, tree, at) from error
+    return cache
 
 
 def _sampling(body: ChatBody) -> Sampling:

@@ -62,6 +62,10 @@ class Prompt(Struct, frozen=True, gc=False, kw_only=True):
     messages: tuple[Message, ...]
     system: str | None = None
     sampling: Sampling = DEFAULT_SAMPLING
+    cache: str | None = None
+    """The id of the cached content it continues, until that is put before it (`domain.cache`)."""
+    cached_tokens: int = 0
+    """How many of its tokens came from a cached content."""
 
 
 class Usage(Struct, frozen=True, gc=False):

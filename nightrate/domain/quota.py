@@ -25,6 +25,10 @@ class Stored(Struct, frozen=True):
     next_end: Instant | None
     """When the first of these files expires; None without any."""
 
+    def without(self, received_bytes: int) -> Stored:
+        """Leave out what one upload has received."""
+        return Stored(self.stored_bytes - received_bytes, self.next_end)
+
 
 def estimate_tokens(input_bytes: int) -> int:
     """Reckon the input tokens of a batch from the bytes of its input, JSON and all."""

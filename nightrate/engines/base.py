@@ -129,6 +129,8 @@ class Engine(ABC):
     async def count_tokens(self, prompt: Prompt) -> int:
         """Count the tokens of a prompt as the model sees it.
 
+        It may be the beginning of other prompts, and have instructions and no turns yet.
+
         Raises:
             RequestFailed: the engine reads no prompts, or not this one.
             EngineDown: the engine died or is not running.

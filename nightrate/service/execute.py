@@ -8,17 +8,21 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import overload
 
+from msgspec import structs
+
 from nightrate import clock, limits
 from nightrate.dialects.lines import RawLine
 from nightrate.dialects.row import AskedOfRow, Echo, OutcomeOfRow
 from nightrate.dialects.rows import parse_row, render_row, render_unasked
 from nightrate.domain.batch import Batch, Kind
+from nightrate.domain.cache import Reach
 from nightrate.domain.embedding import Embedding, Passage
 from nightrate.domain.generation import Asked, Failure, Outcome, Prompt, Reply
 from nightrate.domain.model import Model
 from nightrate.domain.shard import Answer, Tally
-from nightrate.errors import Code, EngineDown
+from nightrate.errors import Code, Damaged, EngineDown, Refused, StoreFault
 from nightrate.service.lane import Lane
+from nightrate.service.prefixes import Prefixes, missing_cache
 
 log = logging.getLogger(__name__)
 
@@ -26,10 +30,31 @@ _FAILED = Tally(failed=1)
 
 
 class Executor:
-    """Runs requests on the lanes."""
+    """Runs requests on the lanes.
 
-    def __init__(self, lanes: Mapping[str, Lane]) -> None:
+    Args:
+        lanes: the engines by name.
+        prefixes: the cached contents that requests may name; without it, they find none.
+    """
+
+    def __init__(self, lanes: Mapping[str, Lane], prefixes: Prefixes | None = None) -> None:
         self._lanes = lanes
+        self._prefixes = prefixes
+
+    async def whole(self, prompt: Prompt, model: str, reach: Reach) -> Prompt:
+        """Put the cached content before a prompt that names one; it can be asked then.
+
+        Raises:
+            MissingCache: there is no such cached content within reach.
+            BadRequest: the two do not fit together.
+            StoreFault: it cannot be read.
+            OSError: likewise.
+        """
+        if prompt.cache is None:
+            return prompt
+        if self._prefixes is None:
+            raise missing_cache(prompt.cache)
+        return await self._prefixes.whole(prompt, model, reach)
 
     @overload
     async def live(self, model: Model, asked: Prompt) -> Reply | Failure: ...
@@ -46,7 +71,7 @@ class Executor:
         if failure := await _closed(lane, model):
             return failure
         try:
-            return await lane.outcome(asked, live=True)
+            return await _outcome_of(lane, asked, live=True)
         except EngineDown as fault:
             return Failure(Code.UNAVAILABLE, fault.message)
 
@@ -69,7 +94,7 @@ class Executor:
         try:
             async with aclosing(lane.stream(prompt, live=True)) as pieces:
                 async for piece in pieces:
-                    yield piece
+                    yield piece if isinstance(piece, str) else _counted(prompt, piece)
         except EngineDown as fault:
             yield Failure(Code.UNAVAILABLE, fault.message)
 
@@ -84,11 +109,26 @@ class Executor:
             return Failure(Code.UNAVAILABLE, fault.message)
 
     async def answer(
-        self, lane: Lane, model: str, kind: Kind, line: RawLine, response_id: str
+        self,
+        lane: Lane,
+        model: str,
+        kind: Kind,
+        line: RawLine,
+        response_id: str,
+        *,
+        reach: Reach | None = None,
     ) -> Answer:
         """Answer one row of a batch: its line in, its output line out.
 
         Whatever is wrong with the row, and a mistake of our own too, becomes an error line.
+
+        Args:
+            lane: the engine.
+            model: the model of the batch.
+            kind: how the line is to be read, and its answer to be written.
+            line: the row.
+            response_id: the id that its answer gets.
+            reach: which cached contents it may continue; None for none.
 
         Raises:
             EngineDown: the engine has given up; the row has no outcome yet.
@@ -101,7 +141,7 @@ class Executor:
             if isinstance(parsed.prompt, Failure):
                 outcome = parsed.prompt
             else:
-                outcome = await _outcome(lane, parsed.prompt)
+                outcome = await self._outcome(lane, model, parsed.prompt, reach)
             output = render_row(echo, outcome, kind, response_id, clock.now())
         except EngineDown:
             raise
@@ -111,16 +151,61 @@ class Executor:
             output = render_row(echo, outcome, kind, response_id, clock.now())
         return Answer(output, _tally(outcome))
 
+    async def _outcome(
+        self, lane: Lane, model: str, asked: AskedOfRow, reach: Reach | None
+    ) -> OutcomeOfRow:
+        if isinstance(asked, tuple):
+            return await _outcome_of_all(lane, asked)
+        if isinstance(asked, Prompt) and asked.cache is not None:
+            try:
+                asked = await self._continued(asked, model, reach)
+            except Refused as fault:
+                return Failure(fault.code, fault.message)
+            except Damaged as fault:
+                message = f"The cached content cannot be read any more: {fault.message}"
+                return Failure(Code.DATA_LOSS, message)
+        return await _outcome_of(lane, asked)
 
-async def _outcome(lane: Lane, asked: AskedOfRow) -> OutcomeOfRow:
-    """Take what a row asks through the engine; of several passages one failure fails the row.
+    async def _continued(self, prompt: Prompt, model: str, reach: Reach | None) -> Prompt:
+        """Put the cached content before a row that names one, when the disk lets us."""
+        assert prompt.cache is not None, "asked for such rows only"
+        if reach is None:
+            raise missing_cache(prompt.cache)
+        while True:
+            try:
+                return await self.whole(prompt, model, reach)
+            except Damaged:
+                raise
+            except (OSError, StoreFault) as error:
+                log.error("a cached content cannot be read now: %s", error)  # noqa: TRY400 - the reason is all
+                await clock.sleep(limits.DISK_PAUSE_SECONDS)
+
+
+async def _outcome_of(lane: Lane, asked: Asked, *, live: bool = False) -> Outcome:
+    if isinstance(asked, Passage):
+        return await lane.outcome(asked, live=live)
+    return _counted(asked, await lane.outcome(asked, live=live))
+
+
+def _counted(prompt: Prompt, outcome: Reply | Failure) -> Reply | Failure:
+    """Say of a reply how many of its prompt's tokens were cached."""
+    if not prompt.cached_tokens or isinstance(outcome, Failure):
+        return outcome
+    # Another engine may serve the model by now and count fewer tokens altogether.
+    cached_tokens = min(prompt.cached_tokens, outcome.usage.prompt_tokens)
+    usage = structs.replace(outcome.usage, cached_tokens=cached_tokens)
+    return structs.replace(outcome, usage=usage)
+
+
+async def _outcome_of_all(
+    lane: Lane, passages: Sequence[Passage]
+) -> tuple[Embedding, ...] | Failure:
+    """Take the passages of one row through the engine; one that fails fails the row.
 
     Raises:
         EngineDown: the engine has given up; none of them has an outcome yet.
     """
-    if not isinstance(asked, tuple):
-        return await lane.outcome(asked)
-    tasks = [asyncio.create_task(lane.outcome(passage)) for passage in asked]
+    tasks = [asyncio.create_task(lane.outcome(passage)) for passage in passages]
     try:
         outcomes = await asyncio.gather(*tasks)
     finally:

@@ -258,13 +258,12 @@ class Files:
                 yield block
             return
         now = clock.now()
-        stored = await self._store.stored(upload.tenant, now)
-        free_bytes = self._stored_max - stored.stored_bytes
+        others = (await self._store.stored(upload.tenant, now)).without(upload.received_bytes)
+        asked_bytes = upload.received_bytes
         async for block in blocks:
-            asked_bytes = sum(map(len, block))
-            if asked_bytes > free_bytes:
-                raise over_storage(asked_bytes, stored, self._stored_max, now)
-            free_bytes -= asked_bytes
+            asked_bytes += sum(map(len, block))
+            if others.stored_bytes + asked_bytes > self._stored_max:
+                raise over_storage(asked_bytes, others, self._stored_max, now)
             yield block
 
     async def _require_room(self, needed_bytes: int) -> None:

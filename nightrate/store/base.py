@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from nightrate.clock import Instant
 from nightrate.domain.batch import Batch, Claimable, Plan
+from nightrate.domain.cache import Cache
 from nightrate.domain.file import File, FileSource, Page, Upload
 from nightrate.domain.generation import Failure
 from nightrate.domain.key import ApiKey
@@ -348,6 +349,34 @@ class Store(ABC):
     async def sweep_deliveries(self, before: Instant, keep: int, limit: int) -> int:
         """Drop old deliveries and settled ones beyond a number; never one that can be tried."""
 
+    # cached contents --------------------------------------------------------------------------
+
+    @abstractmethod
+    async def add_cache(self, cache: Cache, most: int) -> None:
+        """Record a cached content, whose bytes are durable already.
+
+        Raises:
+            OverQuota: the tenant has ``most`` of them.
+        """
+
+    @abstractmethod
+    async def get_cache(self, tenant: str, cache_id: str, alive_at: Instant) -> Cache | None:
+        """Find a cached content that had not expired at that time and has not been deleted."""
+
+    @abstractmethod
+    async def list_caches(self, tenant: str, page: Page, now: Instant) -> list[Cache]:
+        """List cached contents, at most ``page.size + 1`` of them."""
+
+    @abstractmethod
+    async def change_cache(
+        self, tenant: str, cache_id: str, expires_at: Instant, now: Instant
+    ) -> Cache | None:
+        """Give a cached content another end, and give it as it stands then; None: there is none."""
+
+    @abstractmethod
+    async def delete_cache(self, tenant: str, cache_id: str, now: Instant) -> str | None:
+        """Remove a cached content at once and name the blob it held; None: there is none."""
+
     # keys -------------------------------------------------------------------------------------
 
     @abstractmethod
@@ -388,6 +417,14 @@ class Store(ABC):
 
         Returns:
             tenant and id of each; everything that it kept may go.
+        """
+
+    @abstractmethod
+    async def sweep_caches(self, now: Instant, limit: int) -> list[str]:
+        """Drop the rows of expired cached contents, and name the blobs they held.
+
+        One stays as long as the tenant has a live batch that was made before it expired: requests
+        of that batch may name it.
         """
 
     @abstractmethod

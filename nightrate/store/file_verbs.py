@@ -57,8 +57,7 @@ class FileVerbs(Relational):
         values = {**columns(upload), "received_bytes": received_bytes}
 
         def call() -> None:
-            grown = received_bytes - upload.received_bytes
-            self._require_storage(upload, grown, stored_max, now)
+            self._require_storage(upload, received_bytes, stored_max, now)
             self._all(sql.GROW_UPLOAD, values)
 
         await self._write(call)
@@ -76,9 +75,9 @@ class FileVerbs(Relational):
     def _require_storage(self, upload: Upload, asked: int, most: int | None, now: Instant) -> None:
         if most is None:
             return
-        stored = self._stored(upload.tenant, now)
-        if stored.stored_bytes + asked > most:
-            raise over_storage(asked, stored, most, now)
+        others = self._stored(upload.tenant, now).without(upload.received_bytes)
+        if others.stored_bytes + asked > most:
+            raise over_storage(asked, others, most, now)
 
     async def finish_upload(self, upload: Upload, file: File) -> None:
         """See `Store.finish_upload`."""

@@ -19,6 +19,7 @@ from nightrate import clock
 from nightrate.errors import StoreFault
 from nightrate.store.batch_verbs import BatchVerbs
 from nightrate.store.blobs import Run
+from nightrate.store.cache_verbs import CacheVerbs
 from nightrate.store.file_verbs import FileVerbs
 from nightrate.store.key_verbs import KeyVerbs
 from nightrate.store.migrate import Step, steps
@@ -52,7 +53,7 @@ def sqlite_version() -> str:
     return apsw.sqlite_lib_version()
 
 
-class SQLiteStore(FileVerbs, BatchVerbs, WorkVerbs, WebhookVerbs, KeyVerbs):
+class SQLiteStore(FileVerbs, BatchVerbs, WorkVerbs, WebhookVerbs, KeyVerbs, CacheVerbs):
     """Durable truth in one file."""
 
     def __init__(self, path: Path, run: Run) -> None:

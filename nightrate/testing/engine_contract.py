@@ -146,6 +146,16 @@ class EngineContract:
         reply = await engine.generate(prompt)
         assert await engine.count_tokens(prompt) == reply.usage.prompt_tokens
 
+    async def test_the_beginning_of_a_prompt_is_counted_too(self, engine: Engine) -> None:
+        turn = Message("user", QUESTION)
+        beginnings = [
+            Prompt(messages=(), system="Be brief."),
+            Prompt(messages=(turn,), system="Be brief."),
+            Prompt(messages=(turn, turn), system="Be brief."),
+        ]
+        first, second, whole = [await engine.count_tokens(one) for one in beginnings]
+        assert 0 < first < second < whole
+
     async def test_a_prompt_costs_no_less_than_it_uses(self, engine: Engine) -> None:
         if engine.capacity.tokens is None:
             return  # The engine does not bound tokens, so nobody asks for the cost.

@@ -29,6 +29,7 @@ from nightrate.domain.shard import JournalPart, Segment, ShardPlan, Tally
 from nightrate.domain.states import BatchState
 from nightrate.errors import ClaimLost
 from nightrate.store.base import Store
+from nightrate.testing.store_caches import CachePromises
 from nightrate.testing.store_ends import EndPromises, PartialPromises
 from nightrate.testing.store_keys import KeyPromises, StoragePromises, TokenPromises
 from nightrate.testing.store_parts import PartPromises
@@ -329,5 +330,6 @@ class StoreContract(
     KeyPromises,
     StoragePromises,
     TokenPromises,
+    CachePromises,
 ):
     """Promises of an empty store. To provide: the fixture ``store`` and the method ``events``."""

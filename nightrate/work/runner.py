@@ -18,6 +18,7 @@ from collections.abc import Callable
 from nightrate import clock, limits, telemetry
 from nightrate.dialects.lines import RawLine
 from nightrate.domain.batch import Batch, Claimable
+from nightrate.domain.cache import Reach
 from nightrate.domain.generation import Failure
 from nightrate.domain.shard import Answer, Claim, Tally
 from nightrate.errors import ClaimLost, Code, Damaged, EngineDown, StoreFault
@@ -198,7 +199,8 @@ class Runner:
         batch = shard.batch
         try:
             return await self._executor.answer(
-                self._lane, batch.model, batch.kind, line, shard.response_id(index)
+                *(self._lane, batch.model, batch.kind, line, shard.response_id(index)),
+                reach=Reach(batch.tenant, batch.created_at),
             )
         except asyncio.CancelledError:
             if worker not in self._interrupted or worker.uncancel():

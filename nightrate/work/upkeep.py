@@ -68,6 +68,7 @@ class Upkeep:
         uploads_before = clock.later(now, -limits.UPLOAD_LIFETIME_SECONDS)
         blobs = await self._store.sweep(now, uploads_before, limits.SWEEP_ROWS_MAX)
         await self._blobs.delete(*blobs)
+        await self._blobs.delete(*await self._store.sweep_caches(now, limits.SWEEP_ROWS_MAX))
         for tenant, batch_id in await self._store.sweep_batches(limits.SWEEP_BATCHES_MAX):
             await self._blobs.delete(batch_folder(tenant, batch_id))
         deliveries_before = clock.later(now, -limits.DELIVERY_LOG_SECONDS)

@@ -113,6 +113,38 @@ def test_a_streamed_answer_of_the_real_model_is_its_whole_answer(client: genai.C
         assert usage.prompt_token_count == count.total_tokens
 
 
+def test_a_cached_content_is_continued_by_the_real_model(client: genai.Client) -> None:
+    book = " ".join(f"Chapter {number}: the keeper lit lamp {number}." for number in range(60))
+    config = types.CreateCachedContentConfig(
+        system_instruction="Answer from the book.", contents=book, ttl="3600s"
+    )
+    cache = client.caches.create(model=MODEL, config=config)
+    assert cache.usage_metadata is not None
+    total = cache.usage_metadata.total_token_count
+    assert total is not None
+    requests: list[types.InlinedRequestDict] = [
+        {
+            "contents": types.ContentDict(parts=[{"text": f"Lamp {number}?"}], role="user"),
+            "config": types.GenerateContentConfigDict(
+                cached_content=cache.name, max_output_tokens=8
+            ),
+        }
+        for number in range(4)
+    ]
+    job = finished(client, client.batches.create(model=MODEL, src=requests))
+    assert job.dest is not None
+    assert len(job.dest.inlined_responses or []) == len(requests)
+    for item in job.dest.inlined_responses or []:
+        assert_answered(item.response)
+        assert item.response is not None
+        usage = item.response.usage_metadata
+        assert usage is not None
+        assert usage.cached_content_token_count == total
+        assert usage.prompt_token_count is not None
+        # What follows the kept beginning: one short turn, in the template of the model.
+        assert 0 < usage.prompt_token_count - total < 24
+
+
 def test_a_file_of_two_is_answered_by_the_real_model(client: genai.Client, tmp_path: Path) -> None:
     path = tmp_path / "requests.jsonl"
     path.write_bytes(

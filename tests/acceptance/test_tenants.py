@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -116,3 +117,29 @@ def test_limits_are_those_of_the_settings(make_server: MakeServer, tmp_path: Pat
     assert refused.status == 429
     assert "The batch can never fit as a whole" in refused.message
     assert server.create(name, "gemini-2.5-pro").status == 200
+
+
+def test_a_batch_continues_the_cached_contents_of_its_tenant_only(make_server: MakeServer) -> None:
+    server = make_server("--engine", "echo")
+    ours, theirs = new_key(server, "acme"), new_key(server, "other")
+    with google(server, ours) as client, google(server, theirs) as stranger:
+        config = types.CreateCachedContentConfig(contents="a secret book")
+        cache = client.caches.create(model=MODEL, config=config)
+        asking = types.GenerateContentConfigDict(cached_content=cache.name)
+        errors_of = []
+        for one in (client, stranger):
+            src: list[types.InlinedRequestDict] = [{"contents": "Who?", "config": asking}]
+            job = one.batches.create(model=MODEL, src=src)
+            name = job.name
+            assert name is not None
+            done = until(partial(_ended, one, name), 60)
+            (item,) = done.dest.inlined_responses
+            errors_of.append(item.error)
+        assert errors_of[0] is None
+        assert errors_of[1].code == 5
+        assert f"permission denied): {cache.name}" in errors_of[1].message
+
+
+def _ended(client: genai.Client, name: str) -> types.BatchJob | None:
+    found = client.batches.get(name=name)
+    return found if found.done else None

@@ -28,11 +28,13 @@ from nightrate.domain.shard import Segment, ShardPlan, Tally
 from nightrate.engines.echo import EchoEngine
 from nightrate.service.addresses import Addresses
 from nightrate.service.batches import Batches
+from nightrate.service.caches import Caches
 from nightrate.service.execute import Executor
 from nightrate.service.files import Files
 from nightrate.service.keys import Keys
 from nightrate.service.lane import Lane
 from nightrate.service.models import Models
+from nightrate.service.prefixes import Prefixes
 from nightrate.service.results import Results
 from nightrate.service.vault import Vault
 from nightrate.service.webhooks import Webhooks
@@ -74,7 +76,9 @@ class Doors:
         self.blobs = Blobs(path / "blobs", self._run_many)
         self.lane = Lane("echo", EchoEngine.from_options({}))
         self.models = Models({"*": "echo"}, lambda _engine: self.lane.engine.capabilities)
-        self.executor = Executor({"echo": self.lane})
+        self.prefixes = Prefixes(self.store, self.blobs)
+        self.executor = Executor({"echo": self.lane}, self.prefixes)
+        self.caches = Caches(self.store, self.blobs, self.models, self.executor, self.prefixes)
         self.batches = Batches(self.store, self.blobs, self.models, lambda: None)
         self.files = Files(self.store, self.blobs)
         self.vault = Vault(path / "keys")
@@ -91,6 +95,7 @@ class Doors:
             models=self.models,
             executor=self.executor,
             webhooks=self.webhooks,
+            caches=self.caches,
             keys=self.keys,
             readiness=self._readiness,
             public_url=public_url,

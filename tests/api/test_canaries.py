@@ -54,7 +54,7 @@ def calls(doors: Doors) -> Iterator[tuple[str, str]]:
         path = route.path
         for part, value in PARTS.items():
             path = path.replace(part, value)
-        for kind in ("batch", "file", "webhook"):
+        for kind in ("batch", "file", "webhook", "cache"):
             path = path.replace(f"{{{kind}_id:id}}", "unknown")
         assert "{" not in path, "a kind of parameter that is new here"
         for method in sorted(route.methods or ()):

@@ -20,6 +20,7 @@ _WORDS = [
     "models",
     "batches",
     "files",
+    "cachedContents",
     "gemini",
     ":generateContent",
     ":streamGenerateContent",
@@ -45,6 +46,8 @@ _PATHS = st.sampled_from(
         "v1/files/a:download",
         "v1/models",
         "v1/batches/b",
+        "v1/cachedContents",
+        "v1/cachedContents/c",
     ]
 ) | st.builds(str.join, st.sampled_from(["/", ""]), st.lists(st.sampled_from(_WORDS), max_size=6))
 _NAMES = [
@@ -54,6 +57,7 @@ _NAMES = [
     "key",
     "alt",
     "filter",
+    "updateMask",
     "dryRun",
     "follow",
     "uploadType",

@@ -254,8 +254,6 @@ def test_a_deleted_file_is_gone(doors: Doors) -> None:
         ("PATCH", "/v1/batches/b"),
         ("POST", "/v1/files"),
         ("POST", "/v1/files:register"),
-        ("POST", "/v1/cachedContents"),
-        ("GET", "/v1/cachedContents/c"),
     ],
 )
 def test_known_methods_that_are_not_served_say_so(doors: Doors, method: str, path: str) -> None:

@@ -118,11 +118,11 @@ def test_errors_on_upload_urls_carry_the_upload_status_even_when_they_are_ours(
 
 
 def test_each_request_is_one_line(doors: Doors, log: Log) -> None:
-    doors.ask("GET", "/v1/models/nobody")
+    doors.ask("GET", "/v1/models/nobody-tts")
     doors.ask("POST", "/v1/models/gemini:generateContent", b"{")
     doors.eventually(lambda: len(log.requests()) == 2)
     first, second = log.requests()
-    assert (first["method"], first["path"]) == ("GET", "/v1/models/nobody")
+    assert (first["method"], first["path"]) == ("GET", "/v1/models/nobody-tts")
     assert (first["status"], second["status"]) == (404, 400)
     assert isinstance(first["seconds"], float)
     assert isinstance(first["sent_bytes"], int)

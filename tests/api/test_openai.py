@@ -131,6 +131,19 @@ def test_an_embedding_that_fails_fails_the_call(client: OpenAI) -> None:
         client.embeddings.create(model=VECTORS, input=["one", "[[fail 5]]"])
 
 
+def test_a_cached_content_is_continued(client: OpenAI, doors: Doors) -> None:
+    kept = {"model": MODEL, "contents": "a long book", "systemInstruction": "Be brief."}
+    name = doors.ask("POST", "/v1/cachedContents", json.dumps(kept).encode()).json["name"]
+    extra = {"extra_body": {"google": {"cached_content": name}}}
+    reply = ask(client, "hello", extra_body=extra)
+    assert reply.choices[0].message.content == "hello"
+    assert reply.usage.prompt_tokens_details.cached_tokens > 0
+    chunks = list(ask(client, "hello", extra_body=extra, stream=True))
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == "hello"
+    with pytest.raises(openai.APIStatusError, match="nowhere"):
+        ask(client, extra_body={"google": {"cached_content": "cachedContents/nowhere"}})
+
+
 def test_a_wrong_key_is_told_so(tmp_path: Path) -> None:
     with opened(tmp_path) as guarded:
         key = guarded.call(guarded.keys.create(KeyWish(tenant="ours")))[1]

@@ -18,6 +18,7 @@ ALL = {
     "data",
     "cache",
     "public_url",
+    "cached_tokens_min",
     "webhooks_private",
     "engine",
     "models",
@@ -104,6 +105,12 @@ def test_quotas_that_let_nothing_through_are_refused(commands: Commands) -> None
     assert "file_storage_bytes_max 0: not 1 or more" in told.complaint
     assert "enqueued_tokens_max 'gemini-*': -1 is less than 0" in told.complaint
     assert len(told.err) == 3
+
+
+def test_a_cached_content_cannot_have_less_than_no_tokens(commands: Commands) -> None:
+    told = commands.run("settings", environment={"NIGHTRATE_CACHED_TOKENS_MIN": "-1"})
+    assert told.status == 2
+    assert "cached_tokens_min -1: not 0 or more" in told.complaint
 
 
 def test_models_tells_which_engine_answers(commands: Commands) -> None:

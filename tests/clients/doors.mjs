@@ -110,6 +110,29 @@ await report({
     });
   },
 
+  async caches() {
+    const book = 'The keeper lit the lamp. '.repeat(40);
+    const made = await ai.caches.create({
+      model,
+      config: {displayName: 'book', systemInstruction: 'Be brief.', contents: book, ttl: '300s'},
+    });
+    const bare = made.name.replace('cachedContents/', '');
+    const got = [await ai.caches.get({name: made.name}), await ai.caches.get({name: bare})];
+    const changed = await ai.caches.update({name: bare, config: {ttl: '7200s'}});
+    const config = {cachedContent: made.name};
+    const reply = await ai.models.generateContent({model, contents: 'Who?', config});
+    const src = [{...asking('Who?'), config}, asking('Who?')];
+    const job = await finished(ai, await ai.batches.create({model, src}));
+    const listed = await all(await ai.caches.list({config: {pageSize: 2}}));
+    await ai.caches.delete({name: bare});
+    const left = await all(await ai.caches.list());
+    return {made, got, changed, listed, left, live: reply.usageMetadata, job};
+  },
+
+  async missingCache() {
+    return ai.models.generateContent({model, contents: 'x', config: {cachedContent: 'never-made'}});
+  },
+
   async exact() {
     const client = new GoogleGenAI({apiKey: 'any', httpOptions: {baseUrl: `${process.env.GOOGLE_GEMINI_BASE_URL}/exact`}});
     return (await finished(client, await client.batches.create({model, src: [asking('x')]}))).state;

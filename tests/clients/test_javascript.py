@@ -94,7 +94,7 @@ def test_files_are_listed_page_by_page_found_and_deleted(said: dict[str, Any]) -
     assert found["left"] == [name for name in found["listed"] if name != names[0]]
 
 
-@pytest.mark.parametrize("scenario", ["missingFile", "missingBatch"])
+@pytest.mark.parametrize("scenario", ["missingFile", "missingBatch", "missingCache"])
 def test_what_does_not_exist_is_not_found(said: dict[str, Any], scenario: str) -> None:
     threw = said[scenario]["threw"]
     assert (threw["name"], threw["status"]) == ("ApiError", 404)
@@ -120,6 +120,25 @@ def test_a_webhook_is_made_with_its_name_and_a_secret(said: dict[str, Any]) -> N
     webhook = gave(said, "webhook")
     assert webhook["name"] == "MyBatchWebhook"
     assert webhook["new_signing_secret"].startswith("whsec_")
+
+
+def test_a_cached_content_is_made_found_changed_used_and_deleted(said: dict[str, Any]) -> None:
+    found = gave(said, "caches")
+    made, changed = found["made"], found["changed"]
+    assert (made["displayName"], made["model"]) == ("book", "models/gemini-3.5-flash")
+    assert made["usageMetadata"] == {"totalTokenCount": 250 + 3}
+    assert found["got"] == [made, made]
+    assert changed["name"] == made["name"]
+    assert changed["expireTime"] > made["expireTime"]
+    assert made["name"] in found["listed"]
+    assert made["name"] not in found["left"]
+    assert found["live"]["cachedContentTokenCount"] == 250 + 3
+    with_it, without = [
+        item["response"]["usageMetadata"] for item in found["job"]["dest"]["inlinedResponses"]
+    ]
+    assert with_it["cachedContentTokenCount"] == 250 + 3
+    assert with_it["promptTokenCount"] == 250 + 3 + 1
+    assert "cachedContentTokenCount" not in without
 
 
 def test_the_states_of_the_exact_profile_are_understood(said: dict[str, Any]) -> None:

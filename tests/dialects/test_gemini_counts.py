@@ -76,3 +76,13 @@ def test_a_count_is_of_text() -> None:
         "totalTokens": 7,
         "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 7}],
     }
+
+
+def test_a_count_tells_what_is_cached() -> None:
+    whole = {"contents": TURNS, "cachedContent": "cachedContents/c"}
+    assert parsed({"generateContentRequest": whole}).cache == "c"
+    assert json.loads(render_count(7, 4)) == {
+        "totalTokens": 7,
+        "cachedContentTokenCount": 4,
+        "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 7}],
+    }

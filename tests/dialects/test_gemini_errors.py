@@ -13,6 +13,7 @@ from nightrate.errors import (
     BadRequest,
     BadToken,
     Code,
+    MissingCache,
     MissingFile,
     NoKey,
     NotFound,
@@ -103,6 +104,17 @@ def test_a_missing_file_looks_forbidden_in_the_exact_profile() -> None:
     assert (status, error["code"], error["status"]) == (403, 403, "PERMISSION_DENIED")
     assert "the File abc or it may not exist" in error["message"]
     assert render_error(NotFound("no batch"), Profile.EXACT)[0] == 404
+
+
+def test_a_missing_cached_content_is_not_found_or_forbidden_as_the_profile_has_it() -> None:
+    fault = MissingCache("CachedContent not found (or permission denied): cachedContents/c")
+    for profile, code, name in [
+        (Profile.DOCUMENTED, 404, "NOT_FOUND"),
+        (Profile.EXACT, 403, "PERMISSION_DENIED"),
+    ]:
+        status, body = render_error(fault, profile)
+        expected = {"code": code, "message": fault.message, "status": name}
+        assert (status, json.loads(body)) == (code, {"error": expected})
 
 
 def test_a_bad_key_is_told_so_for_programs() -> None:

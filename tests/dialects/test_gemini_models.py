@@ -36,6 +36,7 @@ def test_a_model_is_shown_without_its_engine() -> None:
             "streamGenerateContent",
             "countTokens",
             "batchGenerateContent",
+            "createCachedContent",
         ],
     }
 

@@ -157,9 +157,16 @@ def test_thinking_is_checked_in_either_place_and_spelling() -> None:
     assert field == "google.thinking_config"
 
 
-def test_a_cached_content_is_refused_by_its_path() -> None:
-    field, _ = refused(NotSupported, extra_body={"google": {"cached_content": "cachedContents/x"}})
+def test_a_cached_content_is_continued() -> None:
+    for google in ({"cached_content": "cachedContents/x"}, {"cachedContent": "x"}):
+        assert parsed(google=google).prompt.cache == "x"
+        assert parsed(extra_body={"google": google}).prompt.cache == "x"
+    field, _ = refused(BadRequest, extra_body={"google": {"cached_content": "a b"}})
     assert field == "extra_body.google.cached_content"
+    turns = [{"role": "system", "content": "x"}, *ASK]
+    field, message = refused(BadRequest, google={"cached_content": "x"}, messages=turns)
+    assert field == "messages"
+    assert "cached content" in message
 
 
 @pytest.mark.parametrize(

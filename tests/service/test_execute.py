@@ -14,16 +14,18 @@ from nightrate import limits
 from nightrate.dialects.lines import RawLine
 from nightrate.dialects.rows import render_row
 from nightrate.domain.batch import Kind
+from nightrate.domain.cache import Reach, continued
 from nightrate.domain.embedding import Embedding, Passage
 from nightrate.domain.generation import Candidate, Failure, Message, Outcome, Prompt, Reply, Usage
 from nightrate.domain.model import Model
 from nightrate.domain.shard import Answer, Tally
 from nightrate.engines.echo import EchoEngine, EchoOptions
-from nightrate.errors import Code, EngineDown
+from nightrate.errors import BadRequest, Code, Damaged, EngineDown, MissingCache, StoreFault
 from nightrate.service import execute as execute_module
 from nightrate.service.execute import Executor
 from nightrate.service.lane import Lane
 from nightrate.service.models import Models
+from nightrate.service.prefixes import Prefixes
 
 MODEL = Models({"*": "echo"}).resolve("gemini-2.5-flash")
 
@@ -124,6 +126,110 @@ async def test_a_mistake_of_ours_costs_one_row_and_leaves_a_trace(
     assert "our own mistake" in caplog.text
     assert lane.places.requests == 0
     assert (await answered(executor, lane, raw("hello"))).tally.succeeded == 1
+
+
+# cached contents ------------------------------------------------------------------------------
+
+
+class Kept(Prefixes):
+    """One cached content of 5 tokens, on a disk that refuses at times."""
+
+    def __init__(self, *faults: Exception) -> None:
+        self.reaches: list[Reach] = []
+        self._faults = list(faults)
+
+    async def whole(self, prompt: Prompt, model: str, reach: Reach) -> Prompt:
+        assert model == MODEL.name
+        self.reaches.append(reach)
+        if self._faults:
+            raise self._faults.pop(0)
+        return continued(Prompt(messages=(Message("user", "a book"),)), prompt, 5)
+
+
+def naming(text: str = "hello you") -> RawLine:
+    contents = [{"parts": [{"text": text}]}]
+    row = {"request": {"contents": contents, "cachedContent": "cachedContents/c1"}}
+    data = msgspec.json.encode(row)
+    return RawLine(7, 0, len(data) + 1, data)
+
+
+REACH = Reach("ours", 3)
+
+
+async def test_a_row_that_continues_a_cached_content_counts_its_tokens(lane: Lane) -> None:
+    kept = Kept()
+    executor = Executor({"echo": lane}, kept)
+    answer = await executor.answer(lane, MODEL.name, Kind(), naming(), "b1-0", reach=REACH)
+    usage = msgspec.json.decode(answer.line)["response"]["usageMetadata"]
+    assert usage == {
+        "promptTokenCount": 5,
+        "cachedContentTokenCount": 5,
+        "candidatesTokenCount": 3,
+        "totalTokenCount": 8,
+    }
+    assert answer.tally == Tally(1, 0, 5, 3, 5)
+    assert kept.reaches == [REACH]
+
+
+async def test_no_more_tokens_are_cached_than_there_are(lane: Lane) -> None:
+    executor = Executor({"echo": lane}, Kept())
+    answer = await executor.answer(lane, MODEL.name, Kind(), naming("x"), "b1-0", reach=REACH)
+    assert answer.tally == Tally(1, 0, 3, 1, 3)
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        (MissingCache("CachedContent not found"), Code.NOT_FOUND),
+        (BadRequest("must be the same"), Code.INVALID_ARGUMENT),
+        (Damaged("caches/c1 is missing"), Code.DATA_LOSS),
+        (ZeroDivisionError("our own mistake"), Code.INTERNAL),
+    ],
+)
+async def test_a_row_whose_cached_content_cannot_be_had_is_an_error_line(
+    lane: Lane, fault: Exception, code: Code
+) -> None:
+    executor = Executor({"echo": lane}, Kept(fault))
+    answer = await executor.answer(lane, MODEL.name, Kind(), naming(), "b1-0", reach=REACH)
+    assert msgspec.json.decode(answer.line)["error"]["code"] == code
+    assert answer.tally == Tally(0, 1)
+
+
+@pytest.mark.parametrize("fault", [StoreFault("the disk is full"), OSError("the disk refuses")])
+async def test_a_row_waits_for_a_disk_that_refuses_its_cached_content(
+    lane: Lane, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr("nightrate.clock.sleep", sleep)
+    executor = Executor({"echo": lane}, Kept(fault))
+    answer = await executor.answer(lane, MODEL.name, Kind(), naming(), "b1-0", reach=REACH)
+    assert answer.tally.succeeded == 1
+    assert slept == [limits.DISK_PAUSE_SECONDS]
+
+
+@pytest.mark.parametrize("reach", [None, REACH])
+async def test_where_none_are_kept_none_is_found(
+    executor: Executor, lane: Lane, reach: Reach | None
+) -> None:
+    answer = await executor.answer(lane, MODEL.name, Kind(), naming(), "b1-0", reach=reach)
+    error = msgspec.json.decode(answer.line)["error"]
+    assert error["code"] == Code.NOT_FOUND
+    assert "cachedContents/c1" in error["message"]
+
+
+async def test_live_answers_and_streams_count_cached_tokens_too(lane: Lane) -> None:
+    executor = Executor({"echo": lane}, Kept())
+    prompt = await executor.whole(
+        Prompt(messages=(Message("user", "good day"),), cache="c1"), MODEL.name, REACH
+    )
+    reply = Reply((Candidate("good day"),), Usage(4, 2, 4), "echo")
+    assert await executor.live(MODEL, prompt) == reply
+    async with aclosing(executor.stream(MODEL, prompt)) as pieces:
+        assert [piece async for piece in pieces] == ["good", " day", reply]
 
 
 # live -----------------------------------------------------------------------------------------

@@ -1,0 +1,106 @@
+"""What requests that name a cached content begin with."""
+
+from __future__ import annotations
+
+import asyncio
+
+from nightrate import limits
+from nightrate.dialects.gemini_caches import parse_prefix
+from nightrate.domain.cache import Cache, Reach, continued
+from nightrate.domain.generation import Prompt
+from nightrate.errors import BadRequest, Damaged, MissingCache
+from nightrate.store.base import Store
+from nightrate.store.blobs import Blobs
+
+
+class Prefixes:
+    """Puts cached contents before the prompts that name them.
+
+    Whether one may be used is asked of the store each time, so that what was deleted a moment ago
+    is gone. What it keeps never changes, and stays in memory while there is room
+    (`limits.PREFIXES_HELD_BYTES_MAX`).
+    """
+
+    def __init__(self, store: Store, blobs: Blobs) -> None:
+        self._store = store
+        self._blobs = blobs
+        self._held: dict[str, tuple[Prompt, int]] = {}
+        """By blob, the one that was used last at the end."""
+        self._held_bytes = 0
+        self._reading = asyncio.Lock()
+
+    async def whole(self, prompt: Prompt, model: str, reach: Reach) -> Prompt:
+        """Give a prompt with what it continues put before it.
+
+        Raises:
+            MissingCache: there is no such cached content within reach.
+            BadRequest: it is of another model, or there is still no turn to answer.
+            Damaged: its bytes are not what was written.
+            StoreFault: the database cannot be asked.
+            OSError: the disk refused.
+        """
+        if prompt.cache is None:
+            return prompt
+        cache = await self._found(prompt.cache, reach)
+        if cache.model != model:
+            message = (
+                f"The model of the request (models/{model}) and that of the cached content"
+                f" (models/{cache.model}) must be the same."
+            )
+            raise BadRequest(message, field="cachedContent")
+        try:
+            prefix = await self._prefix(cache)
+        except Damaged:
+            await self._found(prompt.cache, reach)  # or it was deleted just now
+            raise
+        joined = continued(prefix, prompt, cache.token_count)
+        if not joined.messages:
+            message = "contents: neither the request nor its cached content has any."
+            raise BadRequest(message, field="contents")
+        return joined
+
+    def forget(self, blob: str) -> None:
+        """Let go of what a deleted cached content kept."""
+        _, size_bytes = self._held.pop(blob, (None, 0))
+        self._held_bytes -= size_bytes
+
+    async def _found(self, cache_id: str, reach: Reach) -> Cache:
+        cache = await self._store.get_cache(reach.tenant, cache_id, reach.alive_at)
+        if cache is None:
+            raise missing_cache(cache_id)
+        return cache
+
+    async def _prefix(self, cache: Cache) -> Prompt:
+        found = self._remembered(cache.blob)
+        if found is not None:
+            return found
+        async with self._reading:  # one at a time: many requests of a batch come at once
+            found = self._remembered(cache.blob)
+            if found is None:
+                reader = await self._blobs.open(cache.blob)
+                try:
+                    content = await reader.read(0, cache.size_bytes)
+                finally:
+                    await reader.close()
+                found = parse_prefix(content, cache.model)
+                self._remember(cache.blob, found, cache.size_bytes)
+        return found
+
+    def _remembered(self, blob: str) -> Prompt | None:
+        held = self._held.pop(blob, None)
+        if held is None:
+            return None
+        self._held[blob] = held
+        return held[0]
+
+    def _remember(self, blob: str, prefix: Prompt, size_bytes: int) -> None:
+        self._held[blob] = prefix, size_bytes
+        self._held_bytes += size_bytes
+        while self._held_bytes > limits.PREFIXES_HELD_BYTES_MAX:
+            self.forget(next(iter(self._held)))
+
+
+def missing_cache(cache_id: str) -> MissingCache:
+    """Say that there is no such cached content, or none that this client may see."""
+    name = f"cachedContents/{cache_id}"
+    return MissingCache(f"CachedContent not found (or permission denied): {name}")

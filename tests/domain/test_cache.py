@@ -1,0 +1,24 @@
+"""A kept beginning and the prompt that continues it become one."""
+
+from __future__ import annotations
+
+from nightrate.domain.cache import continued
+from nightrate.domain.generation import Message, Prompt, Sampling
+
+BOOK = Prompt(messages=(Message("user", "a book"), Message("model", "read")), system="Be brief.")
+ASKED = Prompt(messages=(Message("user", "who?"),), sampling=Sampling(seed=1), cache="c1")
+
+
+def test_the_beginning_comes_first_and_the_drawing_is_the_prompts() -> None:
+    assert continued(BOOK, ASKED, 7) == Prompt(
+        messages=(*BOOK.messages, *ASKED.messages),
+        system="Be brief.",
+        sampling=Sampling(seed=1),
+        cached_tokens=7,
+    )
+
+
+def test_a_beginning_may_be_instructions_alone_and_its_prompt_may_have_no_turns() -> None:
+    system = Prompt(messages=(), system="Be brief.")
+    assert continued(system, ASKED, 3).messages == ASKED.messages
+    assert continued(BOOK, Prompt(messages=(), cache="c1"), 3).messages == BOOK.messages
