@@ -19,7 +19,7 @@ from nightrate.dialects.openai_reading import Reader
 from nightrate.dialects.openai_shapes import ChatBody, ChatMessage, ContentPart, GoogleOptions
 from nightrate.dialects.refusals import located, unserved, within, wrong
 from nightrate.dialects.spelling import Shape, joined, quoted
-from nightrate.domain.generation import Message, Prompt, Sampling
+from nightrate.domain.generation import DEFAULT_SAMPLING, Message, Prompt, Sampling
 from nightrate.errors import Refused
 
 _NO_TOOLS = "Leave it out: no tools are run."
@@ -92,6 +92,9 @@ _TOOL_ROLES = "tool", "function"
 _OTHER_PARTS = "image_url", "input_audio", "file"
 
 _asked = attrgetter(*UNSERVED)
+_NOTHING: Final = (None,) * len(UNSERVED)
+_drawn = attrgetter("stop", *(name for name, _, _ in _RANGES))
+_AS_IT_COMES: Final = (None,) * (1 + len(_RANGES))
 _GOOGLE: Final = Shape(GoogleOptions)
 _READER: Final = Reader(ChatBody, REMEDIES)
 
@@ -143,9 +146,11 @@ def chat_call(body: ChatBody) -> ChatCall:
 
 def prompt_of_chat(body: ChatBody) -> Prompt:
     """Make the prompt of a typed body, or refuse with the path of the member that is to blame."""
-    for name, value in zip(UNSERVED, _asked(body), strict=True):
-        if value:
-            raise unserved(name, UNSERVED[name])
+    asked = _asked(body)
+    if asked != _NOTHING:
+        for name, value in zip(UNSERVED, asked, strict=True):
+            if value:
+                raise unserved(name, UNSERVED[name])
     for name in ("tool_choice", "function_call"):
         if getattr(body, name) not in _NO_CHOICE:
             raise unserved(name, _NO_TOOLS)
@@ -198,6 +203,8 @@ def _google_options(body: ChatBody) -> str | None:
 
 
 def _sampling(body: ChatBody) -> Sampling:
+    if _drawn(body) == _AS_IT_COMES:
+        return DEFAULT_SAMPLING
     for name, low, high in _RANGES:
         value = getattr(body, name)
         if value is not None and not low <= value <= high:

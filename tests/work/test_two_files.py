@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from nightrate import limits
+from nightrate import clock, limits
 from nightrate.domain.batch import Batch, Dialect, PartialResults
 from nightrate.domain.states import BatchState
 from nightrate.errors import Code
@@ -94,10 +94,15 @@ async def test_a_batch_all_of_whose_requests_are_refused_succeeds(shop: Workshop
     assert batch.state is BatchState.PLANNED
 
 
-async def test_what_a_cancelled_batch_never_ran_is_told_so(shop: Workshop) -> None:
+@pytest.mark.parametrize(
+    ("event", "code"), [("cancelled", "batch_cancelled"), ("expired", "batch_expired")]
+)
+async def test_what_a_batch_never_ran_is_told_so(shop: Workshop, event: str, code: str) -> None:
     await shop.plan(mixed(20), dialect=Dialect.OPENAI)
-    batch = await shop.store.cancel_batch(TENANT, "b1", 5, partial_results=False)
-    assert batch is not None
+    if event == "cancelled":
+        await shop.store.cancel_batch(TENANT, "b1", clock.now(), partial_results=False)
+    else:
+        await shop.store.expire_batches(clock.later(clock.now(), 9_999), partial_results=False)
     planner = Planner(shop.store, shop.blobs, inline, lambda: None)
     closer = Closer(shop.store, shop.blobs, planner, owner="closer")
     while await closer.turn():
@@ -105,7 +110,7 @@ async def test_what_a_cancelled_batch_never_ran_is_told_so(shop: Workshop) -> No
     assert (await shop.batch()).partial is PartialResults.SHOWN
     rows = await read(shop, ERRORS)
     assert [row["custom_id"] for row in rows] == [str(number) for number in range(20)]
-    assert {row["error"]["code"] for row in rows} == {"batch_cancelled"}
+    assert {row["error"]["code"] for row in rows} == {code}
     assert len({row["id"] for row in rows}) == 20
     assert await read(shop, OUTPUT) == []
 
