@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from bench import batch, data_path
+from bench import batch, data_path, embeddings
 
 
 def main() -> None:
@@ -16,6 +16,8 @@ def main() -> None:
     data_path.report(wanted.requests, text_bytes=2_000)
     print()
     batch.report(concurrency=32, requests=256, rounds=wanted.rounds)
+    print()
+    embeddings.report(batch=32, requests=3_000, rounds=wanted.rounds)
 
 
 if __name__ == "__main__":

@@ -166,10 +166,11 @@ def validate(source: Path, model: str, *, as_json: bool) -> None:
     Ends with status 0 when every line is a valid request, 1 when some are not, 2 when none is.
     """
     from nightrate.domain.batch import Kind
+    from nightrate.service.models import usual_method
     from nightrate.work.plan import plan_input
 
     with source.open("rb", buffering=0) as file, tempfile.TemporaryFile() as nowhere:
-        plan = plan_input(file, nowhere, model, Kind())
+        plan = plan_input(file, nowhere, model, Kind(method=usual_method(model)))
     valid = plan.request_count - plan.invalid_count
     if as_json:
         click.echo(msgspec.json.encode(_plan_summary(plan)))

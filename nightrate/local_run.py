@@ -23,6 +23,7 @@ from nightrate.domain.states import FINAL_STATES, BatchState
 from nightrate.engines.base import Progress
 from nightrate.errors import BadRequest, Fault, Precondition
 from nightrate.runtime import House, open_house
+from nightrate.service.models import usual_method
 from nightrate.settings import Settings
 from nightrate.store.blobs import sync_file, sync_folder
 
@@ -131,7 +132,13 @@ async def _submit(house: House, source: Path, model: str) -> Batch:
     )
     await house.files.append(upload.upload_id, 0, _pieces(source))
     file = await house.files.finalize(upload.upload_id)
-    order = Order(display_name=source.stem, priority=0, file_name=file.file_id, inline=None)
+    order = Order(
+        display_name=source.stem,
+        priority=0,
+        file_name=file.file_id,
+        inline=None,
+        method=usual_method(model),
+    )
     return await house.batches.submit(TENANT, model, order)
 
 
@@ -145,9 +152,10 @@ async def _finish(house: House, batch: Batch, watch: Watch) -> Batch:
     while batch.state not in FINAL_STATES:
         watch(batch)
         await clock.sleep(limits.WATCH_SECONDS)
-        for lane in house.lanes.values():
-            if lane.fault is not None:
-                raise EnginesDown(lane.fault.message)
+        engine = house.models.engine_of(batch.model)
+        fault = house.lanes[engine].fault if engine else None
+        if fault is not None:
+            raise EnginesDown(fault.message)
         batch = await house.batches.get(batch.tenant, batch.batch_id)
     watch(batch)
     return batch

@@ -62,8 +62,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """Give the table of models with the override and the default applied."""
         if not self.models:
             return {
-                "*embedding*": self.engine or DEFAULT_EMBEDDING_ENGINE,
                 "gemini-*": self.engine or DEFAULT_ENGINE,
+                "*embedding*": self.engine or DEFAULT_EMBEDDING_ENGINE,
             }
         if self.engine:
             return dict.fromkeys(self.models, self.engine)

@@ -54,6 +54,8 @@ class Lane:
         """Set when the first try to open the engine has ended, well or not; or when it is not
         opened before somebody asks."""
         self._demanded = asyncio.Event()
+        self._tried = asyncio.Event()
+        """Set when a try to open the engine has ended, well or not."""
         telemetry.IN_FLIGHT.labels(name).set_function(lambda: self.places.requests)
         telemetry.READY.labels(name).set_function(self.opened.is_set)
 
@@ -71,12 +73,14 @@ class Lane:
                     await self.engine.open(progress)
                 except EngineDown as fault:
                     self.fault = fault
+                    self._tried.set()
                     log.warning("engine %s cannot run: %s", self.name, fault.message)
                 else:
                     self.fault = None
                     self._broken.clear()
                     self.opened.set()
                     self.settled.set()
+                    self._tried.set()
                     await self._broken.wait()
                 self.opened.clear()
                 self.settled.set()
@@ -92,7 +96,7 @@ class Lane:
         self._demanded.set()
 
     async def wait_open(self, patience_seconds: float) -> None:
-        """Wait until the engine is open, if that is on its way; no longer than that.
+        """Wait until the engine is open, or has failed to open; no longer than that.
 
         An engine that is opened when the server starts is not waited for: it may take minutes.
         """
@@ -103,7 +107,7 @@ class Lane:
             return  # It is tried again, but nobody waits for what failed a moment ago.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(patience_seconds):
-                await self.opened.wait()
+                await self._tried.wait()
 
     @overload
     async def outcome(self, asked: Prompt, *, live: bool = False) -> Reply | Failure: ...

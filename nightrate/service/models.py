@@ -118,6 +118,11 @@ class Models:
         return _meant(name) & able or able
 
 
+def usual_method(name: str) -> Method:
+    """Say what a name is asked for when nobody says, whatever engine stands behind it."""
+    return Method.GENERATE if Method.GENERATE in _meant(name) else Method.EMBED
+
+
 def _meant(name: str) -> frozenset[Method]:
     return next(methods for pattern, methods in _MEANT.items() if fnmatchcase(name, pattern))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -93,6 +94,32 @@ def test_two_inline_requests_are_answered_by_the_real_model(client: genai.Client
     for item in job.dest.inlined_responses:
         assert item.error is None
         assert_answered(item.response)
+
+
+@pytest.mark.filterwarnings("ignore:batches.create_embeddings.* is experimental")
+def test_paraphrases_are_near_each_other_in_the_real_model(client: genai.Client) -> None:
+    texts = [
+        "Why is the sky blue?",
+        "The sky is blue because of Rayleigh scattering.",
+        "Best pasta recipe",
+    ]
+    job = client.batches.create_embeddings(
+        model="gemini-embedding-001", src={"inlined_requests": {"contents": list(texts)}}
+    )
+    job = finished(client, job)
+    assert job.dest is not None
+    vectors = []
+    for item in job.dest.inlined_embed_content_responses or ():
+        assert item.response is not None
+        assert item.response.embedding is not None
+        vectors.append(item.response.embedding.values or [])
+    assert [len(vector) for vector in vectors] == [384, 384, 384]
+    cosines = [sum(map(operator.mul, vectors[0], other)) for other in vectors[1:]]
+    assert cosines[0] > 0.6
+    assert cosines[1] < 0.2
+    live = client.models.embed_content(model="gemini-embedding-001", contents=texts[0])
+    assert live.embeddings is not None
+    assert live.embeddings[0].values == pytest.approx(vectors[0], abs=1e-4)
 
 
 def test_a_streamed_answer_of_the_real_model_is_its_whole_answer(client: genai.Client) -> None:

@@ -49,6 +49,16 @@ def test_a_file_is_answered_in_order_and_nothing_else_stays(commands: Commands) 
     assert "in.out.jsonl: 2500 answered, 0 failed" in ended.out[0]
 
 
+def test_a_file_of_embedding_requests_gives_vectors(commands: Commands) -> None:
+    lines = [{"key": key, "request": {"content": key * 9}} for key in "ab"]
+    commands.write("in.jsonl", b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
+    ended = commands.run("run", "in.jsonl", "--model", "gemini-embedding-001", *ECHO)
+    assert ended.status == 0, ended.complaint
+    written = answers(commands.folder / "in.out.jsonl")
+    assert [line["key"] for line in written] == ["a", "b"]
+    assert all(len(line["response"]["embedding"]["values"]) == 768 for line in written)
+
+
 def test_the_figures_of_a_run_come_as_json(commands: Commands) -> None:
     commands.write("in.jsonl", requests(2) + b"{torn\n")
     ended = commands.run("run", "in.jsonl", "-o", "new/place.jsonl", "--json", *ECHO)

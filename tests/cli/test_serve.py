@@ -6,6 +6,7 @@ import re
 import signal
 import socket
 
+import msgspec
 import psutil
 import pytest
 
@@ -31,6 +32,29 @@ def test_readiness_is_one_line_and_an_answer(server: Server) -> None:
     assert server.ask("GET", "/readyz").status == 200
     assert server.terminate() == 0
     assert server.process.stdout.lines == [READY + server.base_url]
+
+
+def test_text_is_served_where_the_embedding_model_cannot_be_had(commands: Commands) -> None:
+    cache = commands.folder / "cache"
+    commands.write(
+        "my.toml",
+        f'cache = "{cache}"\n[models]\n"gemini-*" = "echo"\n"*embedding*" = "minilm"\n'.encode(),
+    )
+    config = ("--config", str(commands.folder / "my.toml"))
+    server = Server(commands.folder / "data", *config, environment={"PIP_NO_INDEX": "1"})
+    commands.servers.append(server)
+    server.start()
+    assert not cache.exists(), "nobody has asked for it"
+    live = "/v1/models/text-embedding-004:embedContent"
+    body = msgspec.json.encode({"content": "x"})
+    for _ in range(2):
+        refused = server.ask("POST", live, body)
+        assert refused.status == 503
+        assert "the embedding model" in refused.json["error"]["message"]
+    name = server.submit(request_line("a", "text"))
+    server.finish(name)
+    assert text_of(server.results(name)[0]) == "text"
+    assert server.ask("GET", "/readyz").status == 200
 
 
 @pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGINT])

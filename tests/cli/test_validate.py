@@ -53,6 +53,12 @@ def test_each_fault_names_its_line_and_the_rest_is_counted(commands: Commands) -
     assert told.out[20] == "... and 5 more"
 
 
+def test_the_lines_of_an_embedding_model_ask_for_vectors(commands: Commands) -> None:
+    commands.write("in.jsonl", b'{"key": "a", "request": {"content": "x"}}\n')
+    assert commands.run("validate", "in.jsonl", "--model", "gemini-embedding-001").status == 0
+    assert commands.run("validate", "in.jsonl").status == 2
+
+
 def test_the_model_is_held_against_the_lines(commands: Commands) -> None:
     line = b'{"request": {"model": "gemini-2.5-pro", "contents": "x"}}\n'
     commands.write("in.jsonl", line)
