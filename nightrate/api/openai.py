@@ -11,13 +11,15 @@ from nightrate import clock, limits
 from nightrate.api import body
 from nightrate.api.auth import tenant_of
 from nightrate.api.forms import receive_file
+from nightrate.api.profiles import PREFIXED, profile_of
 from nightrate.api.respond import STREAM_HEADERS, Told, Unbegun, document
 from nightrate.dialects import openai as wire
 from nightrate.domain.batch import Method
 from nightrate.domain.cache import Reach
 from nightrate.domain.file import Page
 from nightrate.domain.generation import Failure, Reply
-from nightrate.errors import BadRequest, NotFound
+from nightrate.domain.states import FINAL_STATES
+from nightrate.errors import BadRequest, Conflict, NotFound
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -167,11 +169,18 @@ class OpenAI:
         return document(wire.render_batch(batch))
 
     async def cancel_batch(self, request: Request) -> Response:
-        """Answer ``POST batches/ID/cancel``; one that has ended is given as it is."""
+        """Answer ``POST batches/ID/cancel``; one that has ended is given as it is.
+
+        The original service refuses that, and so does the profile that follows it to the letter.
+        """
         tail: str = request.path_params["tail"]
         if not tail.endswith(_CANCEL):
             raise _nothing_at(request)
         batch_id = _id(tail.removesuffix(_CANCEL), "batches")
+        if profile_of(request.scope) is PREFIXED:
+            batch = await self._batches.get(tenant_of(request), batch_id)
+            if batch.state in FINAL_STATES:
+                raise Conflict(f"Batch batches/{batch_id} has ended; it cannot be cancelled.")
         return document(wire.render_batch(await self._batches.cancel(tenant_of(request), batch_id)))
 
 

@@ -14,6 +14,8 @@ from nightrate.errors import Refused
 if TYPE_CHECKING:
     from starlette.types import Scope
 
+_HOPELESS = {HTTPStatus.CONFLICT, HTTPStatus.NOT_IMPLEMENTED}
+
 ALIASES = "chat/completions", "embeddings", "images/generations"
 """What of OpenAI's paths also stands beside Gemini's, whose names differ from these."""
 
@@ -53,6 +55,6 @@ def failed(failure: Failure, surface: Surface) -> tuple[int, bytes]:
 
 
 def retry_headers(status: int, surface: Surface) -> dict[str, str]:
-    """Tell OpenAI's clients, which try again what is 500 and more, where that is of no use."""
-    hopeless = surface is Surface.OPENAI and status == HTTPStatus.NOT_IMPLEMENTED
+    """Tell OpenAI's clients, which try 409, 500 and more again, where that is of no use."""
+    hopeless = surface is Surface.OPENAI and status in _HOPELESS
     return {"x-should-retry": "false"} if hopeless else {}

@@ -374,6 +374,17 @@ def test_a_batch_is_cancelled_and_a_repeat_changes_nothing(client: OpenAI) -> No
     assert client.batches.cancel(batch.id) == batch
 
 
+def test_to_the_letter_a_batch_that_has_ended_cannot_be_cancelled(
+    client: OpenAI, doors: Doors
+) -> None:
+    batch = order(client)
+    with make_client(f"{doors.url}/exact{BASE}") as exact:
+        assert exact.batches.cancel(batch.id).status == "cancelling"
+        with pytest.raises(openai.ConflictError) as caught:
+            exact.batches.cancel(batch.id)
+    assert caught.value.response.headers["x-should-retry"] == "false"
+
+
 @pytest.mark.parametrize("content", [b"junk", b'{"custom_id":"a"}\n', b"\n \n"])
 def test_an_input_whose_first_line_names_no_model_is_taken_and_planning_will_tell(
     client: OpenAI, content: bytes

@@ -7,11 +7,14 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion
 
 from nightrate import limits
-from nightrate.dialects.openai import model_of_line
+from nightrate.dialects.openai import model_of_line, parse_chat
 from nightrate.dialects.openai_endpoints import method_of
+from nightrate.dialects.openai_shapes import ChatBody
 from nightrate.dialects.row import Echo, ParsedLine
 from nightrate.dialects.rows import (
     more_faults,
@@ -23,12 +26,17 @@ from nightrate.dialects.rows import (
 )
 from nightrate.domain.batch import Dialect, InputFault, Kind, Method
 from nightrate.domain.generation import Candidate, Failure, Message, Prompt, Reply, Usage
-from nightrate.errors import Code
+from nightrate.errors import Code, Refused
 
 KIND = Kind(dialect=Dialect.OPENAI)
 NOW = 1_700_000_000_000_000
 BODY = {"model": "gemini-x", "messages": [{"role": "user", "content": "hi"}]}
 LINE = {"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": BODY}
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
 PROMPT = Prompt(messages=(Message("user", "hi"),))
 REPLY = Reply((Candidate("H\u00e9llo"),), Usage(3, 2), "echo-1")
 
@@ -137,6 +145,23 @@ def test_a_wrong_body_is_the_failure_of_its_line(body: Any, code: Code, field: s
     assert isinstance(row.prompt, Failure)
     assert (row.prompt.code, row.prompt.field) == (code, field)
     assert row.prompt.message.startswith(f"{field}: "), "as a live call would have it"
+
+
+@given(st.binary() | JSON.map(msgspec.json.encode))
+def test_any_line_is_a_prompt_a_failure_or_a_fault(line: bytes) -> None:
+    row = parsed(line)
+    assert row.fault is None or isinstance(row.prompt, Failure)
+
+
+@given(st.dictionaries(st.sampled_from(ChatBody.__struct_fields__), JSON))
+def test_any_body_is_judged_in_a_line_as_in_a_live_call(members: dict[str, Any]) -> None:
+    body = {**BODY, **members, "model": "gemini-x", "stream": False}
+    row = parsed({**LINE, "body": body})
+    try:
+        live: Any = parse_chat(msgspec.json.encode(body)).prompt
+    except Refused as error:
+        live = Failure(error.code, error.message, error.field)
+    assert row == ParsedLine(Echo(b'"a"'), live)
 
 
 def test_a_line_beyond_the_limit_says_the_limit() -> None:
