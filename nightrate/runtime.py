@@ -12,6 +12,7 @@ import ipaddress
 import shlex
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,6 +24,7 @@ from starlette.applications import Starlette
 from nightrate import clock, limits, telemetry
 from nightrate.api.administration import create_administration
 from nightrate.api.app import create_app
+from nightrate.api.protocol import Protocol
 from nightrate.domain.batch import Batch
 from nightrate.engines.base import Progress, ignore_progress
 from nightrate.engines.registry import create_engine
@@ -33,6 +35,7 @@ from nightrate.service.caches import Caches
 from nightrate.service.execute import Executor
 from nightrate.service.files import Files
 from nightrate.service.followers import Followers
+from nightrate.service.grounding import Grounder
 from nightrate.service.keys import Keys
 from nightrate.service.lane import Lane
 from nightrate.service.models import Models
@@ -46,6 +49,7 @@ from nightrate.store import local_socket
 from nightrate.store.blobs import Blobs, Run
 from nightrate.store.directory import DataDirectory, open_directory
 from nightrate.store.sqlite import SQLiteStore
+from nightrate.tools.search import Search, create_search
 from nightrate.work.closer import Closer
 from nightrate.work.courier import Courier
 from nightrate.work.inspector import Inspector
@@ -66,6 +70,7 @@ class House:
         self,
         settings: Settings,
         lanes: dict[str, Lane],
+        search: Search | None,
         directory: DataDirectory,
         runs: _Runs,
         base_url: str,
@@ -76,11 +81,11 @@ class House:
         self.models = Models(settings.model_rules(), lambda name: lanes[name].engine.capabilities)
         self.lanes = lanes
         vault = Vault(directory.keys)  # before the database is open: it may refuse
-        self.store = SQLiteStore(directory.database, runs.database)
+        self.store = SQLiteStore(directory.database, runs.database, runs.looks)
         self.store.result_lifetime_seconds = settings.results_kept_days * 86400
         self.blobs = Blobs(directory.blobs, runs.disk)
         prefixes = Prefixes(self.store, self.blobs)
-        self.executor = Executor(self.lanes, prefixes)
+        self.executor = Executor(self.lanes, prefixes, Grounder(search))
         self.caches = Caches(
             *(self.store, self.blobs, self.models, self.executor, prefixes),
             tokens_min=settings.cached_tokens_min,
@@ -215,14 +220,15 @@ class House:
 
 
 class _Runs:
-    """Where blocking calls go: one thread for the database, some for the disk."""
+    """Where blocking calls go: to write the database, to look into it, to the disk."""
 
     def __init__(self) -> None:
         self._pools = [
             ThreadPoolExecutor(1, thread_name_prefix="database"),
+            ThreadPoolExecutor(1, thread_name_prefix="looks"),
             ThreadPoolExecutor(BLOB_THREADS, thread_name_prefix="disk"),
         ]
-        self.database, self.disk = (_run_in(pool) for pool in self._pools)
+        self.database, self.looks, self.disk = (_run_in(pool) for pool in self._pools)
 
     def close(self) -> None:
         for pool in self._pools:
@@ -262,6 +268,7 @@ def open_house(settings: Settings, address: str = "") -> House:
         SettingsFault: an engine is unknown or its options are wrong.
     """
     lanes = _lanes(settings)  # before anything is made on the disk
+    search = create_search(settings.search)
     try:
         directory = open_directory(Path(settings.data))
     except OSError as error:
@@ -270,7 +277,7 @@ def open_house(settings: Settings, address: str = "") -> House:
     runs = _Runs()
     try:
         base_url = (settings.public_url or address).rstrip("/")
-        return House(settings, lanes, directory, runs, base_url)
+        return House(settings, lanes, search, directory, runs, base_url)
     except StoreFault:
         runs.close()
         directory.unlock()
@@ -393,6 +400,7 @@ async def serve(
         SettingsFault: the settings cannot work.
         StoreFault: the data directory cannot be used.
     """
+    sys.setswitchinterval(limits.THREAD_SWITCH_SECONDS)
     if not await asyncio.to_thread(Path(settings.data).exists):  # a refusal makes nothing
         await _require_keys(settings, None)
     sock = _bind(settings.host, settings.port)
@@ -426,7 +434,7 @@ def _server(app: Starlette) -> _Server:
     return _Server(
         uvicorn.Config(
             app,
-            http="httptools",  # the strictest parser of those measured
+            http=Protocol,
             ws="none",
             lifespan="off",
             access_log=False,  # its lines would hold the query string, and so keys

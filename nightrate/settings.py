@@ -51,7 +51,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     enqueued_tokens_max: dict[str, int] = {}
     """How many input tokens a tenant may have in live batches of a model, by name or pattern."""
     partial_results: bool = True
-    """Whether a batch that was cancelled or expired hands out what it had finished."""
+    """Whether a batch that was cancelled or expired hands out what it had finished; those that
+    OpenAI's clients made always do."""
     results_kept_days: int = 42
     """How many days the result file of a batch is kept, from the end of the batch on."""
     changes_by_get: bool = True
@@ -60,6 +61,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """How many tokens a cached content must have; Google asks for 1,024 to 4,096 by model."""
     webhooks_private: bool = False
     """Lets webhooks go to private networks, and over plain HTTP. Loopback always may."""
+    search: str = "empty"
+    """Requests with the search tool: `empty` finds nothing and says so, `refuse` fails them."""
     engine: str = ""
     """Runs every model on this one engine, whatever ``models`` says; empty: no such override."""
     models: dict[str, str] = {}

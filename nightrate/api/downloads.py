@@ -10,6 +10,7 @@ from starlette.responses import Response
 from nightrate.api.auth import tenant_of
 from nightrate.api.query import switched_on
 from nightrate.api.respond import Streamed, Told
+from nightrate.domain.file import part_of_result
 from nightrate.errors import BadRequest
 
 if TYPE_CHECKING:
@@ -37,9 +38,13 @@ class Downloads:
 
     async def serve(self, request: Request) -> Response:
         """Send a file's bytes; ``alt=media`` is taken as given."""
-        if switched_on(request, "follow") and (answer := await self._followed(request)):
+        return await self.send(request, request.path_params["file_id"])
+
+    async def send(self, request: Request, file_id: str) -> Response:
+        """Send the bytes of a file, or the range of them that the request asks for."""
+        if switched_on(request, "follow") and (answer := await self._followed(request, file_id)):
             return answer
-        content = await self._results.content(tenant_of(request), request.path_params["file_id"])
+        content = await self._results.content(tenant_of(request), file_id)
         span = _span(request, content)
         headers = {
             "content-type": content.mime_type,
@@ -59,7 +64,7 @@ class Downloads:
             status = 206
         return await Streamed.begin(content.stream(start, stop), headers, status)
 
-    async def _followed(self, request: Request) -> Response | None:
+    async def _followed(self, request: Request, file_id: str) -> Response | None:
         """Send a result file to its end while it grows; None when it grows no more.
 
         Raises:
@@ -68,8 +73,10 @@ class Downloads:
         if "range" in request.headers:
             message = "follow gives a file from its beginning; leave the Range away."
             raise BadRequest(message, field="follow")
-        batch = await self._followers.growing(tenant_of(request), request.path_params["file_id"])
-        return None if batch is None else Told(self._followers.lines(batch), b"", _FOLLOWED)
+        batch = await self._followers.growing(tenant_of(request), file_id)
+        if batch is None:
+            return None
+        return Told(self._followers.lines(batch, part_of_result(file_id)), b"", _FOLLOWED)
 
 
 def _asks_for_part(request: Request, content: Content) -> bool:

@@ -172,7 +172,7 @@ def _parse(
 
 def _refused(echo: Echo, error: Refused, number: int, form: BatchForm) -> ParsedLine:
     failure = Failure(error.code, f"{_WHERE[form]} {number}: {error.message}")
-    return ParsedLine(echo, failure, error.field)
+    return ParsedLine(echo, failure, field=error.field)
 
 
 def _echo_of(key: Raw, metadata: Raw) -> Echo:

@@ -1,8 +1,10 @@
 """An engine that answers from the prompt: deterministic, free, with scripted delays and faults.
 
 For tests, for the emulator and for benchmarks of the data path. The answer is the last user text,
-cut at the output limit (one token is four characters) and at the first stop sequence. A passage's
-vector comes from its words; see `likeness`.
+cut at the output limit (one token is four characters) and at the first stop sequence. A prompt that
+demands a form is answered with the plainest text that has it, and one that demands a picture with
+one that is made of its words; see `drawing`. A passage's vector comes from its words too; see
+`likeness`.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from contextlib import aclosing
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, structs
 
 from nightrate import clock, limits
 from nightrate.domain.embedding import Embedding, Passage
@@ -26,19 +28,22 @@ from nightrate.domain.generation import (
     Reply,
     Usage,
 )
+from nightrate.domain.picture import Picture, PictureWish
 from nightrate.engines.base import Capacity, Engine, Options, Progress, ignore_progress
+from nightrate.engines.drawing import draw
 from nightrate.engines.likeness import vector_of
+from nightrate.engines.specimens import specimen_of
 from nightrate.errors import Code, EngineDown, RequestFailed, SettingsFault
 
 CHARACTERS_PER_TOKEN = 4
 
-_SCRIPT = re.compile(r"\[\[(fail|flaky|down|delay|pace|break)(?: ([0-9.]+))?\]\]")
+_SCRIPT = re.compile(r"\[\[(fail|flaky|down|delay|pace|break|repeat)(?: ([0-9.]+))?\]\]")
 """What a prompt's text may order, when ``scripted`` is on:
 
 ``[[fail 3]]`` fails for good with that rpc code; ``[[flaky 2]]`` fails twice, then answers;
 ``[[down]]`` takes the engine down each time; ``[[delay 0.5]]`` answers that many seconds late;
 ``[[pace 0.5]]`` takes that many seconds between two tokens; ``[[break 14]]`` fails for good with
-that rpc code after the first token.
+that rpc code after the first token; ``[[repeat 1000]]`` answers with the text so many times.
 """
 
 
@@ -77,8 +82,13 @@ class EchoEngine(Engine):
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """Text, also piece by piece, and vectors."""
-        return frozenset({Capability.TEXT, Capability.STREAM, Capability.EMBEDDINGS})
+        """Text, also piece by piece and of a form, vectors and pictures."""
+        return frozenset(
+            {
+                *(Capability.TEXT, Capability.STREAM, Capability.EMBEDDINGS),
+                *(Capability.SCHEMA, Capability.IMAGES),
+            }
+        )
 
     @property
     def capacity(self) -> Capacity:
@@ -104,9 +114,9 @@ class EchoEngine(Engine):
     async def generate(self, prompt: Prompt) -> Reply:
         """Give the last user text back."""
         reply = await self._begin(prompt)
-        if self._scripted(
-            prompt.messages[-1].text
-        ):  # Whoever does not stream waits for the same tokens.
+        orders = self._orders(prompt)
+        if "pace" in orders or "break" in orders:
+            # Whoever does not stream waits for the same tokens.
             async with aclosing(self._tokens(prompt, reply)) as tokens:
                 async for _ in tokens:
                     pass
@@ -130,7 +140,10 @@ class EchoEngine(Engine):
     async def _begin(self, prompt: Prompt) -> Reply:
         text = prompt.messages[-1].text
         await self._start(text)
-        return self._reply(prompt, text)
+        reply = self._reply(prompt, text)
+        if prompt.picture is not None:
+            reply = await _drawn(reply, text, prompt.picture)
+        return reply
 
     async def _start(self, text: str) -> None:
         """Do what comes before any answer: the delay, and what the text orders."""
@@ -144,14 +157,16 @@ class EchoEngine(Engine):
     def _scripted(self, text: str) -> bool:
         return self._options.scripted and "[[" in text
 
+    def _orders(self, prompt: Prompt) -> dict[str, str]:
+        text = prompt.messages[-1].text
+        return dict(_SCRIPT.findall(text)) if self._scripted(text) else {}
+
     async def _tokens(self, prompt: Prompt, reply: Reply) -> AsyncGenerator[str, None]:
-        orders: dict[str, str] = {}
-        if self._scripted(prompt.messages[-1].text):
-            orders.update(_SCRIPT.findall(prompt.messages[-1].text))
+        orders = self._orders(prompt)
         text = reply.candidates[0].text
         for start in range(0, len(text), CHARACTERS_PER_TOKEN):
             if start and "pace" in orders:
-                await self._pause(float(orders["pace"] or 0))
+                await self._pause(_number(orders["pace"], 0))
             if not self._open:
                 raise EngineDown("The echo engine was closed.", in_flight=True)
             if start and "break" in orders:
@@ -174,12 +189,12 @@ class EchoEngine(Engine):
     async def _play(self, text: str) -> None:
         for order, argument in _SCRIPT.findall(text):
             if order == "delay":
-                await self._pause(float(argument or 0))
+                await self._pause(_number(argument, 0))
             elif order == "down":
                 raise EngineDown("The script took the engine down.", in_flight=True)
             elif order == "fail":
                 raise _failure(argument)
-            elif order == "flaky" and self._tries.setdefault(text, 0) < int(argument or 1):
+            elif order == "flaky" and self._tries.setdefault(text, 0) < _number(argument, 1):
                 self._tries[text] += 1
                 raise RequestFailed(
                     "The script asks for another try.",
@@ -190,6 +205,10 @@ class EchoEngine(Engine):
 
     def _reply(self, prompt: Prompt, text: str) -> Reply:
         finish = FinishReason.STOP
+        if prompt.form is not None:
+            text = specimen_of(prompt.form)
+        elif times := self._orders(prompt).get("repeat"):
+            text = _repeated(text, times)
         for stop in prompt.sampling.stop:
             text = text.partition(stop)[0]
         limit = prompt.sampling.max_output_tokens
@@ -203,8 +222,37 @@ class EchoEngine(Engine):
         return _tokens_of_prompt(prompt)
 
 
+async def _drawn(reply: Reply, text: str, wish: PictureWish) -> Reply:
+    """Add the picture, which takes some milliseconds: others go on meanwhile."""
+    data = await asyncio.to_thread(draw, text, wish.width, wish.height)
+    (candidate,) = reply.candidates
+    said = candidate.text if wish.with_text else ""
+    drawn = structs.replace(candidate, text=said, pictures=(Picture("image/png", data),))
+    return structs.replace(reply, candidates=(drawn,))
+
+
+def _repeated(text: str, times: str) -> str:
+    most = limits.ECHO_CHARACTERS_MAX
+    wanted = _number(times, 1)
+    if len(text) * wanted > most:
+        message = f"[[repeat]] makes at most {most} characters."
+        raise RequestFailed(message, code=Code.INVALID_ARGUMENT)
+    return text * int(wanted)
+
+
+def _number(argument: str, default: float) -> float:
+    try:
+        return float(argument or default)
+    except ValueError:
+        message = f"An order to the echo engine has {argument} where a number belongs."
+        raise RequestFailed(message, code=Code.INVALID_ARGUMENT) from None
+
+
 def _failure(code: str) -> RequestFailed:
-    return RequestFailed("The script failed this request.", code=Code(int(code or 13)))
+    number = int(_number(code, Code.INTERNAL))
+    if number not in set(Code):
+        number = Code.INVALID_ARGUMENT
+    return RequestFailed("The script failed this request.", code=Code(number))
 
 
 def _token_count(text: str) -> int:

@@ -6,9 +6,10 @@ from collections.abc import Awaitable, Callable
 
 from nightrate import clock, limits
 from nightrate.clock import Instant
-from nightrate.dialects.lines import as_lines
+from nightrate.dialects.lines import LineSplitter, as_lines
 from nightrate.domain.batch import (
     ANY_BATCH,
+    UNKNOWN_MODEL,
     Batch,
     BatchFilter,
     Change,
@@ -18,7 +19,6 @@ from nightrate.domain.batch import (
 )
 from nightrate.domain.file import Page
 from nightrate.domain.inspection import Inspection
-from nightrate.domain.model import Model
 from nightrate.domain.shard import Tally
 from nightrate.domain.states import BatchState
 from nightrate.errors import NotFound, OverQuota, Refused
@@ -85,7 +85,7 @@ class Batches:
     async def submit(
         self,
         tenant: str,
-        model: str,
+        model: str | None,
         order: Order,
         *,
         strict: bool = False,
@@ -98,7 +98,8 @@ class Batches:
 
         Args:
             tenant: whose batch.
-            model: the name that is asked for.
+            model: the name that is asked for; None where its rows should have named one and do
+                not, which planning will find.
             order: what is asked for.
             strict: whether one malformed request is enough to refuse the batch.
             once: set, a second call of the same key is given the batch that the first one made.
@@ -115,12 +116,16 @@ class Batches:
         """
         if once is not None and (made := await self._store.made_by(tenant, once, clock.now())):
             return await self.get(tenant, made)
-        served = self._models.resolve(model, order.method)
+        name = UNKNOWN_MODEL
+        if model is not None:
+            name = self._models.resolve(model, order.method).name
         self._check_addresses(order)
         found = await self._inputs.find(tenant, order)
-        strict = strict or self._strict
-        await self._inputs.refuse_bad(found, order, served.name, strict=strict)
-        batch = _batch(tenant, served, order, found, strict=strict)
+        # Where keys are unique, planning tells of every fault in its own way.
+        strict = (strict or self._strict) and not order.kind.unique_keys
+        if not order.kind.unique_keys:
+            await self._inputs.refuse_bad(found, order, name, strict=strict)
+        batch = _batch(tenant, name, order, found, strict=strict)
         if order.inline is not None:
             if found.size_bytes > await self._blobs.room():
                 raise OverQuota("The server's disk is nearly full; try again when space was freed.")
@@ -169,6 +174,29 @@ class Batches:
     def _check_addresses(self, order: Order) -> None:
         for place, uri in enumerate(order.webhook.uris if order.webhook else ()):
             self._addresses.check_uri(uri, f"batch.webhookConfig.uris[{place}]")
+
+    async def first_line(self, tenant: str, file_id: str) -> bytes | None:
+        """Give the first line of a file that is not blank; None if it has none, or too long a one.
+
+        Raises:
+            NotFound: there is no such file.
+            Precondition: it is no uploaded file.
+        """
+        file = await self._inputs.uploaded(tenant, file_id)
+        assert file.blob is not None, "checked"
+        splitter = LineSplitter()
+        reader = await self._blobs.open(file.blob)
+        try:
+            for offset in range(0, file.size_bytes, limits.READ_BYTES):
+                length = min(limits.READ_BYTES, file.size_bytes - offset)
+                if lines := splitter.feed(await reader.read(offset, length)):
+                    return lines[0].data
+                if offset > limits.LINE_BYTES_MAX:
+                    return None
+        finally:
+            await reader.close()
+        lines = splitter.finish()
+        return lines[0].data if lines else None
 
     async def get(self, tenant: str, batch_id: str) -> Batch:
         """Find a batch.
@@ -229,13 +257,14 @@ def _there(batch_id: str, batch: Batch | None) -> Batch:
     return batch
 
 
-def _batch(tenant: str, model: Model, order: Order, found: Input, *, strict: bool) -> Batch:
+def _batch(tenant: str, model: str, order: Order, found: Input, *, strict: bool) -> Batch:
     now = clock.now()
     batch_id = clock.new_id(_ID_LENGTH)
+    lifetime_seconds = order.lifetime_seconds or limits.BATCH_LIFETIME_SECONDS
     return Batch(
         tenant=tenant,
         batch_id=batch_id,
-        model=model.name,
+        model=model,
         display_name=order.display_name or f"batch-{batch_id[:8]}",
         kind=order.kind,
         state=BatchState.SUBMITTED,
@@ -248,7 +277,9 @@ def _batch(tenant: str, model: Model, order: Order, found: Input, *, strict: boo
         created_at=now,
         updated_at=now,
         ended_at=None,
-        expires_at=clock.later(now, limits.BATCH_LIFETIME_SECONDS),
+        expires_at=clock.later(now, lifetime_seconds),
         failure=None,
         strict=strict,
+        terms=order.terms,
+        results_seconds=order.results_seconds,
     )

@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 
 from nightrate import limits
 from nightrate.domain.batch import Batch, BatchForm, PartialResults
-from nightrate.domain.file import batch_of_result
+from nightrate.domain.file import ResultPart, batch_of_result, part_of_result
 from nightrate.domain.states import FINAL_STATES
 from nightrate.errors import NotReady
 from nightrate.service.results import Results
@@ -72,10 +72,18 @@ class Followers:
         batch = None if batch_id is None else await self._store.get_batch(tenant, batch_id)
         if batch is None or batch.form is BatchForm.INLINE or _is_settled(batch):
             return None
+        if part_of_result(file_id) is ResultPart.ERRORS and not batch.kind.parts_failures:
+            return None
         return batch
 
-    async def lines(self, batch: Batch) -> AsyncGenerator[bytes, None]:
+    async def lines(
+        self, batch: Batch, part: ResultPart = ResultPart.OUTPUT
+    ) -> AsyncGenerator[bytes, None]:
         """Give the results of a batch from the first line on, until there will be no more.
+
+        Args:
+            batch: one that grows.
+            part: which of its lines.
 
         Raises:
             NotReady: the server ends first.
@@ -90,8 +98,8 @@ class Followers:
             settled = over and _is_settled(await self._store.get_batch(*key))
             while page := await self._store.segments(*key, shard, limits.SEGMENTS_PAGE_SIZE):
                 for sealed in page:
-                    segment = sealed.segment
-                    reading = self._results.read(segment, 0, segment.byte_length, check=True)
+                    span = sealed.segment.span(part)
+                    reading = self._results.read(sealed.segment, *span, check=True)
                     async with aclosing(reading) as pieces:
                         async for piece in pieces:
                             yield piece

@@ -81,9 +81,29 @@ class Inputs:
         if order.file_name is None:
             assert order.inline is not None, "exactly one source"
             return Input(None, sum(map(len, order.inline)) + len(order.inline))
-        found = await self._store.get_file(tenant, order.file_name, clock.now())
-        file = _usable(order.file_name, found)
+        file = await self.uploaded(tenant, order.file_name)
+        if file.size_bytes == 0 and not order.kind.unique_keys:  # there, planning tells of it
+            raise BadRequest(f"File files/{file.file_id} is empty; it needs one request a line.")
+        if file.size_bytes > limits.FILE_BYTES_MAX:
+            bound = limits.FILE_BYTES_MAX // limits.MIB
+            raise TooLarge(f"File files/{file.file_id} is over the limit of {bound} MiB.")
         return Input(file.blob, file.size_bytes)
+
+    async def uploaded(self, tenant: str, file_id: str) -> File:
+        """Find an uploaded file.
+
+        Raises:
+            MissingFile: there is none.
+            Precondition: it is the result of a batch.
+        """
+        file = await self._store.get_file(tenant, file_id, clock.now())
+        if file is None:
+            message = f"File files/{file_id} does not exist, or it expired. Upload it again."
+            raise MissingFile(message, file_id)
+        if file.blob is None:
+            message = f"File files/{file_id} holds results; a batch reads uploaded files only."
+            raise Precondition(message)
+        return file
 
     async def refuse_bad(self, found: Input, order: Order, model: str, *, strict: bool) -> None:
         """Look at an input as far as a client can wait, and refuse it if it cannot run.
@@ -115,18 +135,3 @@ class Inputs:
             return self._blobs.path(found.blob)
         assert order.inline is not None, "exactly one source"
         return order.inline
-
-
-def _usable(file_id: str, file: File | None) -> File:
-    if file is None:
-        message = f"File files/{file_id} does not exist, or it expired. Upload it again."
-        raise MissingFile(message, file_id)
-    if file.blob is None:
-        message = f"File files/{file_id} holds results; a batch reads uploaded files only."
-        raise Precondition(message)
-    if file.size_bytes == 0:
-        raise BadRequest(f"File files/{file_id} is empty; it needs one request a line.")
-    if file.size_bytes > limits.FILE_BYTES_MAX:
-        bound = limits.FILE_BYTES_MAX // limits.MIB
-        raise TooLarge(f"File files/{file_id} is over the limit of {bound} MiB.")
-    return file

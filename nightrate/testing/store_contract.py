@@ -33,6 +33,7 @@ from nightrate.testing.store_caches import CachePromises
 from nightrate.testing.store_ends import EndPromises, PartialPromises
 from nightrate.testing.store_keys import KeyPromises, StoragePromises, TokenPromises
 from nightrate.testing.store_orders import OrderPromises
+from nightrate.testing.store_parts import PartPromises
 from nightrate.testing.store_records import BatchPromises, SweepPromises, UploadPromises
 from nightrate.testing.store_samples import (
     END,
@@ -324,6 +325,7 @@ class StoreContract(
     ClaimPromises,
     SealPromises,
     PartialPromises,
+    PartPromises,
     SweepPromises,
     WebhookPromises,
     DeliveryPromises,

@@ -17,11 +17,11 @@ from msgspec import Raw, json
 
 from nightrate import clock, limits
 from nightrate.dialects.lines import LineSplitter, RawLine, as_lines
-from nightrate.dialects.row import Echo
+from nightrate.dialects.row import AskedOfRow, Echo
 from nightrate.dialects.rows import parse_row
 from nightrate.domain.batch import Kind
 from nightrate.domain.embedding import Passage
-from nightrate.domain.generation import Asked, Failure
+from nightrate.domain.generation import Failure
 from nightrate.domain.inspection import Budget, Inspection, LineFault, RepeatedKey
 from nightrate.errors import Code, NotReady
 from nightrate.store.blobs import Run
@@ -195,8 +195,10 @@ class _Look:
         )
 
 
-def _text_bytes(asked: Asked) -> int:
+def _text_bytes(asked: AskedOfRow) -> int:
     """Give the length of what is asked in UTF-8."""
+    if isinstance(asked, tuple):
+        return sum(map(_text_bytes, asked))
     if isinstance(asked, Passage):
         texts = [asked.title or "", asked.text]
     else:

@@ -121,8 +121,7 @@ class Planner:
             return
         self._attempts.pop(batch.batch_id, None)
         now = clock.now()
-        if (why := refusal(plan, strict=batch.strict)) is not None:
-            failure = Failure(Code.INVALID_ARGUMENT, why)
+        if (failure := _refusal(plan, batch)) is not None:
             await self._store.fail_batch(batch, plan, failure, now)
             await self._blobs.delete(f"{folder}/plan")
         elif await self._store.open_batch(batch, plan, shards, now):
@@ -170,3 +169,16 @@ class Planner:
         del self._attempts[batch.batch_id]
         message = f"The input could not be read {attempts} times; see the server's log."
         await self._store.fail_batch(batch, None, Failure(Code.INTERNAL, message), clock.now())
+
+
+def _refusal(plan: Plan, batch: Batch) -> Failure | None:
+    """Say why a planned input is not run at all, if it is not."""
+    if batch.kind.unique_keys:
+        return _faulty(plan) if plan.input_faults else None
+    why = refusal(plan, strict=batch.strict)
+    return None if why is None else Failure(Code.INVALID_ARGUMENT, why)
+
+
+def _faulty(plan: Plan) -> Failure:
+    listed = "\n".join(fault.message for fault in plan.input_faults)
+    return Failure(Code.INVALID_ARGUMENT, f"The input was not accepted.\n{listed}")

@@ -153,6 +153,28 @@ SCHEMA = {"type": "OBJECT"}
         ({**GOOD, "config": {"temperature": 1}}, {}, ('"config"', "generationConfig")),
         (GOOD, {"config": {"temperature": 1}}, ('"config"', "generationConfig")),
         ({**GOOD, "responseSchema": SCHEMA}, {}, ('"responseSchema"', "generationConfig")),
+        (
+            {
+                **GOOD,
+                "generationConfig": {
+                    "responseMimeType": "application/json",
+                    "responseSchema": {**SCHEMA, "additionalProperties": False},
+                },
+            },
+            {},
+            ("additionalProperties", "responseSchema", "responseJsonSchema"),
+        ),
+        (
+            {
+                **GOOD,
+                "generationConfig": {
+                    "responseMimeType": "application/json",
+                    "responseSchema": {"$ref": "#/x"},
+                },
+            },
+            {},
+            ("$ref", "responseSchema", "responseJsonSchema"),
+        ),
     ],
     ids=[
         "cache in config",
@@ -161,6 +183,8 @@ SCHEMA = {"type": "OBJECT"}
         "flat config",
         "config beside",
         "schema outside",
+        "keyword of JSON Schema",
+        "reference",
     ],
 )
 def test_a_known_mistake_is_refused_with_its_remedy(

@@ -9,7 +9,7 @@ import pytest
 
 from tests.tidy.tree import ROOT, parse
 
-TABLE = (ROOT / "docs" / "decisions" / "0005-what-the-protocol-leaves-open.md").read_text("utf-8")
+TABLE = (ROOT / "docs" / "decisions" / "0006-what-the-protocol-leaves-open.md").read_text("utf-8")
 ROWS = [
     tuple(cell.strip() for cell in line.strip("|").split("|"))
     for line in TABLE.splitlines()
