@@ -60,6 +60,30 @@ EMBEDDING_INPUTS_MAX = 2_048
 STOP_SEQUENCES_MAX = 5
 """Google: stop sequences of a request."""
 
+SCHEMA_BYTES_MAX = 64 * KIB
+"""Ours: the form that a request asks of its answer; more than any model's context would show."""
+
+SCHEMA_NODES_MAX = 1_000
+"""Ours: parts of such a form; each becomes a rule of a grammar."""
+
+SCHEMA_DEPTH_MAX = 32
+"""Ours: nesting of such a form."""
+
+GRAMMAR_CHARACTERS_MAX = 120
+"""Ours, measured: each counted character of a text costs 12 ms once; from 128 on, every step."""
+
+GRAMMAR_ITEMS_MAX = 1_000
+"""Ours: counted items of a list; a thousand are compiled in 0.1 s."""
+
+SPECIMEN_SIZE_MAX = 100_000
+"""Ours: values and demanded characters in an answer that is made up to fit a form."""
+
+SEARCH_QUERY_CHARACTERS_MAX = 256
+"""Ours: the query that is made of a question; search engines cut longer ones."""
+
+SEARCH_SOURCES_MAX = 5
+"""Ours: sources that a model is shown; more would fill the context of a small one."""
+
 EMBEDDING_DIMENSIONS_MAX = 8192
 """Ours: the longest vector that can be asked for; the largest models stay under it."""
 

@@ -32,6 +32,7 @@ from nightrate.service.batches import Batches
 from nightrate.service.caches import Caches
 from nightrate.service.execute import Executor
 from nightrate.service.files import Files
+from nightrate.service.grounding import Grounder
 from nightrate.service.keys import Keys
 from nightrate.service.lane import Lane
 from nightrate.service.models import Models
@@ -45,6 +46,7 @@ from nightrate.store import local_socket
 from nightrate.store.blobs import Blobs, Run
 from nightrate.store.directory import DataDirectory, open_directory
 from nightrate.store.sqlite import SQLiteStore
+from nightrate.tools.search import Search, create_search
 from nightrate.work.closer import Closer
 from nightrate.work.courier import Courier
 from nightrate.work.planner import Planner
@@ -64,6 +66,7 @@ class House:
         self,
         settings: Settings,
         lanes: dict[str, Lane],
+        search: Search | None,
         directory: DataDirectory,
         runs: _Runs,
         base_url: str,
@@ -77,7 +80,7 @@ class House:
         self.store = SQLiteStore(directory.database, runs.database)
         self.blobs = Blobs(directory.blobs, runs.disk)
         prefixes = Prefixes(self.store, self.blobs)
-        self.executor = Executor(self.lanes, prefixes)
+        self.executor = Executor(self.lanes, prefixes, Grounder(search))
         self.caches = Caches(
             *(self.store, self.blobs, self.models, self.executor, prefixes),
             tokens_min=settings.cached_tokens_min,
@@ -247,6 +250,7 @@ def open_house(settings: Settings, address: str = "") -> House:
         SettingsFault: an engine is unknown or its options are wrong.
     """
     lanes = _lanes(settings)  # before anything is made on the disk
+    search = create_search(settings.search)
     try:
         directory = open_directory(Path(settings.data))
     except OSError as error:
@@ -255,7 +259,7 @@ def open_house(settings: Settings, address: str = "") -> House:
     runs = _Runs()
     try:
         base_url = (settings.public_url or address).rstrip("/")
-        return House(settings, lanes, directory, runs, base_url)
+        return House(settings, lanes, search, directory, runs, base_url)
     except StoreFault:
         runs.close()
         directory.unlock()

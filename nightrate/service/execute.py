@@ -21,6 +21,7 @@ from nightrate.domain.generation import Asked, Failure, Outcome, Prompt, Reply
 from nightrate.domain.model import Model
 from nightrate.domain.shard import Answer, Tally
 from nightrate.errors import Code, Damaged, EngineDown, Refused, StoreFault
+from nightrate.service.grounding import Grounder, grounded
 from nightrate.service.lane import Lane
 from nightrate.service.prefixes import Prefixes, missing_cache
 
@@ -35,11 +36,18 @@ class Executor:
     Args:
         lanes: the engines by name.
         prefixes: the cached contents that requests may name; without it, they find none.
+        grounder: makes the searches that requests may want; without it, they are refused.
     """
 
-    def __init__(self, lanes: Mapping[str, Lane], prefixes: Prefixes | None = None) -> None:
+    def __init__(
+        self,
+        lanes: Mapping[str, Lane],
+        prefixes: Prefixes | None = None,
+        grounder: Grounder | None = None,
+    ) -> None:
         self._lanes = lanes
         self._prefixes = prefixes
+        self._grounder = grounder or Grounder(None)
 
     async def whole(self, prompt: Prompt, model: str, reach: Reach) -> Prompt:
         """Put the cached content before a prompt that names one; it can be asked then.
@@ -71,7 +79,7 @@ class Executor:
         if failure := await _closed(lane, model):
             return failure
         try:
-            return await _outcome_of(lane, asked, live=True)
+            return await self._run(lane, asked, live=True)
         except EngineDown as fault:
             return Failure(Code.UNAVAILABLE, fault.message)
 
@@ -91,12 +99,34 @@ class Executor:
         if failure := await _closed(lane, model):
             yield failure
             return
+        grounding = None
+        if prompt.search is not None:
+            found = await self._grounder.ground(prompt, prompt.search)
+            if isinstance(found, Failure):
+                yield found
+                return
+            prompt, grounding = found
         try:
             async with aclosing(lane.stream(prompt, live=True)) as pieces:
                 async for piece in pieces:
-                    yield piece if isinstance(piece, str) else _counted(prompt, piece)
+                    ended = piece if isinstance(piece, str) else _counted(prompt, piece)
+                    if grounding is not None and isinstance(ended, Reply):
+                        ended = grounded(ended, grounding)
+                    yield ended
         except EngineDown as fault:
             yield Failure(Code.UNAVAILABLE, fault.message)
+
+    async def _run(self, lane: Lane, asked: Asked, *, live: bool = False) -> Outcome:
+        """Take a request through its engine, after the search that it may want."""
+        if isinstance(asked, Passage):
+            return await lane.outcome(asked, live=live)
+        if asked.search is None:
+            return _counted(asked, await lane.outcome(asked, live=live))
+        found = await self._grounder.ground(asked, asked.search)
+        if isinstance(found, Failure):
+            return found
+        outcome = _counted(asked, await lane.outcome(found[0], live=live))
+        return grounded(outcome, found[1]) if isinstance(outcome, Reply) else outcome
 
     async def count_tokens(self, model: Model, prompt: Prompt) -> int | Failure:
         """Count the tokens of a prompt, as the model sees it."""
@@ -164,7 +194,7 @@ class Executor:
             except Damaged as fault:
                 message = f"The cached content cannot be read any more: {fault.message}"
                 return Failure(Code.DATA_LOSS, message)
-        return await _outcome_of(lane, asked)
+        return await self._run(lane, asked)
 
     async def _continued(self, prompt: Prompt, model: str, reach: Reach | None) -> Prompt:
         """Put the cached content before a row that names one, when the disk lets us."""
@@ -179,12 +209,6 @@ class Executor:
             except (OSError, StoreFault) as error:
                 log.error("a cached content cannot be read now: %s", error)  # noqa: TRY400 - the reason is all
                 await clock.sleep(limits.DISK_PAUSE_SECONDS)
-
-
-async def _outcome_of(lane: Lane, asked: Asked, *, live: bool = False) -> Outcome:
-    if isinstance(asked, Passage):
-        return await lane.outcome(asked, live=live)
-    return _counted(asked, await lane.outcome(asked, live=live))
 
 
 def _counted(prompt: Prompt, outcome: Reply | Failure) -> Reply | Failure:

@@ -11,6 +11,7 @@ from typing import Any
 import openai
 import pytest
 from openai import OpenAI
+from pydantic import BaseModel
 
 from nightrate import limits
 from nightrate.domain.key import KeyWish
@@ -131,6 +132,22 @@ def test_an_embedding_that_fails_fails_the_call(client: OpenAI) -> None:
         client.embeddings.create(model=VECTORS, input=["one", "[[fail 5]]"])
 
 
+class Recipe(BaseModel):
+    """What a client wants to read."""
+
+    name: str
+    minutes: int
+
+
+def test_an_answer_keeps_a_schema(client: OpenAI) -> None:
+    reply = client.chat.completions.parse(
+        model=MODEL, messages=[{"role": "user", "content": "A recipe."}], response_format=Recipe
+    )
+    assert isinstance(reply.choices[0].message.parsed, Recipe)
+    loose = ask(client, response_format={"type": "json_object"})
+    assert isinstance(json.loads(loose.choices[0].message.content), dict)
+
+
 def test_a_cached_content_is_continued(client: OpenAI, doors: Doors) -> None:
     kept = {"model": MODEL, "contents": "a long book", "systemInstruction": "Be brief."}
     name = doors.ask("POST", "/v1/cachedContents", json.dumps(kept).encode()).json["name"]
@@ -191,7 +208,7 @@ def test_a_failure_of_the_engine_is_an_error(client: OpenAI) -> None:
         ("POST", f"{BASE}/batches/b1/stop", 404),
         ("GET", f"{BASE}/batches/x/y", 404),
         ("GET", f"{BASE}/files/files/x/y", 404),
-        ("GET", f"{BASE}/models/models/an-image", 404),
+        ("GET", f"{BASE}/models/models/a-tts", 404),
         ("GET", "/v1/chat/completions", 404),
         ("GET", f"/exact{BASE}/files/none", 404),
         ("POST", f"{BASE}/images/generations", 501),
