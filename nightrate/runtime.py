@@ -12,6 +12,7 @@ import ipaddress
 import shlex
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,6 +24,7 @@ from starlette.applications import Starlette
 from nightrate import clock, limits, telemetry
 from nightrate.api.administration import create_administration
 from nightrate.api.app import create_app
+from nightrate.api.protocol import Protocol
 from nightrate.domain.batch import Batch
 from nightrate.engines.base import Progress, ignore_progress
 from nightrate.engines.registry import create_engine
@@ -77,7 +79,7 @@ class House:
         self.models = Models(settings.model_rules(), lambda name: lanes[name].engine.capabilities)
         self.lanes = lanes
         vault = Vault(directory.keys)  # before the database is open: it may refuse
-        self.store = SQLiteStore(directory.database, runs.database)
+        self.store = SQLiteStore(directory.database, runs.database, runs.looks)
         self.blobs = Blobs(directory.blobs, runs.disk)
         prefixes = Prefixes(self.store, self.blobs)
         self.executor = Executor(self.lanes, prefixes, Grounder(search))
@@ -203,14 +205,15 @@ class House:
 
 
 class _Runs:
-    """Where blocking calls go: one thread for the database, some for the disk."""
+    """Where blocking calls go: to write the database, to look into it, to the disk."""
 
     def __init__(self) -> None:
         self._pools = [
             ThreadPoolExecutor(1, thread_name_prefix="database"),
+            ThreadPoolExecutor(1, thread_name_prefix="looks"),
             ThreadPoolExecutor(BLOB_THREADS, thread_name_prefix="disk"),
         ]
-        self.database, self.disk = (_run_in(pool) for pool in self._pools)
+        self.database, self.looks, self.disk = (_run_in(pool) for pool in self._pools)
 
     def close(self) -> None:
         for pool in self._pools:
@@ -380,6 +383,7 @@ async def serve(
         SettingsFault: the settings cannot work.
         StoreFault: the data directory cannot be used.
     """
+    sys.setswitchinterval(limits.THREAD_SWITCH_SECONDS)
     if not await asyncio.to_thread(Path(settings.data).exists):  # a refusal makes nothing
         await _require_keys(settings, None)
     sock = _bind(settings.host, settings.port)
@@ -412,7 +416,7 @@ def _server(app: Starlette) -> _Server:
     return _Server(
         uvicorn.Config(
             app,
-            http="httptools",  # the strictest parser of those measured
+            http=Protocol,
             ws="none",
             lifespan="off",
             access_log=False,  # its lines would hold the query string, and so keys

@@ -14,6 +14,7 @@ from starlette.routing import Mount, Route, Router
 from nightrate import telemetry
 from nightrate.api.auth import Gate
 from nightrate.api.caches import CacheDoors
+from nightrate.api.description import describe
 from nightrate.api.downloads import Downloads
 from nightrate.api.gemini import Gemini, not_served
 from nightrate.api.middleware import Watch
@@ -143,6 +144,7 @@ def _guarded(routes: list[Route], keys: Keys, readiness: Readiness) -> Starlette
         routes=[
             Route("/livez", _alive),
             Route("/metrics", _metrics),
+            Route("/openapi.json", describe),
             Route("/readyz", _ready(readiness)),
             *routes,
             Mount("/{profile:profile}", exact),

@@ -101,6 +101,7 @@ class Journal:
         self._recent: dict[int, bytes] = {}
         self._unwritten: list[bytes] = []
         self._unwritten_bytes = 0
+        self._writing_bytes = 0
         self._end = len(MAGIC)
         self._appender: Appender | None = None
         self._readers: dict[int, Reader] = {}
@@ -116,6 +117,11 @@ class Journal:
     def unwritten_bytes(self) -> int:
         """How much would be lost if the process died now."""
         return self._unwritten_bytes
+
+    @property
+    def held_bytes(self) -> int:
+        """How much is in memory because the disk does not have it yet."""
+        return self._unwritten_bytes + self._writing_bytes
 
     def __contains__(self, index: int) -> bool:
         """Tell whether a request has its outcome."""
@@ -148,10 +154,12 @@ class Journal:
             OSError: the disk refused; this journal is not to be used again.
         """
         async with self._flushing:
-            pieces, self._unwritten, self._unwritten_bytes = self._unwritten, [], 0
+            pieces, self._unwritten = self._unwritten, []
+            writing_bytes, self._unwritten_bytes = self._unwritten_bytes, 0
             if not pieces or self._closed:
                 return
             written, end, tally = list(self._recent), self._end, self.tally
+            self._writing_bytes = writing_bytes
             try:
                 if self._appender is None:
                     name = journal_name(self._claim, self._claim.epoch)
@@ -161,6 +169,8 @@ class Journal:
             except OSError:
                 await self._abandon()
                 raise
+            finally:
+                self._writing_bytes = 0
             self.counted_bytes, self.counted = end, tally
             for index in written:
                 del self._recent[index]

@@ -23,6 +23,7 @@ import uvloop
 
 from nightrate import clock
 from nightrate.api.app import create_app
+from nightrate.api.protocol import Protocol
 from nightrate.domain.batch import Plan
 from nightrate.domain.shard import Segment, ShardPlan, Tally
 from nightrate.engines.echo import EchoEngine
@@ -260,7 +261,7 @@ def opened(path: Path, public_url: str | None = None) -> Iterator[Doors]:
     doors.port = listener.getsockname()[1]
     config = uvicorn.Config(
         doors.app,
-        http="httptools",
+        http=Protocol,
         ws="none",
         lifespan="off",
         access_log=False,

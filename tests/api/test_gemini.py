@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import http.client
+
 import msgspec
 import pytest
 
@@ -175,6 +177,20 @@ def test_a_damaged_inline_result_is_an_error_and_not_half_a_document(doors: Door
     _, path = doors.seal(batch_id, b'{"n":1}\n', b'{"n":2}\n')
     path.write_bytes(b'{"n":3}\n')
     assert doors.ask("GET", f"/v1/batches/{batch_id}").error[:2] == (500, "DATA_LOSS")
+
+
+def test_a_document_that_meets_damage_on_its_way_does_not_look_complete(
+    doors: Doors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "CHECKED_FIRST_BYTES", 1)
+    batch_id = doors.submit_inline()
+    doors.plan(batch_id, 2)
+    _, path = doors.seal(batch_id, b'{"n":1}\n', b'{"n":2}\n')
+    path.write_bytes(b'{"n":3}\n')
+    with pytest.raises(http.client.IncompleteRead) as caught:
+        doors.ask("GET", f"/v1/batches/{batch_id}")
+    assert b'{"n":1}' in caught.value.partial
+    assert b'{"n":3}' not in caught.value.partial
 
 
 def test_a_file_batch_names_its_result_file(doors: Doors) -> None:

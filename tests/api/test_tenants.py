@@ -151,7 +151,7 @@ WITHOUT_IDS = {
     "/{version:v}/files",
     "/{version:v}/webhooks",
     # The same for everybody.
-    *("/livez", "/metrics", "/readyz", "/.well-known/jwks.json"),
+    *("/livez", "/metrics", "/readyz", "/openapi.json", "/.well-known/jwks.json"),
     *("/{version:v}/models", "/{version:v}/tunedModels", _MODEL),
     # Calls that name a model only.
     *(_MODEL + ":embedContent", _MODEL + ":batchEmbedContents"),
