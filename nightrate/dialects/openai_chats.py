@@ -15,11 +15,19 @@ from msgspec import Struct
 from nightrate import limits
 from nightrate.dialects.gemini_prompts import bare_model, cache_id
 from nightrate.dialects.gemini_ranges import check_thinking
+from nightrate.dialects.json_schema import read_schema
 from nightrate.dialects.openai_reading import Reader
-from nightrate.dialects.openai_shapes import ChatBody, ChatMessage, ContentPart, GoogleOptions
+from nightrate.dialects.openai_shapes import (
+    ChatBody,
+    ChatMessage,
+    ContentPart,
+    GoogleOptions,
+    ResponseFormat,
+)
 from nightrate.dialects.refusals import located, unserved, within, wrong
 from nightrate.dialects.spelling import Shape, joined, quoted
 from nightrate.domain.generation import DEFAULT_SAMPLING, Message, Prompt, Sampling
+from nightrate.domain.schema import AnyValue, Form, JSONForm, Object, Schema
 from nightrate.errors import Refused
 
 _NO_TOOLS = "Leave it out: no tools are run."
@@ -77,6 +85,7 @@ _RANGES: Final[tuple[tuple[str, float, float], ...]] = (
 )
 """Member, its smallest and its greatest value."""
 
+_ANY_OBJECT: Final = Schema(Object(others=AnyValue()))
 _SEEDS = 2**31
 _EFFORTS = "none", "minimal", "low", "medium", "high", "xhigh"
 _VERBOSITIES = "low", "medium", "high"
@@ -155,26 +164,44 @@ def prompt_of_chat(body: ChatBody) -> Prompt:
         if getattr(body, name) not in _NO_CHOICE:
             raise unserved(name, _NO_TOOLS)
     _check_answer(body)
+    form = _form(body.response_format) if body.response_format is not None else None
     cache = _google_options(body)
     sampling = _sampling(body)
     system, messages = _turns(body.messages)
     if cache is not None and system is not None:
         raise wrong("messages", _BESIDE_CACHE)
-    return Prompt(messages=messages, system=system, sampling=sampling, cache=cache)
+    return Prompt(messages=messages, system=system, sampling=sampling, form=form, cache=cache)
 
 
 def _check_answer(body: ChatBody) -> None:
-    """Answers are plain text."""
-    wanted = body.response_format
-    if wanted is not None and wanted.type != "text":
-        if wanted.type in ("json_object", "json_schema"):
-            raise unserved("response_format.type", 'Use "text" and ask for the form you want.')
-        raise wrong("response_format.type", f'"{quoted(wanted.type)}" is not known.')
+    """Answers are text."""
     for index, modality in enumerate(body.modalities or ()):
         if modality != "text":
             raise unserved(f"modalities[{index}]", 'Use ["text"].')
     if body.verbosity is not None and body.verbosity not in _VERBOSITIES:
         raise wrong("verbosity", f'"{quoted(body.verbosity)}" is not known.')
+
+
+def _form(wanted: ResponseFormat) -> Form | None:
+    """Find the form of the answer; None when it is free text."""
+    field = "response_format.json_schema"
+    if wanted.type == "json_schema":
+        if wanted.json_schema is None:
+            raise wrong(field, "it is missing.")
+        tree = wanted.json_schema.schema
+        if tree is None:
+            return JSONForm(_ANY_OBJECT, field)
+        try:
+            return JSONForm(read_schema(tree), f"{field}.schema")
+        except Refused as error:
+            raise within(error, f"{field}.schema") from error
+    if wanted.json_schema is not None:
+        raise wrong(field, f'it is for the type "json_schema", not "{quoted(wanted.type)}".')
+    if wanted.type == "json_object":
+        return JSONForm(_ANY_OBJECT, "response_format.type")
+    if wanted.type != "text":
+        raise wrong("response_format.type", f'"{quoted(wanted.type)}" is not known.')
+    return None
 
 
 def _google_options(body: ChatBody) -> str | None:

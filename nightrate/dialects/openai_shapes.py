@@ -58,11 +58,20 @@ class StreamOptions(Struct, forbid_unknown_fields=True):
     include_obfuscation: bool | None = None
 
 
+class NamedSchema(Struct, forbid_unknown_fields=True):
+    """A JSON Schema that the answer keeps; whether strictly is not a question here."""
+
+    name: str
+    description: str | None = None
+    schema: Anything = None
+    strict: bool | None = None
+
+
 class ResponseFormat(Struct, forbid_unknown_fields=True):
     """What form the answer has."""
 
     type: str
-    json_schema: Anything = None
+    json_schema: NamedSchema | None = None
 
 
 class ExtraBody(Struct, forbid_unknown_fields=True):

@@ -11,6 +11,7 @@ from typing import Any
 import openai
 import pytest
 from openai import OpenAI
+from pydantic import BaseModel
 
 from nightrate import limits
 from nightrate.domain.key import KeyWish
@@ -129,6 +130,22 @@ def test_vectors_are_made_packed_and_as_numbers(client: OpenAI) -> None:
 def test_an_embedding_that_fails_fails_the_call(client: OpenAI) -> None:
     with pytest.raises(openai.NotFoundError):
         client.embeddings.create(model=VECTORS, input=["one", "[[fail 5]]"])
+
+
+class Recipe(BaseModel):
+    """What a client wants to read."""
+
+    name: str
+    minutes: int
+
+
+def test_an_answer_keeps_a_schema(client: OpenAI) -> None:
+    reply = client.chat.completions.parse(
+        model=MODEL, messages=[{"role": "user", "content": "A recipe."}], response_format=Recipe
+    )
+    assert isinstance(reply.choices[0].message.parsed, Recipe)
+    loose = ask(client, response_format={"type": "json_object"})
+    assert isinstance(json.loads(loose.choices[0].message.content), dict)
 
 
 def test_a_cached_content_is_continued(client: OpenAI, doors: Doors) -> None:

@@ -12,6 +12,7 @@ from nightrate.dialects.openai import ChatCall, parse_chat
 from nightrate.dialects.openai_chats import HINTS, UNSERVED
 from nightrate.dialects.openai_shapes import ChatBody
 from nightrate.domain.generation import Message, Prompt, Sampling
+from nightrate.domain.schema import AnyValue, JSONForm, Member, Number, Object, Schema
 from nightrate.errors import BadRequest, NotSupported
 
 ASK = [{"role": "user", "content": "hi"}]
@@ -157,6 +158,24 @@ def test_thinking_is_checked_in_either_place_and_spelling() -> None:
     assert field == "google.thinking_config"
 
 
+def test_an_answer_may_have_to_be_json_or_to_keep_a_schema() -> None:
+    form = parsed(response_format={"type": "json_object"}).prompt.form
+    assert form == JSONForm(Schema(Object(others=AnyValue())), "response_format.type")
+    schema = {
+        "type": "object",
+        "properties": {"a": {"type": "integer"}},
+        "required": ["a"],
+        "additionalProperties": False,
+    }
+    named = {"name": "x", "description": "d", "strict": True, "schema": schema}
+    form = parsed(response_format={"type": "json_schema", "json_schema": named}).prompt.form
+    member = Member("a", Number(whole=True), required=True)
+    assert form == JSONForm(Schema(Object(members=(member,))), "response_format.json_schema.schema")
+    bare = {"type": "json_schema", "json_schema": {"name": "x"}}
+    form = parsed(response_format=bare).prompt.form
+    assert form == JSONForm(Schema(Object(others=AnyValue())), "response_format.json_schema")
+
+
 def test_a_cached_content_is_continued() -> None:
     for google in ({"cached_content": "cachedContents/x"}, {"cachedContent": "x"}):
         assert parsed(google=google).prompt.cache == "x"
@@ -185,6 +204,24 @@ def test_a_cached_content_is_continued() -> None:
         ({"reasoning_effort": "huge"}, "reasoning_effort"),
         ({"verbosity": "huge"}, "verbosity"),
         ({"response_format": {"type": "xml"}}, "response_format.type"),
+        ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"strict": True}}},
+            "response_format.json_schema.name",
+        ),
+        (
+            {"response_format": {"type": "text", "json_schema": {"name": "x"}}},
+            "response_format.json_schema",
+        ),
+        (
+            {
+                "response_format": {
+                    "type": "json_schema",
+                    "json_schema": {"name": "x", "schema": {"type": "thing"}},
+                }
+            },
+            "response_format.json_schema.schema.type",
+        ),
         ({"stream_options": {}}, "stream_options"),
         ({"model": ""}, "model"),
         ({"model": 1}, "model"),
@@ -232,8 +269,6 @@ def test_what_is_wrong_is_refused_by_its_path(members: dict[str, Any], path: str
         ({"audio": {"voice": "x"}}, "audio"),
         ({"moderation": {"model": "x"}}, "moderation"),
         ({"modalities": ["text", "audio"]}, "modalities[1]"),
-        ({"response_format": {"type": "json_object"}}, "response_format.type"),
-        ({"response_format": {"type": "json_schema", "json_schema": {}}}, "response_format.type"),
         ({"messages": [{"role": "tool", "content": "x", "tool_call_id": "1"}]}, "messages[0].role"),
         ({"messages": [{"role": "user", "content": "x", "name": "Ann"}]}, "messages[0].name"),
         (
