@@ -23,7 +23,7 @@ PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do \
 # Where every branch can be tried, every branch is.
 PURE := nightrate/domain/*,nightrate/dialects/*,nightrate/work/schedule.py
 
-.PHONY: help setup demo test check bench lock clean
+.PHONY: help setup demo test check fuzz bench lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -60,6 +60,9 @@ check: $(READY) ## what CI runs: format, lint, types, imports, tests, coverage
 	@echo "Branches covered in all rooms: $$($(RUN)/coverage report --format=total) %"
 	@echo "Branches covered where all must be:"
 	@$(RUN)/coverage report --include='$(PURE)' --fail-under=100
+
+fuzz: $(READY) ## send 50,000 generated requests to real servers: minutes
+	@$(RUN)/python -m tests.fuzz $(ARGS)
 
 bench: $(READY) ## measure, and print ratios
 	@$(RUN)/python -m bench $(ARGS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from bench import batch, data_path, embeddings
+from bench import batch, data_path, embeddings, large_results, polling
 
 
 def main() -> None:
@@ -14,6 +14,10 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=100_000, help="of the data path")
     wanted = parser.parse_args()
     data_path.report(wanted.requests, text_bytes=2_000)
+    print()
+    polling.report(polling.REQUESTS, polling.RATE)
+    print()
+    large_results.report(large_results.ITEMS, large_results.ITEM_BYTES)
     print()
     batch.report(concurrency=32, requests=256, rounds=wanted.rounds)
     print()

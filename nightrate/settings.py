@@ -45,7 +45,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     enqueued_tokens_max: dict[str, int] = {}
     """How many input tokens a tenant may have in live batches of a model, by name or pattern."""
     partial_results: bool = True
-    """Whether a batch that was cancelled or expired hands out what it had finished."""
+    """Whether a batch that was cancelled or expired hands out what it had finished; those that
+    OpenAI's clients made always do."""
     cached_tokens_min: int = 0
     """How many tokens a cached content must have; Google asks for 1,024 to 4,096 by model."""
     webhooks_private: bool = False

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from nightrate.service.keys import Keys
 
 _CALLER = "nightrate.tenant"
-_OPEN = {"/livez", "/readyz", "/.well-known/jwks.json"}
+_OPEN = {"/livez", "/readyz", "/openapi.json", "/.well-known/jwks.json"}
 _LOCAL = {"/metrics"}
 """Open to callers on the machine itself, which is where gatherers of figures often are."""
 

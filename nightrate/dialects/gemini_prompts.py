@@ -204,15 +204,24 @@ def bare_model(name: str) -> str:
 
 def _cache_of(request: GenerateContentRequest) -> str:
     """Give the id of the cached content that a request continues."""
-    reference = request.cached_content or ""
-    found = _CACHE.fullmatch(reference)
-    if found is None:
-        why = f'"{quoted(reference)}" is no name such as "cachedContents/abc123".'
-        raise wrong("cachedContent", why)
+    found = cache_id(request.cached_content or "", "cachedContent")
     if request.tools:
         raise wrong("tools", _BESIDE_CACHE)
     if request.tool_config:
         raise wrong("toolConfig", _BESIDE_CACHE)
+    return found
+
+
+def cache_id(reference: str, path: str) -> str:
+    """Read a reference to a cached content.
+
+    Raises:
+        BadRequest: it is none.
+    """
+    found = _CACHE.fullmatch(reference)
+    if found is None:
+        why = f'"{quoted(reference)}" is no name such as "cachedContents/abc123".'
+        raise wrong(path, why)
     return found[1]
 
 

@@ -74,7 +74,7 @@ def sampling_of(config: GenerationConfig) -> Sampling:
     if (config.candidate_count or 1) > 1:
         raise unserved("candidateCount", "Send the request as often as you want answers.")
     if config.thinking_config is not None:
-        _check_thinking(config.thinking_config)
+        check_thinking(config.thinking_config)
     return Sampling(
         temperature=config.temperature,
         top_p=config.top_p,
@@ -97,8 +97,12 @@ def _stop(sequences: list[str]) -> tuple[str, ...]:
     return tuple(sequences)
 
 
-def _check_thinking(thinking: ThinkingConfig) -> None:
-    """Check hints to a model that thinks; one that does not keeps within any of them."""
+def check_thinking(thinking: ThinkingConfig) -> None:
+    """Check hints to a model that thinks; one that does not keeps within any of them.
+
+    Raises:
+        BadRequest: a value is out of its range; the path begins with ``thinkingConfig``.
+    """
     budget, level = thinking.thinking_budget, thinking.thinking_level
     if budget is not None and not _DYNAMIC_THINKING <= budget <= _INT32_MAX:
         why = f"{quoted(str(budget))} is not between {_DYNAMIC_THINKING} and {_INT32_MAX}."

@@ -112,6 +112,8 @@ class Failure(Struct, frozen=True, gc=False):
 
     code: Code
     message: str
+    field: str | None = None
+    """The path of the member of the request that is to blame, for dialects that tell it apart."""
 
 
 Asked = Prompt | Passage

@@ -37,13 +37,13 @@ from nightrate.errors import Code, EngineDown, RequestFailed, SettingsFault
 
 CHARACTERS_PER_TOKEN = 4
 
-_SCRIPT = re.compile(r"\[\[(fail|flaky|down|delay|pace|break)(?: ([0-9.]+))?\]\]")
+_SCRIPT = re.compile(r"\[\[(fail|flaky|down|delay|pace|break|repeat)(?: ([0-9.]+))?\]\]")
 """What a prompt's text may order, when ``scripted`` is on:
 
 ``[[fail 3]]`` fails for good with that rpc code; ``[[flaky 2]]`` fails twice, then answers;
 ``[[down]]`` takes the engine down each time; ``[[delay 0.5]]`` answers that many seconds late;
 ``[[pace 0.5]]`` takes that many seconds between two tokens; ``[[break 14]]`` fails for good with
-that rpc code after the first token.
+that rpc code after the first token; ``[[repeat 1000]]`` answers with the text so many times.
 """
 
 
@@ -114,9 +114,9 @@ class EchoEngine(Engine):
     async def generate(self, prompt: Prompt) -> Reply:
         """Give the last user text back."""
         reply = await self._begin(prompt)
-        if self._scripted(
-            prompt.messages[-1].text
-        ):  # Whoever does not stream waits for the same tokens.
+        orders = self._orders(prompt)
+        if "pace" in orders or "break" in orders:
+            # Whoever does not stream waits for the same tokens.
             async with aclosing(self._tokens(prompt, reply)) as tokens:
                 async for _ in tokens:
                     pass
@@ -157,14 +157,16 @@ class EchoEngine(Engine):
     def _scripted(self, text: str) -> bool:
         return self._options.scripted and "[[" in text
 
+    def _orders(self, prompt: Prompt) -> dict[str, str]:
+        text = prompt.messages[-1].text
+        return dict(_SCRIPT.findall(text)) if self._scripted(text) else {}
+
     async def _tokens(self, prompt: Prompt, reply: Reply) -> AsyncGenerator[str, None]:
-        orders: dict[str, str] = {}
-        if self._scripted(prompt.messages[-1].text):
-            orders.update(_SCRIPT.findall(prompt.messages[-1].text))
+        orders = self._orders(prompt)
         text = reply.candidates[0].text
         for start in range(0, len(text), CHARACTERS_PER_TOKEN):
             if start and "pace" in orders:
-                await self._pause(float(orders["pace"] or 0))
+                await self._pause(_number(orders["pace"], 0))
             if not self._open:
                 raise EngineDown("The echo engine was closed.", in_flight=True)
             if start and "break" in orders:
@@ -187,12 +189,12 @@ class EchoEngine(Engine):
     async def _play(self, text: str) -> None:
         for order, argument in _SCRIPT.findall(text):
             if order == "delay":
-                await self._pause(float(argument or 0))
+                await self._pause(_number(argument, 0))
             elif order == "down":
                 raise EngineDown("The script took the engine down.", in_flight=True)
             elif order == "fail":
                 raise _failure(argument)
-            elif order == "flaky" and self._tries.setdefault(text, 0) < int(argument or 1):
+            elif order == "flaky" and self._tries.setdefault(text, 0) < _number(argument, 1):
                 self._tries[text] += 1
                 raise RequestFailed(
                     "The script asks for another try.",
@@ -205,6 +207,8 @@ class EchoEngine(Engine):
         finish = FinishReason.STOP
         if prompt.form is not None:
             text = specimen_of(prompt.form)
+        elif times := self._orders(prompt).get("repeat"):
+            text = _repeated(text, times)
         for stop in prompt.sampling.stop:
             text = text.partition(stop)[0]
         limit = prompt.sampling.max_output_tokens
@@ -227,8 +231,28 @@ async def _drawn(reply: Reply, text: str, wish: PictureWish) -> Reply:
     return structs.replace(reply, candidates=(drawn,))
 
 
+def _repeated(text: str, times: str) -> str:
+    most = limits.ECHO_CHARACTERS_MAX
+    wanted = _number(times, 1)
+    if len(text) * wanted > most:
+        message = f"[[repeat]] makes at most {most} characters."
+        raise RequestFailed(message, code=Code.INVALID_ARGUMENT)
+    return text * int(wanted)
+
+
+def _number(argument: str, default: float) -> float:
+    try:
+        return float(argument or default)
+    except ValueError:
+        message = f"An order to the echo engine has {argument} where a number belongs."
+        raise RequestFailed(message, code=Code.INVALID_ARGUMENT) from None
+
+
 def _failure(code: str) -> RequestFailed:
-    return RequestFailed("The script failed this request.", code=Code(int(code or 13)))
+    number = int(_number(code, Code.INTERNAL))
+    if number not in set(Code):
+        number = Code.INVALID_ARGUMENT
+    return RequestFailed("The script failed this request.", code=Code(number))
 
 
 def _token_count(text: str) -> int:

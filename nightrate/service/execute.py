@@ -12,8 +12,8 @@ from msgspec import structs
 
 from nightrate import clock, limits
 from nightrate.dialects.lines import RawLine
-from nightrate.dialects.row import Echo
-from nightrate.dialects.rows import parse_row, render_row
+from nightrate.dialects.row import AskedOfRow, Echo, OutcomeOfRow
+from nightrate.dialects.rows import parse_row, render_row, render_unasked
 from nightrate.domain.batch import Batch, Kind
 from nightrate.domain.cache import Reach
 from nightrate.domain.embedding import Embedding, Passage
@@ -85,15 +85,11 @@ class Executor:
 
     async def live_all(
         self, model: Model, passages: Sequence[Passage]
-    ) -> list[Embedding] | Failure:
+    ) -> tuple[Embedding, ...] | Failure:
         """Answer the passages of one interactive call; the first that fails fails them all."""
-        outcomes = await asyncio.gather(*(self.live(model, passage) for passage in passages))
-        embeddings = []
-        for index, outcome in enumerate(outcomes):
-            if isinstance(outcome, Failure):
-                return Failure(outcome.code, f"Request {index + 1}: {outcome.message}")
-            embeddings.append(outcome)
-        return embeddings
+        return _all_embedded(
+            await asyncio.gather(*(self.live(model, passage) for passage in passages))
+        )
 
     async def stream(
         self, model: Model, prompt: Prompt
@@ -168,7 +164,7 @@ class Executor:
             EngineDown: the engine has given up; the row has no outcome yet.
         """
         echo = Echo()
-        outcome: Outcome
+        outcome: OutcomeOfRow
         try:
             parsed = parse_row(line.data, line.number, kind, model)
             echo = parsed.echo
@@ -176,16 +172,20 @@ class Executor:
                 outcome = parsed.prompt
             else:
                 outcome = await self._outcome(lane, model, parsed.prompt, reach)
-            output = render_row(echo, outcome, kind, response_id)
+            output = render_row(echo, outcome, kind, response_id, clock.now())
         except EngineDown:
             raise
         except Exception:  # one row must not stop the server; the trace tells us of our mistake
             log.exception("line %d failed by a mistake of the server", line.number)
             outcome = Failure(Code.INTERNAL, "Internal error; see the log of the server.")
-            output = render_row(echo, outcome, kind, response_id)
+            output = render_row(echo, outcome, kind, response_id, clock.now())
         return Answer(output, _tally(outcome))
 
-    async def _outcome(self, lane: Lane, model: str, asked: Asked, reach: Reach | None) -> Outcome:
+    async def _outcome(
+        self, lane: Lane, model: str, asked: AskedOfRow, reach: Reach | None
+    ) -> OutcomeOfRow:
+        if isinstance(asked, tuple):
+            return await _outcome_of_all(lane, asked)
         if isinstance(asked, Prompt) and asked.cache is not None:
             try:
                 asked = await self._continued(asked, model, reach)
@@ -221,6 +221,35 @@ def _counted(prompt: Prompt, outcome: Reply | Failure) -> Reply | Failure:
     return structs.replace(outcome, usage=usage)
 
 
+async def _outcome_of_all(
+    lane: Lane, passages: Sequence[Passage]
+) -> tuple[Embedding, ...] | Failure:
+    """Take the passages of one row through the engine; one that fails fails the row.
+
+    Raises:
+        EngineDown: the engine has given up; none of them has an outcome yet.
+    """
+    tasks = [asyncio.create_task(lane.outcome(passage)) for passage in passages]
+    try:
+        outcomes = await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    return _all_embedded(outcomes)
+
+
+def _all_embedded(outcomes: Sequence[Embedding | Failure]) -> tuple[Embedding, ...] | Failure:
+    """Give all vectors, or the first failure with the place of its passage among others."""
+    embeddings = []
+    for index, outcome in enumerate(outcomes):
+        if isinstance(outcome, Failure):
+            place = f"Request {index + 1}: " if len(outcomes) > 1 else ""
+            return Failure(outcome.code, f"{place}{outcome.message}", outcome.field)
+        embeddings.append(outcome)
+    return tuple(embeddings)
+
+
 async def _closed(lane: Lane, model: Model) -> Failure | None:
     """Say why an engine that is not open cannot answer."""
     await lane.wait_open(limits.OPENING_PATIENCE_SECONDS)
@@ -230,13 +259,15 @@ async def _closed(lane: Lane, model: Model) -> Failure | None:
     return Failure(Code.UNAVAILABLE, f"The engine of {model.name} is not ready: {reason}")
 
 
-def unanswered(batch: Batch, line: RawLine, why: Failure) -> Answer:
+def unanswered(batch: Batch, line: RawLine, why: Failure, response_id: str) -> Answer:
     """Say of a row that will not be asked any more why it has no answer."""
     echo = parse_row(line.data, line.number, batch.kind, batch.model).echo
-    return Answer(render_row(echo, why, batch.kind, ""), _FAILED)
+    return Answer(render_unasked(echo, why, batch.kind, response_id), _FAILED)
 
 
-def _tally(outcome: Outcome) -> Tally:
+def _tally(outcome: OutcomeOfRow) -> Tally:
+    if isinstance(outcome, tuple):
+        return Tally(1, 0, sum(embedding.prompt_tokens for embedding in outcome))
     if isinstance(outcome, Reply):
         usage = outcome.usage
         return Tally(1, 0, usage.prompt_tokens, usage.output_tokens, usage.cached_tokens)

@@ -182,10 +182,10 @@ class Lane:
         abilities = self.engine.capabilities
         if prompt.form is not None and Capability.SCHEMA not in abilities:
             message = f"{prompt.form.field}: the engine of this model cannot give answers a form."
-            return Failure(Code.UNIMPLEMENTED, message)
+            return Failure(Code.UNIMPLEMENTED, message, prompt.form.field)
         if prompt.picture is not None and Capability.IMAGES not in abilities:
             message = f"{prompt.picture.field}: the engine of this model draws no pictures."
-            return Failure(Code.INVALID_ARGUMENT, message)
+            return Failure(Code.INVALID_ARGUMENT, message, prompt.picture.field)
         return None
 
     async def _before_next(self, tries: _Tries, fault: EngineFault) -> Failure | None:

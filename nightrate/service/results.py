@@ -4,7 +4,8 @@ The result file of a batch is the list of its sealed segments, which follow each
 gap. While the batch runs the list grows at its end; what was read once never changes. No copy of
 it exists, and no more than one piece of it is held in memory.
 
-A segment is checked against its CRC before its first byte leaves, once in the life of the process.
+A segment is checked against its CRC before its first byte leaves, once in the life of the process;
+not earlier, so that a document of gigabytes begins at once.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from contextlib import aclosing
 
 from nightrate import clock, limits
 from nightrate.domain.batch import Batch
-from nightrate.domain.file import File, batch_of_result
+from nightrate.domain.file import File, ResultPart, batch_of_result, part_of_result
 from nightrate.domain.shard import Segment
 from nightrate.errors import Damaged, MissingFile, StoreFault
 from nightrate.store.base import Store
@@ -35,6 +36,7 @@ class Content:
         segments: Sequence[Segment],
         *,
         checked: bool,
+        part: ResultPart = ResultPart.OUTPUT,
     ) -> None:
         self.mime_type = mime_type
         self.etag = etag
@@ -43,8 +45,9 @@ class Content:
         self._segments = segments
         self._checked = checked
         self._starts = [0]
-        for segment in segments:
-            self._starts.append(self._starts[-1] + segment.byte_length)
+        self._spans = [segment.span(part) for segment in segments]
+        for first, stop in self._spans:
+            self._starts.append(self._starts[-1] + stop - first)
 
     @property
     def size_bytes(self) -> int:
@@ -59,16 +62,15 @@ class Content:
                 nothing has been given out.
         """
         assert 0 <= start <= stop <= self.size_bytes
-        index = bisect_right(self._starts, start) - 1
         while start < stop:
-            segment, first = self._segments[index], self._starts[index]
-            end = min(stop, first + segment.byte_length)
-            reading = self._results.read(segment, start - first, end - first, check=self._checked)
+            index = bisect_right(self._starts, start) - 1  # the last of those that begin here
+            segment, end = self._segments[index], min(stop, self._starts[index + 1])
+            shift = self._spans[index][0] - self._starts[index]  # from the file to its segment
+            reading = self._results.read(segment, start + shift, end + shift, check=self._checked)
             async with aclosing(reading) as pieces:
                 async for piece in pieces:
                     yield piece
             start = end
-            index += 1
 
 
 class Results:
@@ -93,9 +95,11 @@ class Results:
             return self._uploaded(file, file.blob)
         segments = await self._segments(tenant, batch_of_result(file_id) or file_id)
         chain = zlib.crc32(b"".join(segment.crc32.to_bytes(4, "big") for segment in segments))
-        size_bytes = sum(segment.byte_length for segment in segments)
+        part = part_of_result(file_id)
+        spans = [segment.span(part) for segment in segments]
+        size_bytes = sum(stop - start for start, stop in spans)
         etag = f'"{size_bytes:x}-{chain:08x}"'
-        return Content(self, file.mime_type, etag, segments, checked=True)
+        return Content(self, file.mime_type, etag, segments, checked=True, part=part)
 
     async def items(self, batch: Batch) -> AsyncGenerator[bytes, None]:
         """Give the sealed results of a batch as JSON values with commas between them, in order.
@@ -114,18 +118,29 @@ class Results:
                     yield values.replace(b"\n", b",\n")
 
     async def verify(self, batch: Batch) -> None:
-        """Check every sealed segment of a batch, so that a damaged one is known before an answer.
+        """Find, before an answer begins, what can be found quickly: `items` finds the rest.
+
+        The first segments are checked, up to `limits.CHECKED_FIRST_BYTES` of them and always one;
+        the others must be there, as long as they were written.
 
         Raises:
             Damaged: a segment is not what was written; the message names the blob.
         """
+        checked_bytes = 0
         for segment in await self._segments(batch.tenant, batch.batch_id):
-            if segment.blob not in self._verified:
-                reader = await self._open(segment)
-                try:
+            if segment.blob in self._verified:
+                continue
+            reader = await self._open(segment)
+            try:
+                wanted = checked_bytes + segment.byte_length
+                if not checked_bytes or wanted <= limits.CHECKED_FIRST_BYTES:
                     await self._verify(reader, segment)
-                finally:
-                    await reader.close()
+                    checked_bytes = wanted
+                elif await reader.size() != segment.byte_length:
+                    message = f"blob {segment.blob} is damaged: it has not the length it was"
+                    raise Damaged(f"{message} written with")
+            finally:
+                await reader.close()
 
     async def read(
         self, segment: Segment, start: int, stop: int, *, check: bool
@@ -146,12 +161,14 @@ class Results:
 
     async def _verify(self, reader: Reader, segment: Segment) -> bytes | None:
         """Check a whole segment; give its bytes back if they fit into one piece."""
-        crc32 = 0
-        piece = b""
-        for offset in range(0, segment.byte_length, limits.READ_BYTES):
-            length = min(limits.READ_BYTES, segment.byte_length - offset)
-            piece = await _read(reader, segment, offset, length)
-            crc32 = zlib.crc32(piece, crc32)
+        crc32, piece = 0, None
+        if segment.byte_length <= limits.READ_BYTES:
+            piece = await _read(reader, segment, 0, segment.byte_length)
+            crc32 = zlib.crc32(piece)
+        else:
+            for offset in range(0, segment.byte_length, limits.CHECK_BYTES):
+                length = min(limits.CHECK_BYTES, segment.byte_length - offset)
+                crc32 = await _checksum(reader, segment, offset, length, crc32)
         if crc32 != segment.crc32:
             message = (
                 f"blob {segment.blob} is damaged: its CRC-32 is {crc32:08x},"
@@ -161,7 +178,7 @@ class Results:
         self._verified[segment.blob] = None
         if len(self._verified) > limits.SEGMENTS_VERIFIED_MAX:
             self._verified.popitem(last=False)
-        return piece if len(piece) == segment.byte_length else None
+        return piece
 
     async def _open(self, segment: Segment) -> Reader:
         try:
@@ -189,5 +206,15 @@ async def _read(reader: Reader, segment: Segment, offset: int, length: int) -> b
     try:
         return await reader.read(offset, length)
     except StoreFault as error:
-        message = f"blob {segment.blob} is damaged: {error.message}"
-        raise Damaged(message) from error
+        raise _damaged(segment, error) from error
+
+
+async def _checksum(reader: Reader, segment: Segment, offset: int, length: int, crc32: int) -> int:
+    try:
+        return await reader.checksum(offset, length, crc32)
+    except StoreFault as error:
+        raise _damaged(segment, error) from error
+
+
+def _damaged(segment: Segment, error: StoreFault) -> Damaged:
+    return Damaged(f"blob {segment.blob} is damaged: {error.message}")

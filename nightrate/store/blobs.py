@@ -16,6 +16,7 @@ import os
 import re
 import shutil
 import sys
+import zlib
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -106,6 +107,26 @@ class Reader:
     async def read_all(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         """Read several (offset, length) ranges exactly."""
         return await self._run(lambda: _read_ranges(self._descriptor, ranges, self._path))
+
+    async def checksum(self, offset: int, length: int, crc32: int = 0) -> int:
+        """Give the CRC-32 of exactly so many bytes, continuing from one; only a piece is held.
+
+        Raises:
+            Damaged: the blob is shorter than that.
+        """
+
+        def call() -> int:
+            sum_ = crc32
+            for start in range(offset, offset + length, limits.READ_BYTES):
+                want = min(limits.READ_BYTES, offset + length - start)
+                sum_ = zlib.crc32(_read_exactly(self._descriptor, start, want, self._path), sum_)
+            return sum_
+
+        return await self._run(call)
+
+    async def size(self) -> int:
+        """Tell how long the blob is."""
+        return await self._run(lambda: os.fstat(self._descriptor).st_size)
 
     async def read_some(self, offset: int, length: int) -> bytes:
         """Read up to so many bytes; empty at the end."""

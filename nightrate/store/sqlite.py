@@ -1,9 +1,13 @@
-"""The store on one machine: SQLite through APSW, one connection, one writer.
+"""The store on one machine: SQLite through APSW, one writer, and one reader beside it.
 
-Only the server process opens the database, and every statement goes through the ``run`` function:
-in production it hands to one thread, in a simulation it calls inline. ``synchronous=FULL`` is what
+Only the server process opens the database, and every statement goes through a ``run`` function: in
+production it hands to one thread, in a simulation it calls inline. ``synchronous=FULL`` is what
 makes an acknowledged commit survive a power cut; versions before 3.51.3 can corrupt a write-ahead
 log (the WAL-reset race) and are refused.
+
+A commit waits for the disk, and whoever only asks shall not wait with it: given a second ``run``
+function, reading statements have a connection of their own. Each sees everything that was committed
+before it began.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ from typing import TypeVar
 
 import apsw
 
-from nightrate import clock
+from nightrate import clock, limits
 from nightrate.errors import StoreFault
 from nightrate.store.batch_verbs import BatchVerbs
 from nightrate.store.blobs import Run
@@ -56,8 +60,13 @@ def sqlite_version() -> str:
 class SQLiteStore(FileVerbs, BatchVerbs, WorkVerbs, WebhookVerbs, KeyVerbs, CacheVerbs):
     """Durable truth in one file."""
 
-    def __init__(self, path: Path, run: Run) -> None:
+    def __init__(self, path: Path, run: Run, run_reading: Run | None = None) -> None:
         """Open the database, making or upgrading it as needed.
+
+        Args:
+            path: the database file.
+            run: where its statements run, one after the other.
+            run_reading: where statements run that only read; None for the same place.
 
         Raises:
             StoreFault: SQLite is too old, the disk refuses, or the file is damaged or written by a
@@ -83,6 +92,15 @@ class SQLiteStore(FileVerbs, BatchVerbs, WorkVerbs, WebhookVerbs, KeyVerbs, Cach
         except StoreFault:
             self._connection.close()
             raise
+        self._run_reading, self._reader = run, self._connection
+        if run_reading is not None:
+            self._run_reading, self._reader = run_reading, self._open_reader()
+
+    def _open_reader(self) -> apsw.Connection:
+        reader = apsw.Connection(str(self._path))
+        reader.execute("PRAGMA query_only=ON")
+        reader.set_busy_timeout(int(limits.READER_BUSY_SECONDS * 1000))
+        return reader
 
     def _prepare(self) -> None:
         self._connection.execute("PRAGMA journal_mode=WAL")
@@ -142,8 +160,19 @@ class SQLiteStore(FileVerbs, BatchVerbs, WorkVerbs, WebhookVerbs, KeyVerbs, Cach
 
     async def _call(self, call: Callable[[], T]) -> T:
         """Run a call where the connection lives; what the disk refuses is a `StoreFault`."""
+        return await self._in(self._run, call)
+
+    async def _read(self, text: str, values: Values) -> list[Row]:
+        """Run one reading statement beside the writer, if there is a place for that."""
+        reader = self._reader
+        return await self._in(
+            self._run_reading, lambda: reader.execute(text, dict(values)).fetchall()
+        )
+
+    @staticmethod
+    async def _in(run: Run, call: Callable[[], T]) -> T:
         try:
-            return await self._run(call)
+            return await run(call)
         except _TROUBLE as error:
             raise StoreFault(f"the state database cannot be used: {error}") from error
 
@@ -156,4 +185,6 @@ class SQLiteStore(FileVerbs, BatchVerbs, WorkVerbs, WebhookVerbs, KeyVerbs, Cach
 
     async def close(self) -> None:
         """See `Store.close`."""
+        if self._reader is not self._connection:
+            await self._run_reading(self._reader.close)
         await self._run(self._connection.close)

@@ -12,10 +12,11 @@ shard's row (`domain.shard.taken_over`).
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import struct
 import zlib
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 
 from msgspec import Struct
 
@@ -37,11 +38,12 @@ _CRC = struct.Struct("<I")
 
 
 class Entry(Struct, frozen=True, gc=False):
-    """Where a recorded line lies."""
+    """Where a recorded line lies, and whether it tells of a success."""
 
     epoch: int
     offset: int
     length: int
+    succeeded: bool
 
 
 def journal_name(claim: Claim, epoch: int) -> str:
@@ -99,6 +101,7 @@ class Journal:
         self._recent: dict[int, bytes] = {}
         self._unwritten: list[bytes] = []
         self._unwritten_bytes = 0
+        self._writing_bytes = 0
         self._end = len(MAGIC)
         self._appender: Appender | None = None
         self._readers: dict[int, Reader] = {}
@@ -115,6 +118,11 @@ class Journal:
         """How much would be lost if the process died now."""
         return self._unwritten_bytes
 
+    @property
+    def held_bytes(self) -> int:
+        """How much is in memory because the disk does not have it yet."""
+        return self._unwritten_bytes + self._writing_bytes
+
     def __contains__(self, index: int) -> bool:
         """Tell whether a request has its outcome."""
         return index in self._entries
@@ -128,7 +136,10 @@ class Journal:
         assert index not in self._entries, "the first recorded outcome counts"
         record = frame(index, answer)
         self._entries[index] = Entry(
-            self._claim.epoch, self._end + len(record) - len(answer.line), len(answer.line)
+            self._claim.epoch,
+            self._end + len(record) - len(answer.line),
+            len(answer.line),
+            bool(answer.tally.succeeded),
         )
         self._recent[index] = answer.line
         self._unwritten.append(record)
@@ -143,10 +154,12 @@ class Journal:
             OSError: the disk refused; this journal is not to be used again.
         """
         async with self._flushing:
-            pieces, self._unwritten, self._unwritten_bytes = self._unwritten, [], 0
+            pieces, self._unwritten = self._unwritten, []
+            writing_bytes, self._unwritten_bytes = self._unwritten_bytes, 0
             if not pieces or self._closed:
                 return
             written, end, tally = list(self._recent), self._end, self.tally
+            self._writing_bytes = writing_bytes
             try:
                 if self._appender is None:
                     name = journal_name(self._claim, self._claim.epoch)
@@ -156,6 +169,8 @@ class Journal:
             except OSError:
                 await self._abandon()
                 raise
+            finally:
+                self._writing_bytes = 0
             self.counted_bytes, self.counted = end, tally
             for index in written:
                 del self._recent[index]
@@ -177,12 +192,24 @@ class Journal:
 
     async def lines(self, first: int, bytes_max: int) -> list[bytes]:
         """Give recorded lines from an index on, in order, until the bound or a gap."""
+        return await self.chosen_lines(itertools.count(first), bytes_max)
+
+    def sorted_by_success(self) -> tuple[list[int], list[int]]:
+        """Give the recorded indices in order: those that succeeded, and those that failed."""
+        parts: tuple[list[int], list[int]] = ([], [])
+        for index in sorted(self._entries):
+            parts[not self._entries[index].succeeded].append(index)
+        return parts
+
+    async def chosen_lines(self, wanted: Iterable[int], bytes_max: int) -> list[bytes]:
+        """Give the recorded lines of some indices, in their order, until the bound or a gap."""
         indices: list[int] = []
         size = 0
-        while (entry := self._entries.get(first + len(indices))) is not None:
-            if indices and size + entry.length > bytes_max:
+        for index in wanted:
+            entry = self._entries.get(index)
+            if entry is None or (indices and size + entry.length > bytes_max):
                 break
-            indices.append(first + len(indices))
+            indices.append(index)
             size += entry.length
         found = {index: self._recent[index] for index in indices if index in self._recent}
         places: dict[int, list[int]] = {}
@@ -212,7 +239,8 @@ class Journal:
                 async for record in scan(reader, part.byte_length):
                     end = record.offset + record.length
                     if record.index not in self._entries:
-                        entry = Entry(part.epoch, record.offset, record.length)
+                        succeeded = bool(record.tally.succeeded)
+                        entry = Entry(part.epoch, record.offset, record.length, succeeded)
                         self._entries[record.index] = entry
                         self.tally = self.tally.plus(record.tally)
                 if end < part.byte_length:

@@ -22,6 +22,7 @@ COMMAND = (sys.executable, "-m", "nightrate.cli")
 READY = "nightrate ready on "
 START_SECONDS = 60.0
 CALL_SECONDS = 60.0
+PIECE_BYTES = 1 << 20
 FINAL = {"JOB_STATE_SUCCEEDED", "JOB_STATE_FAILED", "JOB_STATE_CANCELLED", "JOB_STATE_EXPIRED"}
 
 _PAUSE = threading.Event()
@@ -315,6 +316,18 @@ class Server:
             response = connection.getresponse()
             assert response.status == 200
             yield from response
+        finally:
+            connection.close()
+
+    def pieces(self, path: str) -> Iterator[bytes]:
+        """Give the body at a path in pieces, one in memory at a time, until its proper end."""
+        connection = self._connect()
+        try:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            assert response.status == 200
+            while piece := response.read(PIECE_BYTES):
+                yield piece
         finally:
             connection.close()
 

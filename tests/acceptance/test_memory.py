@@ -11,7 +11,7 @@ import pytest
 
 from nightrate import limits
 from tests.acceptance.conftest import MakeServer
-from tests.acceptance.server import counters, peak_bytes, text_of
+from tests.acceptance.server import counters, peak_bytes, text_of, until
 
 INPUT_BYTES = 500_000_000
 LINE_BYTES = 2_000
@@ -103,3 +103,17 @@ def test_a_file_that_comes_in_one_call_is_not_held(make_server: MakeServer) -> N
         answer = server.ask("POST", "/upload/v1beta/files", body, headers)
         assert answer.json["file"]["sizeBytes"] == str(count * len(piece))
     assert peak_bytes(server.pid) - begun < 32 * limits.MIB
+
+
+def test_large_answers_are_not_held(make_server: MakeServer) -> None:
+    server = make_server("--engine", "echo")
+    begun, count, times = peak_bytes(server.pid), 200, 30_000
+    text = "a picture of fifty characters [[repeat 30000]]    "
+    asked = [{"request": {"contents": [{"parts": [{"text": text}]}]}}] * count
+    order = {"batch": {"inputConfig": {"requests": {"requests": asked}}}}
+    path = "/v1beta/models/gemini-2.5-flash:batchGenerateContent"
+    name = server.ask("POST", path, msgspec.json.encode(order)).json["name"]
+    until(lambda: server.get("/v1beta/batches")["operations"][0]["done"], 60)
+    size_bytes = sum(map(len, server.pieces(f"/v1beta/{name}")))
+    assert size_bytes > 3 * count * times * len(text)  # all answers stand in three places
+    assert peak_bytes(server.pid) - begun < 100 * limits.MIB

@@ -53,6 +53,22 @@ def test_a_hundred_headers_pass_and_one_more_does_not(doors: Doors) -> None:
     assert request(doors, *fill, "X-More: x").startswith(b"HTTP/1.1 400")
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"nonsense\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost : a\r\n\r\n",
+        b"POST /upload/v1/files HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n",
+    ],
+)
+def test_what_is_hardly_http_is_refused_by_a_document(doors: Doors, data: bytes) -> None:
+    head, _, body = doors.raw(data).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400")
+    assert b"content-type: application/json" in head
+    assert b"x-goog-upload-status: final" in head
+    assert msgspec.json.decode(body)["error"]["status"] == "INVALID_ARGUMENT"
+
+
 def test_long_headers_are_refused(doors: Doors) -> None:
     assert request(doors, "X: " + "x" * 30_000).startswith(b"HTTP/1.1 200")
     assert request(doors, "X: " + "x" * limits.HEADER_BYTES_MAX).startswith(b"HTTP/1.1 400")

@@ -178,9 +178,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def served() -> Iterator[str]:
+def served(handler: type[BaseHTTPRequestHandler] = _Handler) -> Iterator[str]:
     """Serve the documents; gives the address."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, name="golden")
     thread.start()
     try:

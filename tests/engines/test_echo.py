@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from nightrate import limits
 from nightrate.domain.generation import Prompt
 from nightrate.engines.base import Engine
 from nightrate.engines.registry import create_engine
@@ -169,3 +170,32 @@ async def test_faults_of_the_script_strike_passages_too(echo: Engine) -> None:
     assert (await echo.embed(passage("this [[flaky 1]]"))).prompt_tokens == 4
     with pytest.raises(EngineDown):
         await echo.embed(passage("[[down]]"))
+
+
+# repeating ------------------------------------------------------------------------------------
+
+
+async def test_a_text_can_order_its_own_repetition(echo: Engine) -> None:
+    text = "ab [[repeat 3]]"
+    assert text_of(await echo.generate(asked(text))) == text * 3
+
+
+async def test_a_repetition_without_bounds_is_refused(echo: Engine) -> None:
+    most = limits.ECHO_CHARACTERS_MAX
+    with pytest.raises(RequestFailed, match=str(most)) as caught:
+        await echo.generate(asked(f"[[repeat {most}]]"))
+    assert caught.value.code is Code.INVALID_ARGUMENT
+
+
+@pytest.mark.parametrize("order", ["fail", "flaky", "delay", "repeat"])
+async def test_an_order_with_a_broken_number_fails_its_request_alone(
+    echo: Engine, order: str
+) -> None:
+    with pytest.raises(RequestFailed) as caught:
+        await echo.generate(asked(f"[[{order} 1.2.3]]"))
+    assert caught.value.code is Code.INVALID_ARGUMENT
+
+
+async def test_a_failure_with_an_unknown_code_is_a_failure(echo: Engine) -> None:
+    with pytest.raises(RequestFailed):
+        await echo.generate(asked("[[fail 99]]"))

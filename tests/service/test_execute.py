@@ -276,7 +276,7 @@ async def test_the_passages_of_a_call_succeed_or_fail_together(executor: Executo
     texts = ("one", "two", "[[fail 8]]", "[[fail 3]]")
     passages = [Passage(text=text) for text in texts]
     good = await executor.live_all(MODEL, passages[:2])
-    assert good == [await executor.live(MODEL, passage) for passage in passages[:2]]
+    assert good == tuple([await executor.live(MODEL, passage) for passage in passages[:2]])
     bad = await executor.live_all(MODEL, passages)
     assert bad == Failure(Code.RESOURCE_EXHAUSTED, "Request 3: The script failed this request.")
 

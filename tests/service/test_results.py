@@ -200,6 +200,40 @@ async def test_no_byte_of_a_damaged_segment_is_served(
         await items(bench, batch)
 
 
+async def test_before_an_answer_only_the_first_segments_are_read(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "CHECKED_FIRST_BYTES", 4)
+    monkeypatch.setattr(limits, "READ_BYTES", 2)
+    batch = await bench.plan(3, BatchForm.INLINE)
+    _, _, bad = await bench.seal(b"0\n", b"1\n", b"sound\n")
+    path = bench.blobs.path(bad)
+    path.write_bytes(b"other\n")
+    await bench.results.verify(batch)  # damage there is found on the way
+    served = b""
+    with pytest.raises(Damaged, match=bad):  # noqa: PT012 - what came before the damage counts
+        async for piece in bench.results.items(batch):
+            served += piece
+    assert served == b"0,\n1"
+    for damage in (lambda: path.write_bytes(b"soun\n"), path.unlink):  # these are found at once
+        damage()
+        with pytest.raises(Damaged, match=bad):
+            await bench.results.verify(batch)
+
+
+async def test_the_first_segment_is_checked_however_long_it_is(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "CHECKED_FIRST_BYTES", 1)
+    monkeypatch.setattr(limits, "READ_BYTES", 2)
+    monkeypatch.setattr(limits, "CHECK_BYTES", 3)
+    batch = await bench.plan(1, BatchForm.INLINE)
+    (bad,) = await bench.seal(b"a long segment\n")
+    bench.blobs.path(bad).write_bytes(b"a long Segment\n")
+    with pytest.raises(Damaged, match=bad):
+        await bench.results.verify(batch)
+
+
 async def test_a_segment_is_checked_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "SEGMENTS_VERIFIED_MAX", 1)
     await bench.plan(2)

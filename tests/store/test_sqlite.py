@@ -68,6 +68,14 @@ class TestSQLiteStore(StoreContract):
         return [(tenant, batch_id, kind) for tenant, batch_id, kind in rows]
 
 
+class TestSQLiteStoreWithAReader(TestSQLiteStore):
+    @pytest.fixture
+    async def store(self, tmp_path: Path) -> AsyncIterator[Store]:
+        store = SQLiteStore(tmp_path / "state.sqlite", inline, inline)
+        yield store
+        await store.close()
+
+
 # durability -----------------------------------------------------------------------------------
 
 
@@ -165,6 +173,34 @@ async def test_many_claimers_on_a_real_thread_never_share_a_shard(tmp_path: Path
         await store.close()
     assert len(seen) == 1
     assert threading.current_thread().name not in seen
+
+
+async def test_who_only_asks_does_not_wait_for_a_commit(tmp_path: Path) -> None:
+    goes_on = asyncio.Event()
+    goes_on.set()
+
+    async def slow(call: Callable[[], T]) -> T:
+        await goes_on.wait()
+        return call()
+
+    store = SQLiteStore(tmp_path / "state.sqlite", slow, inline)
+    batch = make_batch()
+    await store.add_batch(batch)
+    goes_on.clear()
+    ending = asyncio.create_task(store.fail_batch(batch, None, FAULT, NOW))
+    assert await found(store) == batch
+    assert not ending.done()
+    goes_on.set()
+    assert await ending
+    assert (await found(store)).failure == FAULT
+    await store.close()
+
+
+async def test_the_reader_cannot_write(tmp_path: Path) -> None:
+    store = SQLiteStore(tmp_path / "state.sqlite", inline, inline)
+    with pytest.raises(StoreFault, match="readonly"):
+        await store._read("DELETE FROM batch", {})
+    await store.close()
 
 
 # what is refused ------------------------------------------------------------------------------

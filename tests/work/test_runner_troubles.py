@@ -12,10 +12,40 @@ import pytest
 from nightrate import clock, limits
 from nightrate.domain.states import BatchState
 from nightrate.errors import Code, StoreFault
-from nightrate.store.blobs import Reader
+from nightrate.store.blobs import Appender, Reader
 from nightrate.work.journal import Journal
 from tests.work.site import ScriptedEngine, Waits, fail_once, keys, refuse_once, until, working
 from tests.work.workshop import TENANT, Workshop, answer, numbered
+
+# a slow disk ----------------------------------------------------------------------------------
+
+
+async def test_behind_a_slow_disk_no_more_requests_are_begun(
+    shop: Workshop, waits: Waits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del waits
+    monkeypatch.setattr(limits, "RUNNER_SLICE_SECONDS", 0.0)  # one request is begun in a round
+    engine = ScriptedEngine(30)
+    monkeypatch.setattr(limits, "JOURNAL_SYNC_BYTES", 1)
+    monkeypatch.setattr(limits, "JOURNAL_HELD_BYTES_MAX", 1)
+    append, moving = Appender.append, asyncio.Event()
+
+    async def slowly(self: Appender, *pieces: bytes, sync: bool = False) -> None:
+        await moving.wait()
+        await append(self, *pieces, sync=sync)
+
+    await shop.plan(numbered(30))
+    monkeypatch.setattr(Appender, "append", slowly)
+    async with working(shop, engine) as site:
+        await until(engine.answered.total)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        begun = engine.asked.total()
+        moving.set()
+        await site.ended()
+    assert begun < 10, "an answer came within three rounds"
+    assert engine.answered.total() == 30
+
 
 # stopping and taking over ---------------------------------------------------------------------
 
