@@ -76,6 +76,10 @@ IDS_HELD_BYTES = 8 * MIB
 """Ours: digests of the ids of a planned input, 24 bytes each, that are held before they are put
 aside in a file; telling repeats apart then takes about a twelfth of their memory again."""
 
+PICTURE_SIDE_MIN = 16
+PICTURE_SIDE_MAX = 4_096
+"""Ours: pixels of a side of a picture, as Google's largest square has them."""
+
 EMBEDDING_INPUTS_MAX = 2_048
 """OpenAI: texts of one request for embeddings."""
 

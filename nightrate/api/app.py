@@ -228,11 +228,7 @@ def _openai_routes(openai: OpenAI) -> list[Route]:
         Route(f"{base}/batches", openai.create_batch, methods=["POST"]),
         Route(base + "/batches/{tail:path}", openai.get_batch),
         Route(base + "/batches/{tail:path}", openai.cancel_batch, methods=["POST"]),
-        *(
-            route
-            for at in anywhere
-            for route in _not_served(f"{at}/images/generations", "Making images", "POST")
-        ),
+        *(Route(f"{at}/images/generations", openai.draw, methods=["POST"]) for at in anywhere),
     ]
 
 

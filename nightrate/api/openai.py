@@ -88,6 +88,15 @@ class OpenAI:
             return _failed(outcome)
         return document(wire.render_embeddings(outcome, packed=call.packed))
 
+    async def draw(self, request: Request) -> Response:
+        """Answer ``POST images/generations``; a client that leaves frees the engine."""
+        call = wire.parse_image(await body.whole(request))
+        model = self._models.resolve(call.model, Method.GENERATE)
+        outcome = await body.while_connected(request, self._executor.live(model, call.prompt))
+        if isinstance(outcome, Failure):
+            return _failed(outcome)
+        return document(wire.render_image(outcome, clock.now()))
+
     # models -----------------------------------------------------------------------------------
 
     async def list_models(self, request: Request) -> Response:

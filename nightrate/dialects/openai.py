@@ -22,6 +22,7 @@ from nightrate.dialects.openai_files import (
     render_file,
     render_files,
 )
+from nightrate.dialects.openai_images import parse_image, render_image
 from nightrate.dialects.openai_lines import model_of_line
 from nightrate.dialects.openai_models import render_model, render_models
 from nightrate.dialects.openai_replies import render_completion
@@ -39,6 +40,7 @@ __all__ = [
     "parse_batch_order",
     "parse_chat",
     "parse_embeddings",
+    "parse_image",
     "render_batch",
     "render_batches",
     "render_completion",
@@ -48,6 +50,7 @@ __all__ = [
     "render_failure",
     "render_file",
     "render_files",
+    "render_image",
     "render_model",
     "render_models",
 ]

@@ -140,6 +140,24 @@ class EmbeddingBody(Asking, forbid_unknown_fields=True):
     user: str | None = None
 
 
+class ImageBody(Asking, forbid_unknown_fields=True, kw_only=True):
+    """The body of ``images/generations``."""
+
+    prompt: str
+    n: int | None = None
+    size: str | None = None
+    response_format: str | None = None
+    output_format: str | None = None
+    background: str | None = None
+    moderation: str | None = None
+    output_compression: int | None = None
+    partial_images: int | None = None
+    quality: str | None = None
+    stream: bool | None = None
+    style: str | None = None
+    user: str | None = None
+
+
 class Line(Struct, Generic[Body], forbid_unknown_fields=True, gc=False):
     """A line of a batch file."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 from collections.abc import Iterator
@@ -148,6 +149,20 @@ def test_an_answer_keeps_a_schema(client: OpenAI) -> None:
     assert isinstance(json.loads(loose.choices[0].message.content), dict)
 
 
+def test_a_picture_is_drawn(client: OpenAI) -> None:
+    drawn = client.images.generate(
+        model="gemini-3-pro-image-preview", prompt="A river.", size="512x256"
+    )
+    assert drawn.data is not None
+    (picture,) = drawn.data
+    assert picture.b64_json is not None
+    data = base64.b64decode(picture.b64_json)
+    assert data.startswith(b"\x89PNG")
+    assert (int.from_bytes(data[16:20]), int.from_bytes(data[20:24])) == (512, 256)
+    with pytest.raises(openai.NotFoundError):
+        client.images.generate(model="gemini-3-pro-image-preview", prompt="[[fail 5]]")
+
+
 def test_a_cached_content_is_continued(client: OpenAI, doors: Doors) -> None:
     kept = {"model": MODEL, "contents": "a long book", "systemInstruction": "Be brief."}
     name = doors.ask("POST", "/v1/cachedContents", json.dumps(kept).encode()).json["name"]
@@ -211,8 +226,8 @@ def test_a_failure_of_the_engine_is_an_error(client: OpenAI) -> None:
         ("GET", f"{BASE}/models/models/a-tts", 404),
         ("GET", "/v1/chat/completions", 404),
         ("GET", f"/exact{BASE}/files/none", 404),
-        ("POST", f"{BASE}/images/generations", 501),
-        ("POST", "/v1/images/generations", 501),
+        ("POST", f"{BASE}/images/generations", 400),
+        ("POST", "/v1/images/generations", 400),
         ("POST", f"{BASE}/chat/completions", 400),
         ("GET", f"{BASE}/batches?limit=0", 400),
         ("GET", f"{BASE}/batches?limit=101", 400),
@@ -231,7 +246,9 @@ def test_every_error_has_openais_form(doors: Doors, method: str, path: str, stat
 
 
 def test_what_cannot_be_served_at_all_is_not_to_be_tried_again(doors: Doors) -> None:
-    answer = doors.ask("POST", f"{BASE}/images/generations", b"{}")
+    headers = {"Content-Encoding": "gzip"}
+    answer = doors.ask("POST", f"{BASE}/chat/completions", b"{}", headers)
+    assert answer.status == 501
     assert answer.headers["x-should-retry"] == "false"
 
 

@@ -158,12 +158,11 @@ WITHOUT_IDS = {
     # Collections and models of OpenAI's clients, as above.
     *(_OPENAI + "/files", _OPENAI + "/models", _OPENAI + "/models/{tail:path}"),
     *(_OPENAI + "/embeddings", "/{version:v}/embeddings"),
+    *(_OPENAI + "/images/generations", "/{version:v}/images/generations"),
 }
 
 NOT_SERVED = {
     "/{version:v}/files:register": "/v1/files:register",
-    _OPENAI + "/images/generations": "/v1/openai/images/generations",
-    "/{version:v}/images/generations": "/v1/images/generations",
 }
 
 CASES = [(path, probe) for path, probes in PROBES.items() for probe in probes]
