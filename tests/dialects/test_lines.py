@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nightrate import limits
-from nightrate.dialects.lines import LineSplitter, RawLine
+from nightrate.dialects.lines import LineSplitter, RawLine, as_lines
 
 BOM = b"\xef\xbb\xbf"
 
@@ -119,3 +119,7 @@ def test_a_pass_from_any_line_on_agrees_with_the_whole(text: bytes, skip: int) -
     for line in lines[skip:][:1]:
         rest = split([text[line.offset :]], first_offset=line.offset, first_number=line.number)
         assert rest == lines[skip:]
+
+
+def test_items_become_lines_of_their_own() -> None:
+    assert b"".join(as_lines([b'{"a":1}', b'{\n "b":\r\n 2}'])) == b'{"a":1}\n{  "b":   2}\n'
