@@ -100,7 +100,7 @@ def run_plain(model: Model, pipeline: Any, asked: Iterable[Prompt], concurrency:
         while waiting and len(live) < concurrency:
             prompt = waiting.pop()
             encoded = model.encode(prompt)
-            config = model.config(prompt.sampling, encoded.tokens, 8192)
+            config = model.config(prompt, encoded.tokens, 8192)
             number = next(numbers)
             live[number] = pipeline.add_request(number, encoded.ids, config)
         pipeline.step()

@@ -77,7 +77,7 @@ def commands() -> None:
 @_engine
 def serve(config: Path | None, **flags: Any) -> None:
     """Serve the API until SIGTERM or Ctrl-C."""
-    from nightrate import runtime, telemetry
+    from nightrate import serving, telemetry
     from nightrate.progress import Steps
 
     settings = load(config, flags).settings
@@ -91,7 +91,7 @@ def serve(config: Path | None, **flags: Any) -> None:
         else:
             click.echo(f"nightrate ready on {address}")
 
-    _run(lambda: runtime.serve(settings, steps.tell, listening))
+    _run(lambda: serving.serve(settings, steps.tell, listening))
 
 
 @commands.command()

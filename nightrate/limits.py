@@ -42,11 +42,47 @@ MIME_TYPE_CHARACTERS_MAX = 255
 DISPLAY_NAME_CHARACTERS_MAX = 512
 """Google: the display name of a file; ours for batches too."""
 
+METADATA_PAIRS_MAX = 16
+METADATA_KEY_CHARACTERS_MAX = 64
+METADATA_VALUE_CHARACTERS_MAX = 512
+"""OpenAI: notes that a client attaches to a batch."""
+
 FAULTS_LISTED_MAX = 20
 """Google's habit: the first twenty faults of a refused file are listed, the rest counted."""
 
+IDS_HELD_BYTES = 8 * MIB
+"""Ours: digests of the ids of a planned input, 24 bytes each, that are held before they are put
+aside in a file; telling repeats apart then takes about a twelfth of their memory again."""
+
+EMBEDDING_INPUTS_MAX = 2_048
+"""OpenAI: texts of one request for embeddings."""
+
 STOP_SEQUENCES_MAX = 5
 """Google: stop sequences of a request."""
+
+SCHEMA_BYTES_MAX = 64 * KIB
+"""Ours: the form that a request asks of its answer; more than any model's context would show."""
+
+SCHEMA_NODES_MAX = 1_000
+"""Ours: parts of such a form; each becomes a rule of a grammar."""
+
+SCHEMA_DEPTH_MAX = 32
+"""Ours: nesting of such a form."""
+
+GRAMMAR_CHARACTERS_MAX = 120
+"""Ours, measured: each counted character of a text costs 12 ms once; from 128 on, every step."""
+
+GRAMMAR_ITEMS_MAX = 1_000
+"""Ours: counted items of a list; a thousand are compiled in 0.1 s."""
+
+SPECIMEN_SIZE_MAX = 100_000
+"""Ours: values and demanded characters in an answer that is made up to fit a form."""
+
+SEARCH_QUERY_CHARACTERS_MAX = 256
+"""Ours: the query that is made of a question; search engines cut longer ones."""
+
+SEARCH_SOURCES_MAX = 5
+"""Ours: sources that a model is shown; more would fill the context of a small one."""
 
 EMBEDDING_DIMENSIONS_MAX = 8192
 """Ours: the longest vector that can be asked for; the largest models stay under it."""
@@ -186,6 +222,10 @@ FILE_LIFETIME_SECONDS = 48 * 3600
 RESULT_LIFETIME_SECONDS = 42 * 86400
 """Google: results are kept six weeks."""
 
+EXPIRES_AFTER_SECONDS_MIN = 3_600
+EXPIRES_AFTER_SECONDS_MAX = 2_592_000
+"""OpenAI: for how long a client may want a file to be kept, an hour to thirty days."""
+
 UPLOAD_LIFETIME_SECONDS = 7 * 86400
 """Google: resumable upload sessions are kept about a week."""
 
@@ -300,6 +340,15 @@ UPLOAD_GRANULARITY_BYTES = 256 * KIB
 PAGE_SIZE_DEFAULT = 50
 PAGE_SIZE_MAX = 1_000
 """Google: batches and models; ours for batches, whose default is undocumented."""
+
+OPENAI_BATCHES_PAGE_SIZE_DEFAULT = 20
+OPENAI_BATCHES_PAGE_SIZE_MAX = 100
+OPENAI_FILES_PAGE_SIZE_MAX = 10_000
+"""OpenAI: batches and files; without a wish, as many files as that."""
+
+FORM_FIELD_BYTES_MAX = KIB
+FORM_FIELDS_MAX = 16
+"""Ours: what a form says beside the file that it uploads."""
 
 FILES_PAGE_SIZE_DEFAULT = 10
 FILES_PAGE_SIZE_MAX = 100

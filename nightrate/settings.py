@@ -45,11 +45,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     enqueued_tokens_max: dict[str, int] = {}
     """How many input tokens a tenant may have in live batches of a model, by name or pattern."""
     partial_results: bool = True
-    """Whether a batch that was cancelled or expired hands out what it had finished."""
+    """Whether a batch that was cancelled or expired hands out what it had finished; those that
+    OpenAI's clients made always do."""
     cached_tokens_min: int = 0
     """How many tokens a cached content must have; Google asks for 1,024 to 4,096 by model."""
     webhooks_private: bool = False
     """Lets webhooks go to private networks, and over plain HTTP. Loopback always may."""
+    search: str = "empty"
+    """Requests with the search tool: `empty` finds nothing and says so, `refuse` fails them."""
     engine: str = ""
     """Runs every model on this one engine, whatever ``models`` says; empty: no such override."""
     models: dict[str, str] = {}

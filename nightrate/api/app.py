@@ -18,8 +18,10 @@ from nightrate.api.description import describe
 from nightrate.api.downloads import Downloads
 from nightrate.api.gemini import Gemini, not_served
 from nightrate.api.middleware import Watch
+from nightrate.api.openai import OpenAI
 from nightrate.api.profiles import PREFIXED, VERSIONS
 from nightrate.api.respond import document
+from nightrate.api.surfaces import refusal, surface_of
 from nightrate.api.uploads import Uploads, error_headers, is_piece
 from nightrate.api.webhooks import WebhookDoors
 from nightrate.dialects import gemini as wire
@@ -130,7 +132,7 @@ def create_app(  # noqa: PLR0913 - one keyword a service
         *_not_served(_BATCH, "Changing a batch", "PATCH"),
         *_not_served("/{version:v}/files", "Creating a file without its bytes", "POST"),
         *_not_served("/{version:v}/files:register", "Registering files elsewhere", "POST"),
-        *_not_served("/{version:v}/openai/{rest:path}", "The OpenAI-compatible surface", *_ALL),
+        *_openai_routes(OpenAI(files, Downloads(results), batches, models, executor)),
     ]
     return _guarded(routes, keys, readiness)
 
@@ -190,6 +192,31 @@ def _webhook_routes(webhooks: Webhooks) -> list[Route]:
     ]
 
 
+def _openai_routes(openai: OpenAI) -> list[Route]:
+    """Route what OpenAI's clients ask; their ids have slashes, which may come decoded."""
+    base = "/{version:v}/openai"
+    anywhere = base, "/{version:v}"
+    return [
+        *(Route(f"{at}/chat/completions", openai.chat, methods=["POST"]) for at in anywhere),
+        *(Route(f"{at}/embeddings", openai.embed, methods=["POST"]) for at in anywhere),
+        Route(f"{base}/models", openai.list_models),
+        Route(base + "/models/{tail:path}", openai.get_model),
+        Route(f"{base}/files", openai.list_files),
+        Route(f"{base}/files", openai.upload_file, methods=["POST"]),
+        Route(base + "/files/{tail:path}", openai.get_file),
+        Route(base + "/files/{tail:path}", openai.delete_file, methods=["DELETE"]),
+        Route(f"{base}/batches", openai.list_batches),
+        Route(f"{base}/batches", openai.create_batch, methods=["POST"]),
+        Route(base + "/batches/{tail:path}", openai.get_batch),
+        Route(base + "/batches/{tail:path}", openai.cancel_batch, methods=["POST"]),
+        *(
+            route
+            for at in anywhere
+            for route in _not_served(f"{at}/images/generations", "Making images", "POST")
+        ),
+    ]
+
+
 def _cache_routes(caches: Caches) -> list[Route]:
     doors = CacheDoors(caches)
     return [
@@ -235,6 +262,6 @@ async def _no_route(request: Request, error: Exception) -> Response:
     allowed = (getattr(error, "headers", None) or {}).get("Allow")
     message = f"There is nothing at {request.method} {request.scope['path']}"
     message += f"; the methods here are: {allowed}." if allowed else "."
-    status, content = wire.render_error(NotFound(message))
+    status, content = refusal(NotFound(message), surface_of(request.scope))
     headers = {"allow": allowed} if allowed else {}
     return document(content, status, {**error_headers(request.scope), **headers})

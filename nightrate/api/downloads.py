@@ -27,8 +27,12 @@ class Downloads:
 
     async def serve(self, request: Request) -> Response:
         """Send a file's bytes; ``alt=media`` is taken as given."""
+        return await self.send(request, request.path_params["file_id"])
+
+    async def send(self, request: Request, file_id: str) -> Response:
+        """Send the bytes of a file, or the range of them that the request asks for."""
         refuse_options(request, "follow")
-        content = await self._results.content(tenant_of(request), request.path_params["file_id"])
+        content = await self._results.content(tenant_of(request), file_id)
         span = _span(request, content)
         headers = {
             "content-type": content.mime_type,

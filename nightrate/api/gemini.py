@@ -12,7 +12,7 @@ from nightrate.api.auth import tenant_of
 from nightrate.api.links import base_url
 from nightrate.api.profiles import profile_of
 from nightrate.api.query import one_of, page_of, refuse_options
-from nightrate.api.respond import JSON, Streamed, Told, document
+from nightrate.api.respond import JSON, STREAM_HEADERS, Streamed, Told, Unbegun, document
 from nightrate.dialects import gemini as wire
 from nightrate.domain.batch import Method
 from nightrate.domain.cache import Reach
@@ -35,11 +35,6 @@ if TYPE_CHECKING:
 
 _RESPONSE_ID_CHARACTERS = 22
 
-_STREAM_HEADERS = {
-    "cache-control": "no-cache",
-    "x-content-type-options": "nosniff",
-    "x-accel-buffering": "no",  # a proxy in front that gathers answers would undo the stream
-}
 _CHANGES = {"cache-control": "no-store"}
 """Documentation changes things by GET; nothing in between may answer such a call by itself."""
 
@@ -114,10 +109,10 @@ class Gemini:
         prompt = await self._executor.whole(prompt, model.name, _reach(request))
         pieces = self._executor.stream(model, prompt)
         writer = wire.StreamWriter(framing, clock.new_id(_RESPONSE_ID_CHARACTERS))
-        headers = {**_STREAM_HEADERS, "content-type": framing.content_type}
+        headers = {**STREAM_HEADERS, "content-type": framing.content_type}
         try:
             return await body.while_connected(request, Told.begin(_told(pieces, writer), headers))
-        except _Unbegun as unbegun:
+        except Unbegun as unbegun:
             status, content = wire.render_failure(unbegun.failure)
             return document(content, status)
 
@@ -258,14 +253,6 @@ class Gemini:
         return document(b"{}")
 
 
-class _Unbegun(Exception):
-    """A stream failed before its first text."""
-
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure.message)
-        self.failure = failure
-
-
 async def _told(
     pieces: AsyncGenerator[str | Reply | Failure, None], writer: wire.StreamWriter
 ) -> AsyncGenerator[bytes, None]:
@@ -273,7 +260,7 @@ async def _told(
     async with aclosing(pieces):
         async for piece in pieces:
             if isinstance(piece, Failure) and not begun:
-                raise _Unbegun(piece)
+                raise Unbegun(piece)
             begun = True
             yield writer.write(piece)
 

@@ -9,6 +9,7 @@ from nightrate import clock, limits, telemetry
 from nightrate.api.body import ClientGone, Stalled
 from nightrate.api.profiles import profile_of
 from nightrate.api.respond import document
+from nightrate.api.surfaces import Surface, failed, refusal, retry_headers, surface_of
 from nightrate.dialects import gemini as wire
 from nightrate.domain.generation import Failure
 from nightrate.errors import (
@@ -68,7 +69,9 @@ class Watch:
             if status:  # too late for an answer: the connection ends in the middle of the body
                 telemetry.fault("answer broke off", error, path=_path(scope))
             else:
-                answer = answer_to(error, self._error_headers(scope), profile_of(scope))
+                answer = answer_to(
+                    error, self._error_headers(scope), profile_of(scope), surface_of(scope)
+                )
                 await answer(scope, receive, watched)
         telemetry.event(
             "request",
@@ -81,12 +84,16 @@ class Watch:
 
 
 def answer_to(
-    error: Exception, headers: Mapping[str, str], profile: wire.Profile = wire.Profile.DOCUMENTED
+    error: Exception,
+    headers: Mapping[str, str],
+    profile: wire.Profile = wire.Profile.DOCUMENTED,
+    surface: Surface = Surface.GEMINI,
 ) -> Response:
     """Turn what was raised into an answer; what is the server's fault is logged here."""
     if isinstance(error, Refused):
-        status, body = wire.render_error(error, profile)
-        return document(body, status, {**headers, **_headers_of(error)})
+        status, body = refusal(error, surface, profile)
+        fixed = {**headers, **retry_headers(status, surface), **_headers_of(error)}
+        return document(body, status, fixed)
     reference = clock.new_id(8)
     telemetry.fault("request failed", error, reference=reference)
     failure = Failure(Code.INTERNAL, f"Internal error; the server's log has it as {reference}.")
@@ -94,7 +101,7 @@ def answer_to(
         failure = Failure(Code.DATA_LOSS, error.message)
     elif isinstance(error, StoreFault | EngineFault):
         failure = Failure(Code.UNAVAILABLE, error.message)
-    status, body = wire.render_failure(failure)
+    status, body = failed(failure, surface)
     return document(body, status, headers)
 
 

@@ -10,11 +10,26 @@ from typing import TYPE_CHECKING, Self
 from starlette.responses import Response
 
 from nightrate.api.body import ClientGone, gone
+from nightrate.domain.generation import Failure
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
 JSON = "application/json; charset=UTF-8"
+
+STREAM_HEADERS = {
+    "cache-control": "no-cache",
+    "x-content-type-options": "nosniff",
+    "x-accel-buffering": "no",  # a proxy in front that gathers answers would undo the stream
+}
+
+
+class Unbegun(Exception):
+    """A stream failed before its first text, so that it can be answered as any other call."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
 
 
 def document(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -14,6 +14,8 @@ from typing import Any, Final, Literal
 from msgspec import json, structs
 
 from nightrate.dialects import tolerant
+from nightrate.dialects.gemini_forms import form_of
+from nightrate.dialects.gemini_pictures import picture_of
 from nightrate.dialects.gemini_ranges import check_safety, sampling_of
 from nightrate.dialects.gemini_shapes import (
     Content,
@@ -21,13 +23,15 @@ from nightrate.dialects.gemini_shapes import (
     GenerationConfig,
     Part,
 )
+from nightrate.dialects.gemini_tools import search_of
 from nightrate.dialects.refusals import located, unserved, within, wrong
 from nightrate.dialects.spelling import Remedies, Shape, quoted
 from nightrate.domain.generation import DEFAULT_SAMPLING, Message, Prompt, Sampling
+from nightrate.domain.picture import PictureWish
+from nightrate.domain.schema import Form
 from nightrate.errors import BadRequest, Refused
 
 _TEXT_ONLY = "Send text parts only."
-_NO_SCHEMA = "Leave it out and describe the wanted form in the prompt."
 _NO_TOOLS = "Leave it out: no tools are run."
 _NO_MEDIA = "Leave it out: answers are text."
 
@@ -44,14 +48,9 @@ UNSERVED: Final[dict[type, dict[str, str]]] = {
         "tool_response": _TEXT_ONLY,
     },
     GenerationConfig: {
-        "response_schema": _NO_SCHEMA,
-        "response_json_schema": _NO_SCHEMA,
-        "underscored_json_schema": _NO_SCHEMA,
-        "response_format": _NO_SCHEMA,
         "response_logprobs": "Leave it out: no log probabilities are given.",
         "logprobs": "Leave it out: no log probabilities are given.",
         "speech_config": _NO_MEDIA,
-        "image_config": _NO_MEDIA,
         "enable_enhanced_civic_answers": "Leave it out.",
         "enable_affective_dialog": _NO_MEDIA,
         "translation_config": _NO_MEDIA,
@@ -172,15 +171,13 @@ def prompt_of(request: GenerateContentRequest, model: str, *, whole: bool = True
     """
     cache = _cache_of(request) if request.cached_content else None
     _REQUEST_GATE.check(request)
-    if request.tools:
-        _refuse_tools(request.tools)
     if request.model and bare_model(request.model) != model:
         raise wrong("model", f'"{quoted(request.model)}" is not the model of this call, "{model}".')
     if request.safety_settings:
         check_safety(request.safety_settings)
-    sampling = DEFAULT_SAMPLING
+    sampling, form = DEFAULT_SAMPLING, None
     if request.generation_config is not None:
-        sampling = _sampling(request.generation_config)
+        sampling, form = _settings(request.generation_config)
     needs_turns = whole and cache is None
     system, messages = _turns(request.contents) if request.contents or needs_turns else (None, ())
     instruction = request.system_instruction
@@ -189,7 +186,15 @@ def prompt_of(request: GenerateContentRequest, model: str, *, whole: bool = True
         system = f"{first}\n{system}" if first and system else first or system
     if cache is not None and system:
         raise wrong("contents" if instruction is None else "systemInstruction", _BESIDE_CACHE)
-    return Prompt(messages=messages, system=system, sampling=sampling, cache=cache)
+    return Prompt(
+        messages=messages,
+        system=system,
+        sampling=sampling,
+        form=form,
+        picture=_picture(request.generation_config, model, form),
+        search=search_of(request.tools) if request.tools else None,
+        cache=cache,
+    )
 
 
 def bare_model(name: str) -> str:
@@ -199,24 +204,43 @@ def bare_model(name: str) -> str:
 
 def _cache_of(request: GenerateContentRequest) -> str:
     """Give the id of the cached content that a request continues."""
-    reference = request.cached_content or ""
-    found = _CACHE.fullmatch(reference)
-    if found is None:
-        why = f'"{quoted(reference)}" is no name such as "cachedContents/abc123".'
-        raise wrong("cachedContent", why)
+    found = cache_id(request.cached_content or "", "cachedContent")
     if request.tools:
         raise wrong("tools", _BESIDE_CACHE)
     if request.tool_config:
         raise wrong("toolConfig", _BESIDE_CACHE)
+    return found
+
+
+def cache_id(reference: str, path: str) -> str:
+    """Read a reference to a cached content.
+
+    Raises:
+        BadRequest: it is none.
+    """
+    found = _CACHE.fullmatch(reference)
+    if found is None:
+        why = f'"{quoted(reference)}" is no name such as "cachedContents/abc123".'
+        raise wrong(path, why)
     return found[1]
 
 
-def _sampling(config: GenerationConfig) -> Sampling:
+def _settings(config: GenerationConfig) -> tuple[Sampling, Form | None]:
     try:
         _CONFIG_GATE.check(config)
-        return sampling_of(config)
+        return sampling_of(config), form_of(config)
     except Refused as error:
         raise within(error, "generationConfig") from error
+
+
+def _picture(config: GenerationConfig | None, model: str, form: Form | None) -> PictureWish | None:
+    try:
+        picture = picture_of(config, model)
+    except Refused as error:
+        raise within(error, "generationConfig") from error
+    if picture is not None and form is not None:
+        raise wrong(form.field, "an answer with a picture has no form.")
+    return picture
 
 
 def _turns(
@@ -298,10 +322,3 @@ def _piece(part: Part | str) -> str | None:
     if part.text is None and part.thought_signature is None:
         raise BadRequest("it has no data.")
     return part.text
-
-
-def _refuse_tools(tools: list[dict[str, Any]]) -> None:
-    for index, tool in enumerate(tools):
-        for name, value in tool.items():
-            if value is not None:
-                raise unserved(f"tools[{index}].{quoted(name)}", _NO_TOOLS)

@@ -25,13 +25,6 @@ _RANGES: Final[tuple[tuple[str, str, float, float], ...]] = (
 )
 """Member, its name on the wire, the smallest and the greatest value."""
 
-_PLAIN_TEXT = ("", "text/plain")
-_STRUCTURED = ("application/json", "text/x.enum")
-_MODALITIES: Final = {"TEXT": True, "MODALITY_UNSPECIFIED": True} | dict.fromkeys(
-    ("IMAGE", "AUDIO", "VIDEO"), False
-)
-"""Known modalities, and whether an answer may have them."""
-
 _THINKING_LEVELS = ("THINKING_LEVEL_UNSPECIFIED", "MINIMAL", "LOW", "MEDIUM", "HIGH")
 _DYNAMIC_THINKING = -1
 
@@ -70,7 +63,7 @@ def sampling_of(config: GenerationConfig) -> Sampling:
 
     Raises:
         BadRequest: a value is out of its range.
-        NotSupported: a value asks for more than one candidate, or for something that is not text.
+        NotSupported: a value asks for more than one candidate.
     """
     for member, name, low, high in _RANGES:
         value = getattr(config, member)
@@ -80,9 +73,8 @@ def sampling_of(config: GenerationConfig) -> Sampling:
         raise wrong("topK", f"{config.top_k} is not a whole number.")
     if (config.candidate_count or 1) > 1:
         raise unserved("candidateCount", "Send the request as often as you want answers.")
-    _check_answer(config)
     if config.thinking_config is not None:
-        _check_thinking(config.thinking_config)
+        check_thinking(config.thinking_config)
     return Sampling(
         temperature=config.temperature,
         top_p=config.top_p,
@@ -105,23 +97,12 @@ def _stop(sequences: list[str]) -> tuple[str, ...]:
     return tuple(sequences)
 
 
-def _check_answer(config: GenerationConfig) -> None:
-    """Answers are plain text."""
-    mime_type = config.response_mime_type
-    if mime_type and mime_type not in _PLAIN_TEXT:
-        if mime_type in _STRUCTURED:
-            raise unserved("responseMimeType", 'Use "text/plain" and ask for the form you want.')
-        raise wrong("responseMimeType", f'"{quoted(mime_type)}" is not known.')
-    for index, modality in enumerate(config.response_modalities or ()):
-        served = _MODALITIES.get(modality.upper())
-        if served is None:
-            raise wrong(f"responseModalities[{index}]", f'"{quoted(modality)}" is not known.')
-        if not served:
-            raise unserved(f"responseModalities[{index}]", 'Use ["TEXT"].')
+def check_thinking(thinking: ThinkingConfig) -> None:
+    """Check hints to a model that thinks; one that does not keeps within any of them.
 
-
-def _check_thinking(thinking: ThinkingConfig) -> None:
-    """Check hints to a model that thinks; one that does not keeps within any of them."""
+    Raises:
+        BadRequest: a value is out of its range; the path begins with ``thinkingConfig``.
+    """
     budget, level = thinking.thinking_budget, thinking.thinking_level
     if budget is not None and not _DYNAMIC_THINKING <= budget <= _INT32_MAX:
         why = f"{quoted(str(budget))} is not between {_DYNAMIC_THINKING} and {_INT32_MAX}."

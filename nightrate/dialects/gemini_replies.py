@@ -7,14 +7,17 @@ from typing import Final
 
 from msgspec import Raw, json
 
+from nightrate.dialects.gemini_grounding import grounding_of
 from nightrate.dialects.gemini_shapes import (
     AnswerCandidate,
     AnswerContent,
+    Blob,
     GenerateContentResponse,
+    InlineDataPart,
     TextPart,
     UsageMetadata,
 )
-from nightrate.domain.generation import FinishReason, Reply
+from nightrate.domain.generation import Candidate, FinishReason, Reply
 
 _FINISH: Final = {FinishReason.STOP: "STOP", FinishReason.LENGTH: "MAX_TOKENS"}
 
@@ -35,12 +38,18 @@ def response_of(
         ascii_only: whether texts are escaped now, which is faster than in the finished line.
     """
     usage = reply.usage
+    grounding = None if reply.grounding is None else grounding_of(reply.grounding)
     return GenerateContentResponse(
         [
             AnswerCandidate(
-                AnswerContent((_part(candidate.text, ascii_only),)),
+                AnswerContent(
+                    _parts(candidate, ascii_only)
+                    if candidate.pictures
+                    else (_part(candidate.text, ascii_only),)
+                ),
                 _FINISH[candidate.finish_reason],
                 index,
+                grounding,
             )
             for index, candidate in enumerate(reply.candidates)
         ],
@@ -53,6 +62,18 @@ def response_of(
         reply.model_version,
         response_id,
     )
+
+
+def _parts(
+    candidate: Candidate,
+    ascii_only: bool,  # noqa: FBT001 - private, and one call
+) -> tuple[TextPart | InlineDataPart, ...]:
+    """Give the text, if there is any, and then the pictures."""
+    texts = (_part(candidate.text, ascii_only),) if candidate.text else ()
+    pictures = (
+        InlineDataPart(Blob(picture.mime_type, picture.data)) for picture in candidate.pictures
+    )
+    return (*texts, *pictures)
 
 
 def _part(text: str, ascii_only: bool) -> TextPart:  # noqa: FBT001 - private, and one call

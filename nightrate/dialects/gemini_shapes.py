@@ -11,6 +11,8 @@ from typing import Any, Generic, TypeVar
 
 from msgspec import Raw, Struct, field
 
+from nightrate.dialects.gemini_grounding import GroundingMetadata
+
 Anything = Any
 """A value nobody looks into; decoded fully, so its UTF-8 and numbers are checked."""
 
@@ -236,19 +238,33 @@ class TextPart(Struct, gc=False):
     text: str | Raw
 
 
+class Blob(Struct, rename="camel", gc=False):
+    """Bytes in an answer; they are written as base64."""
+
+    mime_type: str
+    data: bytes
+
+
+class InlineDataPart(Struct, rename="camel", gc=False):
+    """A picture of an answer."""
+
+    inline_data: Blob
+
+
 class AnswerContent(Struct, gc=False):
     """The answer of one candidate; ``parts`` is never missing."""
 
-    parts: tuple[TextPart, ...]
+    parts: tuple[TextPart | InlineDataPart, ...]
     role: str = "model"
 
 
-class AnswerCandidate(Struct, rename="camel", gc=False):
+class AnswerCandidate(Struct, rename="camel", omit_defaults=True, gc=False):
     """One answer; its index is sent even when it is 0."""
 
     content: AnswerContent
     finish_reason: str
     index: int
+    grounding_metadata: GroundingMetadata | None = None
 
 
 class UsageMetadata(Struct, rename="camel", omit_defaults=True, gc=False):

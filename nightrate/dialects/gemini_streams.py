@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from msgspec import Struct, json
+from msgspec import Struct, json, structs
 
 from nightrate.dialects.gemini_errors import render_failure
 from nightrate.dialects.gemini_replies import response_of
@@ -15,7 +15,7 @@ from nightrate.dialects.gemini_shapes import (
     PieceOfResponse,
     TextPart,
 )
-from nightrate.domain.generation import Candidate, Failure, Reply
+from nightrate.domain.generation import Failure, Reply
 from nightrate.errors import BadRequest
 
 
@@ -78,5 +78,5 @@ class StreamWriter:
 
 def _told(reply: Reply) -> Reply:
     """Leave out the texts, which have been sent."""
-    ends = tuple(Candidate("", candidate.finish_reason) for candidate in reply.candidates)
-    return Reply(ends, reply.usage, reply.model_version)
+    ends = tuple(structs.replace(candidate, text="") for candidate in reply.candidates)
+    return structs.replace(reply, candidates=ends)

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from nightrate.domain.generation import Asked, Failure
+from nightrate.domain.batch import InputFault
+from nightrate.domain.embedding import Embedding, Passage
+from nightrate.domain.generation import Asked, Failure, Outcome
+
+AskedOfRow = Asked | tuple[Passage, ...]
+"""What a row can ask: one thing, or the vectors of several passages."""
+
+OutcomeOfRow = Outcome | tuple[Embedding, ...]
+"""How a row ended; vectors in the order of their passages."""
 
 
 class Echo(Struct, frozen=True, gc=False):
@@ -20,4 +28,6 @@ class ParsedLine(Struct, frozen=True, gc=False):
     """A line: what to echo, and what it asks or why that cannot be asked."""
 
     echo: Echo
-    prompt: Asked | Failure
+    prompt: AskedOfRow | Failure
+    fault: InputFault | None = None
+    """Set where the whole input is to be refused for this line."""

@@ -7,23 +7,53 @@ from typing import Final
 
 from msgspec import Struct
 
+from nightrate.clock import Instant
 from nightrate.dialects.gemini_lines import parse_embedding_line, parse_line
 from nightrate.dialects.gemini_results import render_line
-from nightrate.dialects.row import Echo, ParsedLine
-from nightrate.domain.batch import BatchForm, Dialect, Kind, Method
-from nightrate.domain.generation import Outcome
+from nightrate.dialects.openai_lines import (
+    EMPTY_FILE,
+    parse_chat_line,
+    parse_passages_line,
+    repeated_id,
+    unlisted_faults,
+)
+from nightrate.dialects.openai_results import render_openai_line, render_unasked_line
+from nightrate.dialects.row import Echo, OutcomeOfRow, ParsedLine
+from nightrate.domain.batch import BatchForm, Dialect, InputFault, Kind, Method
+from nightrate.domain.generation import Failure, Outcome
 
 
 class _Hand(Struct, frozen=True):
     """The reading and the writing of one kind of row."""
 
     parse: Callable[[bytes | None, int, BatchForm, str], ParsedLine]
-    render: Callable[[Echo, Outcome, BatchForm, str], bytes]
+    render: Callable[[Echo, OutcomeOfRow, BatchForm, str, Instant], bytes]
+    render_unasked: Callable[[Echo, Failure, BatchForm, str], bytes]
+
+
+def _untimed(
+    render: Callable[[Echo, Outcome, BatchForm, str], bytes],
+) -> Callable[[Echo, OutcomeOfRow, BatchForm, str, Instant], bytes]:
+    """Let a writing of single outcomes that tells no time be called like one of the others."""
+
+    def timed(
+        echo: Echo, outcome: OutcomeOfRow, form: BatchForm, name: str, _now: Instant
+    ) -> bytes:
+        assert not isinstance(outcome, tuple), "a row of this dialect asks one thing"
+        return render(echo, outcome, form, name)
+
+    return timed
 
 
 _HANDS: Final = {
-    (Dialect.GEMINI, Method.GENERATE): _Hand(parse_line, render_line),
-    (Dialect.GEMINI, Method.EMBED): _Hand(parse_embedding_line, render_line),
+    (Dialect.GEMINI, Method.GENERATE): _Hand(parse_line, _untimed(render_line), render_line),
+    (Dialect.GEMINI, Method.EMBED): _Hand(parse_embedding_line, _untimed(render_line), render_line),
+    (Dialect.OPENAI, Method.GENERATE): _Hand(
+        parse_chat_line, render_openai_line, render_unasked_line
+    ),
+    (Dialect.OPENAI, Method.EMBED): _Hand(
+        parse_passages_line, render_openai_line, render_unasked_line
+    ),
 }
 
 
@@ -39,7 +69,27 @@ def parse_row(line: bytes | None, number: int, kind: Kind, model: str) -> Parsed
     return _HANDS[kind.dialect, kind.method].parse(line, number, kind.form, model)
 
 
-def render_row(echo: Echo, outcome: Outcome, kind: Kind, response_id: str) -> bytes:
+def repeated_key(line: int, first_line: int, kind: Kind) -> InputFault:
+    """Tell of a line whose key another line has, in a dialect where keys must differ."""
+    assert kind.unique_keys, "elsewhere nobody looks for that"
+    return repeated_id(line, first_line)
+
+
+def more_faults(count: int, kind: Kind) -> InputFault:
+    """Tell how many faults of an input are not listed."""
+    assert kind.unique_keys, "elsewhere the failure of the batch says it"
+    return unlisted_faults(count)
+
+
+def no_row(kind: Kind) -> InputFault:
+    """Tell that an input has no line, in a dialect that tells the faults of inputs one by one."""
+    assert kind.unique_keys, "elsewhere the failure of the batch says it"
+    return EMPTY_FILE
+
+
+def render_row(
+    echo: Echo, outcome: OutcomeOfRow, kind: Kind, response_id: str, now: Instant
+) -> bytes:
     """Write the answer to one row: ASCII, compact, without a line end.
 
     Args:
@@ -47,5 +97,11 @@ def render_row(echo: Echo, outcome: Outcome, kind: Kind, response_id: str) -> by
         outcome: how the request ended.
         kind: how the rows of the batch are written.
         response_id: an opaque id, used when there is a reply.
+        now: the time, for dialects that tell when they answered.
     """
-    return _HANDS[kind.dialect, kind.method].render(echo, outcome, kind.form, response_id)
+    return _HANDS[kind.dialect, kind.method].render(echo, outcome, kind.form, response_id, now)
+
+
+def render_unasked(echo: Echo, why: Failure, kind: Kind, response_id: str) -> bytes:
+    """Write of a row that was never asked why it was not, as `render_row` writes an answer."""
+    return _HANDS[kind.dialect, kind.method].render_unasked(echo, why, kind.form, response_id)

@@ -41,6 +41,36 @@ class Kind(Struct, frozen=True, gc=False):
     method: Method = Method.GENERATE
     dialect: Dialect = Dialect.GEMINI
 
+    @property
+    def parts_failures(self) -> bool:
+        """Whether the lines of failed requests stand in a file of their own."""
+        return self.dialect is Dialect.OPENAI
+
+    @property
+    def unique_keys(self) -> bool:
+        """Whether each row needs a key of its own, and a bad row spoils the whole input."""
+        return self.dialect is Dialect.OPENAI
+
+    @property
+    def always_partial(self) -> bool:
+        """Whether what a batch finished before it ended early is shown whatever the settings."""
+        return self.dialect is Dialect.OPENAI
+
+
+UNKNOWN_MODEL = "unknown"
+"""The model of a batch whose input names none that could be read; it fails before anything runs."""
+
+
+class InputFault(Struct, frozen=True, gc=False):
+    """What is wrong with an input that makes its whole batch fail."""
+
+    code: str
+    """A short name for programs."""
+    message: str
+    line: int | None = None
+    field: str | None = None
+    """The path of the member that is to blame."""
+
 
 class PartialResults(StrEnum):
     """What becomes of the results of a batch that was cancelled or expired."""
@@ -80,6 +110,14 @@ class Batch(Struct, frozen=True, kw_only=True):
     """Why the whole batch failed."""
     partial: PartialResults | None = None
     """None for a batch that did not end early, and where the server keeps such results back."""
+    started_at: Instant | None = None
+    """When the first of its requests were taken up."""
+    terms: bytes | None = None
+    """What its dialect has to show again, in words of its own."""
+    faults: tuple[InputFault, ...] = ()
+    """Why its input was refused, if its dialect tells so one by one."""
+    results_seconds: int | None = None
+    """How long its results are kept; None for the usual time."""
 
     @property
     def form(self) -> BatchForm:
@@ -112,6 +150,10 @@ class Order(Struct, frozen=True, kw_only=True):
     """Who is told about its end."""
     method: Method = Method.GENERATE
     dialect: Dialect = Dialect.GEMINI
+    lifetime_seconds: int | None = None
+    """Within which it is to be finished; None for the usual time."""
+    results_seconds: int | None = None
+    terms: bytes | None = None
 
     @property
     def kind(self) -> Kind:
@@ -146,3 +188,5 @@ class Plan(Struct, frozen=True, kw_only=True):
     shard_count: int
     faults: tuple[str, ...]
     """The first faults, each with its line number."""
+    input_faults: tuple[InputFault, ...] = ()
+    """The first of those that make the whole batch fail, in the order of their lines."""

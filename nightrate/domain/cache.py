@@ -62,6 +62,8 @@ def continued(prefix: Prompt, prompt: Prompt, token_count: int) -> Prompt:
     own = {
         "messages": prefix.messages + prompt.messages,
         "sampling": prompt.sampling,
+        "form": prompt.form,
+        "picture": prompt.picture,
         "cache": None,
         "cached_tokens": token_count,
     }

@@ -12,14 +12,33 @@ RESULT_PREFIX = "batch-"
 """Begins the id of a result file, as Google names them; no uploaded file may be called so."""
 
 
-def result_file_id(batch_id: str) -> str:
-    """Name the result file of a batch."""
-    return RESULT_PREFIX + batch_id
+ERRORS_SUFFIX = "-errors"
+"""Ends the id of a file that holds failures only."""
+
+
+class ResultPart(StrEnum):
+    """Which lines of a batch's results a file holds."""
+
+    OUTPUT = "output"
+    """All, or those of successful requests where failures are handed out apart."""
+    ERRORS = "errors"
+
+
+def result_file_id(batch_id: str, part: ResultPart = ResultPart.OUTPUT) -> str:
+    """Name a result file of a batch."""
+    return RESULT_PREFIX + batch_id + (ERRORS_SUFFIX if part is ResultPart.ERRORS else "")
 
 
 def batch_of_result(file_id: str) -> str | None:
     """Name the batch that a result file belongs to; None for an uploaded file."""
-    return file_id.removeprefix(RESULT_PREFIX) if file_id.startswith(RESULT_PREFIX) else None
+    if not file_id.startswith(RESULT_PREFIX):
+        return None
+    return file_id.removeprefix(RESULT_PREFIX).removesuffix(ERRORS_SUFFIX)
+
+
+def part_of_result(file_id: str) -> ResultPart:
+    """Tell which lines a result file holds."""
+    return ResultPart.ERRORS if file_id.endswith(ERRORS_SUFFIX) else ResultPart.OUTPUT
 
 
 class FileSource(StrEnum):
@@ -73,3 +92,5 @@ class Page(Struct, frozen=True, kw_only=True):
 
     size: int
     after: tuple[Instant, str] | None = None
+    oldest_first: bool = False
+    """Where a list can be asked for in either order."""

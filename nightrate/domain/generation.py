@@ -8,6 +8,9 @@ from typing import Literal
 from msgspec import Struct
 
 from nightrate.domain.embedding import Embedding, Passage
+from nightrate.domain.grounding import Grounding, SearchWish
+from nightrate.domain.picture import Picture, PictureWish
+from nightrate.domain.schema import Form
 from nightrate.errors import Code
 
 
@@ -19,6 +22,10 @@ class Capability(StrEnum):
     """It gives an answer piece by piece, while it is being made."""
     EMBEDDINGS = "embeddings"
     """It makes vectors of texts."""
+    SCHEMA = "schema"
+    """It gives an answer the form that the prompt demands; see `domain.schema`."""
+    IMAGES = "images"
+    """It draws pictures."""
 
 
 class FinishReason(StrEnum):
@@ -62,6 +69,12 @@ class Prompt(Struct, frozen=True, gc=False, kw_only=True):
     messages: tuple[Message, ...]
     system: str | None = None
     sampling: Sampling = DEFAULT_SAMPLING
+    form: Form | None = None
+    """Which form the text of the answer must have."""
+    picture: PictureWish | None = None
+    """What picture the answer must have."""
+    search: SearchWish | None = None
+    """Whether the answer may rest on a search. Engines have nothing to do with it."""
     cache: str | None = None
     """The id of the cached content it continues, until that is put before it (`domain.cache`)."""
     cached_tokens: int = 0
@@ -77,10 +90,11 @@ class Usage(Struct, frozen=True, gc=False):
 
 
 class Candidate(Struct, frozen=True, gc=False):
-    """One answer."""
+    """One answer: its text, and the pictures that come after it."""
 
     text: str
     finish_reason: FinishReason = FinishReason.STOP
+    pictures: tuple[Picture, ...] = ()
 
 
 class Reply(Struct, frozen=True, gc=False):
@@ -89,6 +103,8 @@ class Reply(Struct, frozen=True, gc=False):
     candidates: tuple[Candidate, ...]
     usage: Usage
     model_version: str
+    grounding: Grounding | None = None
+    """What the answer rests on, where a search was made for it."""
 
 
 class Failure(Struct, frozen=True, gc=False):
@@ -96,6 +112,8 @@ class Failure(Struct, frozen=True, gc=False):
 
     code: Code
     message: str
+    field: str | None = None
+    """The path of the member of the request that is to blame, for dialects that tell it apart."""
 
 
 Asked = Prompt | Passage

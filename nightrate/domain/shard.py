@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from nightrate.clock import Instant
+from nightrate.domain.file import ResultPart
 
 
 class ShardPlan(Struct, frozen=True, gc=False):
@@ -62,6 +63,14 @@ class Segment(Struct, frozen=True, gc=False):
     blob: str
     byte_length: int
     crc32: int
+    split: int | None = None
+    """Where the lines of failed requests begin, which then follow those of all others; None where
+    every line stands in input order."""
+
+    def span(self, part: ResultPart) -> tuple[int, int]:
+        """Give the bytes of a part as (start, stop)."""
+        split = self.byte_length if self.split is None else self.split
+        return (0, split) if part is ResultPart.OUTPUT else (split, self.byte_length)
 
 
 class Claim(Struct, frozen=True, kw_only=True):

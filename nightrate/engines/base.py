@@ -113,6 +113,7 @@ class Engine(ABC):
         """Answer one prompt piece by piece: texts as they are made, at last the whole reply.
 
         The texts, joined, are the text of that reply, which is the one that `generate` would give.
+        Pictures come with the reply.
         A text is never taken back: it holds no broken character, and nothing of a stop sequence.
         Closing the generator frees its place in the engine. An engine without
         `Capability.STREAM` gives its answer in one piece.

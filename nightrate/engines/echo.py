@@ -1,8 +1,10 @@
 """An engine that answers from the prompt: deterministic, free, with scripted delays and faults.
 
 For tests, for the emulator and for benchmarks of the data path. The answer is the last user text,
-cut at the output limit (one token is four characters) and at the first stop sequence. A passage's
-vector comes from its words; see `likeness`.
+cut at the output limit (one token is four characters) and at the first stop sequence. A prompt that
+demands a form is answered with the plainest text that has it, and one that demands a picture with
+one that is made of its words; see `drawing`. A passage's vector comes from its words too; see
+`likeness`.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from contextlib import aclosing
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, structs
 
 from nightrate import clock, limits
 from nightrate.domain.embedding import Embedding, Passage
@@ -26,8 +28,11 @@ from nightrate.domain.generation import (
     Reply,
     Usage,
 )
+from nightrate.domain.picture import Picture, PictureWish
 from nightrate.engines.base import Capacity, Engine, Options, Progress, ignore_progress
+from nightrate.engines.drawing import draw
 from nightrate.engines.likeness import vector_of
+from nightrate.engines.specimens import specimen_of
 from nightrate.errors import Code, EngineDown, RequestFailed, SettingsFault
 
 CHARACTERS_PER_TOKEN = 4
@@ -77,8 +82,13 @@ class EchoEngine(Engine):
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """Text, also piece by piece, and vectors."""
-        return frozenset({Capability.TEXT, Capability.STREAM, Capability.EMBEDDINGS})
+        """Text, also piece by piece and of a form, vectors and pictures."""
+        return frozenset(
+            {
+                *(Capability.TEXT, Capability.STREAM, Capability.EMBEDDINGS),
+                *(Capability.SCHEMA, Capability.IMAGES),
+            }
+        )
 
     @property
     def capacity(self) -> Capacity:
@@ -130,7 +140,10 @@ class EchoEngine(Engine):
     async def _begin(self, prompt: Prompt) -> Reply:
         text = prompt.messages[-1].text
         await self._start(text)
-        return self._reply(prompt, text)
+        reply = self._reply(prompt, text)
+        if prompt.picture is not None:
+            reply = await _drawn(reply, text, prompt.picture)
+        return reply
 
     async def _start(self, text: str) -> None:
         """Do what comes before any answer: the delay, and what the text orders."""
@@ -192,7 +205,9 @@ class EchoEngine(Engine):
 
     def _reply(self, prompt: Prompt, text: str) -> Reply:
         finish = FinishReason.STOP
-        if times := self._orders(prompt).get("repeat"):
+        if prompt.form is not None:
+            text = specimen_of(prompt.form)
+        elif times := self._orders(prompt).get("repeat"):
             text = _repeated(text, times)
         for stop in prompt.sampling.stop:
             text = text.partition(stop)[0]
@@ -205,6 +220,15 @@ class EchoEngine(Engine):
     async def count_tokens(self, prompt: Prompt) -> int:
         """Four characters a token."""
         return _tokens_of_prompt(prompt)
+
+
+async def _drawn(reply: Reply, text: str, wish: PictureWish) -> Reply:
+    """Add the picture, which takes some milliseconds: others go on meanwhile."""
+    data = await asyncio.to_thread(draw, text, wish.width, wish.height)
+    (candidate,) = reply.candidates
+    said = candidate.text if wish.with_text else ""
+    drawn = structs.replace(candidate, text=said, pictures=(Picture("image/png", data),))
+    return structs.replace(reply, candidates=(drawn,))
 
 
 def _repeated(text: str, times: str) -> str:

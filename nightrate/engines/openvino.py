@@ -27,6 +27,7 @@ from nightrate.engines.base import (
     ignore_progress,
 )
 from nightrate.engines.child import Patience, SupervisedChild
+from nightrate.engines.instructions import system_of
 from nightrate.engines.likelihood import Measured, Mode, compare
 from nightrate.engines.openvino_child import Offer
 from nightrate.engines.openvino_model import ModelSetup
@@ -105,8 +106,8 @@ class OpenVINOEngine(Engine):
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """Text, also piece by piece."""
-        return frozenset({Capability.TEXT, Capability.STREAM})
+        """Text, also piece by piece and of a form."""
+        return frozenset({Capability.TEXT, Capability.STREAM, Capability.SCHEMA})
 
     @property
     def capacity(self) -> Capacity:
@@ -172,7 +173,7 @@ class OpenVINOEngine(Engine):
         """Estimate from the length of the text and the output limit."""
         if not isinstance(asked, Prompt):
             return 0  # It will be refused.
-        texts = [message.text for message in asked.messages] + [asked.system or ""]
+        texts = [message.text for message in asked.messages] + [system_of(asked) or ""]
         size_bytes = sum(len(text.encode(errors="replace")) for text in texts)
         output_tokens = asked.sampling.max_output_tokens or limits.OUTPUT_TOKENS_DEFAULT
         return size_bytes // _BYTES_PER_TOKEN + _TEMPLATE_TOKENS + output_tokens

@@ -269,7 +269,7 @@ class Worker:
         lane = self._lane(self._model.mode_of(prompt.sampling))
         encoded = self._model.encode(prompt)
         tokens_max = self._model.tokens_max(lane.cache_tokens)
-        config = self._model.config(prompt.sampling, encoded.tokens, tokens_max)
+        config = self._model.config(prompt, encoded.tokens, tokens_max)
         stops = prompt.sampling.stop
         self._where[number] = lane
         beginnings = beginnings_of(encoded.ids.data.tobytes(), encoded.ids.data.itemsize)

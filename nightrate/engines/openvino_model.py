@@ -15,6 +15,8 @@ from msgspec import Struct
 
 from nightrate import clock, limits
 from nightrate.domain.generation import Prompt, Sampling
+from nightrate.engines.grammars import grammar_of
+from nightrate.engines.instructions import system_of
 from nightrate.engines.likelihood import Measured, Mode
 from nightrate.errors import Code, RequestFailed
 
@@ -137,7 +139,8 @@ class Model:
 
     def encode(self, prompt: Prompt) -> Encoded:
         """Put a conversation into the model's template and give its token ids."""
-        turns = [("system", prompt.system)] if prompt.system else []
+        system = system_of(prompt)
+        turns = [("system", system)] if system else []
         turns += [
             ("assistant" if message.role == "model" else "user", message.text)
             for message in prompt.messages
@@ -211,12 +214,14 @@ class Model:
         """Give how many tokens a prompt and its answer may have together."""
         return min(self.setup.context_tokens or cache_tokens, cache_tokens)
 
-    def config(self, sampling: Sampling, prompt_tokens: int, tokens_max: int) -> Any:
-        """Turn sampling settings into the library's.
+    def config(self, prompt: Prompt, prompt_tokens: int, tokens_max: int) -> Any:
+        """Turn sampling settings and the form of the answer into the library's settings.
 
         Raises:
-            RequestFailed: a value is out of range, or the prompt leaves no room for an answer.
+            RequestFailed: a value is out of range, the prompt leaves no room for an answer, or the
+                form has bounds that no grammar of a sensible size keeps.
         """
+        sampling = prompt.sampling
         _check(sampling)
         config = self._config(output_tokens_max(sampling, prompt_tokens, tokens_max))
         config.ignore_eos = self.setup.ignore_eos
@@ -231,6 +236,12 @@ class Model:
             config.top_k = _either(sampling.top_k, TOP_K_DEFAULT)
             seed = sampling.seed
             config.rng_seed = int(clock.jitter() * _SEEDS) if seed is None else seed % _SEEDS
+        if prompt.form is not None:
+            # The library compiles it in the next step, and keeps what it has compiled. A grammar
+            # that it did not understand would break the pipeline: ours are made, never passed on.
+            structure = self.genai.StructuredOutputConfig()
+            structure.grammar = grammar_of(prompt.form)
+            config.structured_output_config = structure
         return config
 
     def likelihoods(self, mode: Mode, passages: dict[str, str]) -> dict[str, Measured]:

@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 
 from nightrate import clock, limits
 from nightrate.clock import Instant
-from nightrate.domain.batch import Batch, Change, Order, batch_folder
+from nightrate.dialects.lines import LineSplitter
+from nightrate.domain.batch import UNKNOWN_MODEL, Batch, Change, Kind, Order, batch_folder
 from nightrate.domain.file import File, Page
-from nightrate.domain.model import Model
 from nightrate.domain.shard import Tally
 from nightrate.domain.states import BatchState
 from nightrate.errors import BadRequest, MissingFile, NotFound, OverQuota, Precondition, TooLarge
@@ -65,11 +65,17 @@ class Batches:
         self._token_quotas = token_quotas or TokenQuotas({})
         self._partial_results = partial_results
 
-    async def submit(self, tenant: str, model: str, order: Order) -> Batch:
+    async def submit(self, tenant: str, model: str | None, order: Order) -> Batch:
         """Accept an order. When this returns, the batch survives a crash and a power cut.
 
         The bytes come first: inline requests are written and synced as an internal input file, an
         uploaded file is durable already. Then the row that names them is committed.
+
+        Args:
+            tenant: whose batch it will be.
+            model: the name that the client asked for; None where its rows should have named one and
+                do not, which planning will find.
+            order: what is wanted.
 
         Raises:
             NotFound: no such model, or none that does this, or no such file.
@@ -78,22 +84,24 @@ class Batches:
             OverQuota: the disk is nearly full, or the tenant has too many batches at work, or too
                 many tokens in them.
         """
-        served = self._models.resolve(model, order.method)
+        name = UNKNOWN_MODEL
+        if model is not None:
+            name = self._models.resolve(model, order.method).name
         for place, uri in enumerate(order.webhook.uris if order.webhook else ()):
             self._addresses.check_uri(uri, f"batch.webhookConfig.uris[{place}]")
         batch_id = clock.new_id(_ID_LENGTH)
         if order.file_name is not None:
-            file = await self._input_file(tenant, order.file_name)
+            file = await self._input_file(tenant, order.file_name, order.kind)
             assert file.blob is not None, "checked"
-            batch = _batch(tenant, batch_id, served, order, (file.blob, file.size_bytes))
+            batch = _batch(tenant, batch_id, name, order, (file.blob, file.size_bytes))
         else:
             assert order.inline is not None, "exactly one source"
-            name = f"{batch_folder(tenant, batch_id)}/input"
+            blob = f"{batch_folder(tenant, batch_id)}/input"
             size_bytes = sum(map(len, order.inline)) + len(order.inline)
             if size_bytes > await self._blobs.room():
                 raise OverQuota("The server's disk is nearly full; try again when space was freed.")
-            await self._blobs.put(name, _lines(order.inline))
-            batch = _batch(tenant, batch_id, served, order, (name, size_bytes))
+            await self._blobs.put(blob, _lines(order.inline))
+            batch = _batch(tenant, batch_id, name, order, (blob, size_bytes))
         try:
             await self._store.add_batch(
                 batch,
@@ -108,7 +116,30 @@ class Batches:
         self._submitted()
         return batch
 
-    async def _input_file(self, tenant: str, file_id: str) -> File:
+    async def first_line(self, tenant: str, file_id: str) -> bytes | None:
+        """Give the first line of a file that is not blank; None if it has none, or too long a one.
+
+        Raises:
+            NotFound: there is no such file.
+            Precondition: it is no uploaded file.
+        """
+        file = await self._uploaded(tenant, file_id)
+        assert file.blob is not None, "checked"
+        splitter = LineSplitter()
+        reader = await self._blobs.open(file.blob)
+        try:
+            for offset in range(0, file.size_bytes, limits.READ_BYTES):
+                length = min(limits.READ_BYTES, file.size_bytes - offset)
+                if lines := splitter.feed(await reader.read(offset, length)):
+                    return lines[0].data
+                if offset > limits.LINE_BYTES_MAX:
+                    return None
+        finally:
+            await reader.close()
+        lines = splitter.finish()
+        return lines[0].data if lines else None
+
+    async def _uploaded(self, tenant: str, file_id: str) -> File:
         file = await self._store.get_file(tenant, file_id, clock.now())
         if file is None:
             message = f"File files/{file_id} does not exist, or it expired. Upload it again."
@@ -116,7 +147,11 @@ class Batches:
         if file.blob is None:
             message = f"File files/{file_id} holds results; a batch reads uploaded files only."
             raise Precondition(message)
-        if file.size_bytes == 0:
+        return file
+
+    async def _input_file(self, tenant: str, file_id: str, kind: Kind) -> File:
+        file = await self._uploaded(tenant, file_id)
+        if file.size_bytes == 0 and not kind.unique_keys:  # there, planning tells of it
             raise BadRequest(f"File files/{file_id} is empty; it needs one request a line.")
         if file.size_bytes > limits.FILE_BYTES_MAX:
             bound = limits.FILE_BYTES_MAX // limits.MIB
@@ -181,13 +216,14 @@ def _there(batch_id: str, batch: Batch | None) -> Batch:
 
 
 def _batch(
-    tenant: str, batch_id: str, model: Model, order: Order, input_blob: tuple[str, int]
+    tenant: str, batch_id: str, model: str, order: Order, input_blob: tuple[str, int]
 ) -> Batch:
     now = clock.now()
+    lifetime_seconds = order.lifetime_seconds or limits.BATCH_LIFETIME_SECONDS
     return Batch(
         tenant=tenant,
         batch_id=batch_id,
-        model=model.name,
+        model=model,
         display_name=order.display_name or f"batch-{batch_id[:8]}",
         kind=order.kind,
         state=BatchState.SUBMITTED,
@@ -200,8 +236,10 @@ def _batch(
         created_at=now,
         updated_at=now,
         ended_at=None,
-        expires_at=clock.later(now, limits.BATCH_LIFETIME_SECONDS),
+        expires_at=clock.later(now, lifetime_seconds),
         failure=None,
+        terms=order.terms,
+        results_seconds=order.results_seconds,
     )
 
 

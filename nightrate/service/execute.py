@@ -12,8 +12,8 @@ from msgspec import structs
 
 from nightrate import clock, limits
 from nightrate.dialects.lines import RawLine
-from nightrate.dialects.row import Echo
-from nightrate.dialects.rows import parse_row, render_row
+from nightrate.dialects.row import AskedOfRow, Echo, OutcomeOfRow
+from nightrate.dialects.rows import parse_row, render_row, render_unasked
 from nightrate.domain.batch import Batch, Kind
 from nightrate.domain.cache import Reach
 from nightrate.domain.embedding import Embedding, Passage
@@ -21,6 +21,7 @@ from nightrate.domain.generation import Asked, Failure, Outcome, Prompt, Reply
 from nightrate.domain.model import Model
 from nightrate.domain.shard import Answer, Tally
 from nightrate.errors import Code, Damaged, EngineDown, Refused, StoreFault
+from nightrate.service.grounding import Grounder, grounded
 from nightrate.service.lane import Lane
 from nightrate.service.prefixes import Prefixes, missing_cache
 
@@ -35,11 +36,18 @@ class Executor:
     Args:
         lanes: the engines by name.
         prefixes: the cached contents that requests may name; without it, they find none.
+        grounder: makes the searches that requests may want; without it, they are refused.
     """
 
-    def __init__(self, lanes: Mapping[str, Lane], prefixes: Prefixes | None = None) -> None:
+    def __init__(
+        self,
+        lanes: Mapping[str, Lane],
+        prefixes: Prefixes | None = None,
+        grounder: Grounder | None = None,
+    ) -> None:
         self._lanes = lanes
         self._prefixes = prefixes
+        self._grounder = grounder or Grounder(None)
 
     async def whole(self, prompt: Prompt, model: str, reach: Reach) -> Prompt:
         """Put the cached content before a prompt that names one; it can be asked then.
@@ -71,21 +79,17 @@ class Executor:
         if failure := await _closed(lane, model):
             return failure
         try:
-            return await _outcome_of(lane, asked, live=True)
+            return await self._run(lane, asked, live=True)
         except EngineDown as fault:
             return Failure(Code.UNAVAILABLE, fault.message)
 
     async def live_all(
         self, model: Model, passages: Sequence[Passage]
-    ) -> list[Embedding] | Failure:
+    ) -> tuple[Embedding, ...] | Failure:
         """Answer the passages of one interactive call; the first that fails fails them all."""
-        outcomes = await asyncio.gather(*(self.live(model, passage) for passage in passages))
-        embeddings = []
-        for index, outcome in enumerate(outcomes):
-            if isinstance(outcome, Failure):
-                return Failure(outcome.code, f"Request {index + 1}: {outcome.message}")
-            embeddings.append(outcome)
-        return embeddings
+        return _all_embedded(
+            await asyncio.gather(*(self.live(model, passage) for passage in passages))
+        )
 
     async def stream(
         self, model: Model, prompt: Prompt
@@ -95,12 +99,34 @@ class Executor:
         if failure := await _closed(lane, model):
             yield failure
             return
+        grounding = None
+        if prompt.search is not None:
+            found = await self._grounder.ground(prompt, prompt.search)
+            if isinstance(found, Failure):
+                yield found
+                return
+            prompt, grounding = found
         try:
             async with aclosing(lane.stream(prompt, live=True)) as pieces:
                 async for piece in pieces:
-                    yield piece if isinstance(piece, str) else _counted(prompt, piece)
+                    ended = piece if isinstance(piece, str) else _counted(prompt, piece)
+                    if grounding is not None and isinstance(ended, Reply):
+                        ended = grounded(ended, grounding)
+                    yield ended
         except EngineDown as fault:
             yield Failure(Code.UNAVAILABLE, fault.message)
+
+    async def _run(self, lane: Lane, asked: Asked, *, live: bool = False) -> Outcome:
+        """Take a request through its engine, after the search that it may want."""
+        if isinstance(asked, Passage):
+            return await lane.outcome(asked, live=live)
+        if asked.search is None:
+            return _counted(asked, await lane.outcome(asked, live=live))
+        found = await self._grounder.ground(asked, asked.search)
+        if isinstance(found, Failure):
+            return found
+        outcome = _counted(asked, await lane.outcome(found[0], live=live))
+        return grounded(outcome, found[1]) if isinstance(outcome, Reply) else outcome
 
     async def count_tokens(self, model: Model, prompt: Prompt) -> int | Failure:
         """Count the tokens of a prompt, as the model sees it."""
@@ -138,7 +164,7 @@ class Executor:
             EngineDown: the engine has given up; the row has no outcome yet.
         """
         echo = Echo()
-        outcome: Outcome
+        outcome: OutcomeOfRow
         try:
             parsed = parse_row(line.data, line.number, kind, model)
             echo = parsed.echo
@@ -146,16 +172,20 @@ class Executor:
                 outcome = parsed.prompt
             else:
                 outcome = await self._outcome(lane, model, parsed.prompt, reach)
-            output = render_row(echo, outcome, kind, response_id)
+            output = render_row(echo, outcome, kind, response_id, clock.now())
         except EngineDown:
             raise
         except Exception:  # one row must not stop the server; the trace tells us of our mistake
             log.exception("line %d failed by a mistake of the server", line.number)
             outcome = Failure(Code.INTERNAL, "Internal error; see the log of the server.")
-            output = render_row(echo, outcome, kind, response_id)
+            output = render_row(echo, outcome, kind, response_id, clock.now())
         return Answer(output, _tally(outcome))
 
-    async def _outcome(self, lane: Lane, model: str, asked: Asked, reach: Reach | None) -> Outcome:
+    async def _outcome(
+        self, lane: Lane, model: str, asked: AskedOfRow, reach: Reach | None
+    ) -> OutcomeOfRow:
+        if isinstance(asked, tuple):
+            return await _outcome_of_all(lane, asked)
         if isinstance(asked, Prompt) and asked.cache is not None:
             try:
                 asked = await self._continued(asked, model, reach)
@@ -164,7 +194,7 @@ class Executor:
             except Damaged as fault:
                 message = f"The cached content cannot be read any more: {fault.message}"
                 return Failure(Code.DATA_LOSS, message)
-        return await _outcome_of(lane, asked)
+        return await self._run(lane, asked)
 
     async def _continued(self, prompt: Prompt, model: str, reach: Reach | None) -> Prompt:
         """Put the cached content before a row that names one, when the disk lets us."""
@@ -181,12 +211,6 @@ class Executor:
                 await clock.sleep(limits.DISK_PAUSE_SECONDS)
 
 
-async def _outcome_of(lane: Lane, asked: Asked, *, live: bool = False) -> Outcome:
-    if isinstance(asked, Passage):
-        return await lane.outcome(asked, live=live)
-    return _counted(asked, await lane.outcome(asked, live=live))
-
-
 def _counted(prompt: Prompt, outcome: Reply | Failure) -> Reply | Failure:
     """Say of a reply how many of its prompt's tokens were cached."""
     if not prompt.cached_tokens or isinstance(outcome, Failure):
@@ -195,6 +219,35 @@ def _counted(prompt: Prompt, outcome: Reply | Failure) -> Reply | Failure:
     cached_tokens = min(prompt.cached_tokens, outcome.usage.prompt_tokens)
     usage = structs.replace(outcome.usage, cached_tokens=cached_tokens)
     return structs.replace(outcome, usage=usage)
+
+
+async def _outcome_of_all(
+    lane: Lane, passages: Sequence[Passage]
+) -> tuple[Embedding, ...] | Failure:
+    """Take the passages of one row through the engine; one that fails fails the row.
+
+    Raises:
+        EngineDown: the engine has given up; none of them has an outcome yet.
+    """
+    tasks = [asyncio.create_task(lane.outcome(passage)) for passage in passages]
+    try:
+        outcomes = await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    return _all_embedded(outcomes)
+
+
+def _all_embedded(outcomes: Sequence[Embedding | Failure]) -> tuple[Embedding, ...] | Failure:
+    """Give all vectors, or the first failure with the place of its passage among others."""
+    embeddings = []
+    for index, outcome in enumerate(outcomes):
+        if isinstance(outcome, Failure):
+            place = f"Request {index + 1}: " if len(outcomes) > 1 else ""
+            return Failure(outcome.code, f"{place}{outcome.message}", outcome.field)
+        embeddings.append(outcome)
+    return tuple(embeddings)
 
 
 async def _closed(lane: Lane, model: Model) -> Failure | None:
@@ -206,13 +259,15 @@ async def _closed(lane: Lane, model: Model) -> Failure | None:
     return Failure(Code.UNAVAILABLE, f"The engine of {model.name} is not ready: {reason}")
 
 
-def unanswered(batch: Batch, line: RawLine, why: Failure) -> Answer:
+def unanswered(batch: Batch, line: RawLine, why: Failure, response_id: str) -> Answer:
     """Say of a row that will not be asked any more why it has no answer."""
     echo = parse_row(line.data, line.number, batch.kind, batch.model).echo
-    return Answer(render_row(echo, why, batch.kind, ""), _FAILED)
+    return Answer(render_unasked(echo, why, batch.kind, response_id), _FAILED)
 
 
-def _tally(outcome: Outcome) -> Tally:
+def _tally(outcome: OutcomeOfRow) -> Tally:
+    if isinstance(outcome, tuple):
+        return Tally(1, 0, sum(embedding.prompt_tokens for embedding in outcome))
     if isinstance(outcome, Reply):
         usage = outcome.usage
         return Tally(1, 0, usage.prompt_tokens, usage.output_tokens, usage.cached_tokens)

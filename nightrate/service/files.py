@@ -148,8 +148,14 @@ class Files:
             raise NotFound(message)
         return upload
 
-    async def finalize(self, upload_id: str) -> File:
+    async def finalize(
+        self, upload_id: str, lifetime_seconds: float = limits.FILE_LIFETIME_SECONDS
+    ) -> File:
         """Make the file of everything that was received; a repeat gives the same file.
+
+        Args:
+            upload_id: the session.
+            lifetime_seconds: how long the file is kept.
 
         Raises:
             NotFound: no such session, or its file is gone again.
@@ -176,7 +182,7 @@ class Files:
                 source=FileSource.UPLOADED,
                 created_at=now,
                 updated_at=now,
-                expires_at=clock.later(now, limits.FILE_LIFETIME_SECONDS),
+                expires_at=clock.later(now, lifetime_seconds),
             )
             await self._store.finish_upload(upload, file)
             await session.close()
@@ -279,9 +285,14 @@ class Files:
             raise MissingFile(message, file_id)
         return file
 
-    async def list(self, tenant: str, page: Page) -> tuple[list[File], tuple[Instant, str] | None]:
-        """Give a page of files, newest first, and the key of the next page if there is one."""
-        found = await self._store.list_files(tenant, page, clock.now())
+    async def list(
+        self, tenant: str, page: Page, source: FileSource | None = None
+    ) -> tuple[list[File], tuple[Instant, str] | None]:
+        """Give a page of files, of one source or any, and the key of the next one if there is one.
+
+        The newest come first, unless the page says otherwise.
+        """
+        found = await self._store.list_files(tenant, page, clock.now(), source)
         files = found[: page.size]
         more = len(found) > page.size
         return files, (files[-1].created_at, files[-1].file_id) if more else None

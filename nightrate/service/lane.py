@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from nightrate import clock, limits, telemetry
 from nightrate.domain.embedding import Embedding, Passage
-from nightrate.domain.generation import Asked, Failure, Outcome, Prompt, Reply
+from nightrate.domain.generation import Asked, Capability, Failure, Outcome, Prompt, Reply
 from nightrate.domain.retry import retry_delay_seconds
 from nightrate.engines.base import Engine, Progress, ignore_progress
 from nightrate.errors import Code, EngineDown, EngineFault, RequestFailed
@@ -121,6 +121,8 @@ class Lane:
         Raises:
             EngineDown: the engine has given up; the request is not to blame and has no outcome yet.
         """
+        if failure := self._unable(asked):
+            return failure
         tries = _Tries()
         while True:
             try:
@@ -140,6 +142,9 @@ class Lane:
         Raises:
             EngineDown: the engine has given up before the first text.
         """
+        if failure := self._unable(prompt):
+            yield failure
+            return
         tries = _Tries()
         while True:
             begun = False
@@ -169,6 +174,19 @@ class Lane:
             except EngineFault as fault:
                 if failure := await self._before_next(tries, fault):
                     return failure
+
+    def _unable(self, prompt: Asked) -> Failure | None:
+        """Say what a prompt asks for and the engine cannot do, under the path of the wish."""
+        if not isinstance(prompt, Prompt):
+            return None
+        abilities = self.engine.capabilities
+        if prompt.form is not None and Capability.SCHEMA not in abilities:
+            message = f"{prompt.form.field}: the engine of this model cannot give answers a form."
+            return Failure(Code.UNIMPLEMENTED, message, prompt.form.field)
+        if prompt.picture is not None and Capability.IMAGES not in abilities:
+            message = f"{prompt.picture.field}: the engine of this model draws no pictures."
+            return Failure(Code.INVALID_ARGUMENT, message, prompt.picture.field)
+        return None
 
     async def _before_next(self, tries: _Tries, fault: EngineFault) -> Failure | None:
         """Wait until another try makes sense, or give what it ended with if none does.

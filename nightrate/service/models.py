@@ -12,9 +12,11 @@ from nightrate.errors import NotFound
 
 KNOWN_NAMES = (
     "gemini-2.5-flash",
+    "gemini-2.5-flash-image",
     "gemini-2.5-flash-lite",
     "gemini-2.5-pro",
     "gemini-3-flash-preview",
+    "gemini-3-pro-image-preview",
     "gemini-3-pro-preview",
     "gemini-3.5-flash",
     "gemini-embedding-001",
@@ -23,7 +25,10 @@ KNOWN_NAMES = (
 )
 """Names that are listed although no rule spells them out: those of Google's documentation."""
 
-NOT_SERVED = ("*image*", "*tts*", "*veo*", "*imagen*")
+IMAGES = "*image*"
+"""Names of models that draw; a pattern covers them where its engine can."""
+
+NOT_SERVED = ("*tts*", "*veo*", "*imagen*")
 """Names of Google's models that do something else; no engine of ours may answer for them."""
 
 _MEANT = {
@@ -75,6 +80,9 @@ class Models:
         short = name.removeprefix("models/").removeprefix("tunedModels/")
         engine = self.engine_of(short)
         if engine is None:
+            if fnmatchcase(short, IMAGES) and self._rules:
+                message = f"models/{short} draws pictures, and no engine of this server does that."
+                raise NotFound(f"{message} Map the name to one that can under [models].")
             served = ", ".join(self._rules) or "none"
             message = (
                 f"models/{short} is not found, or not supported for this method. This server"
@@ -101,8 +109,11 @@ class Models:
             return self._rules[name]
         if any(fnmatchcase(name, pattern) for pattern in NOT_SERVED):
             return None
+        draws = fnmatchcase(name, IMAGES)
         for pattern, engine in self._rules.items():
             if "*" not in pattern or not fnmatchcase(name, pattern):
+                continue
+            if draws and Capability.IMAGES not in self._offers(engine):
                 continue
             if _meant(name) & self._able(engine):
                 return engine

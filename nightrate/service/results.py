@@ -18,7 +18,7 @@ from contextlib import aclosing
 
 from nightrate import clock, limits
 from nightrate.domain.batch import Batch
-from nightrate.domain.file import File, batch_of_result
+from nightrate.domain.file import File, ResultPart, batch_of_result, part_of_result
 from nightrate.domain.shard import Segment
 from nightrate.errors import Damaged, MissingFile, StoreFault
 from nightrate.store.base import Store
@@ -36,6 +36,7 @@ class Content:
         segments: Sequence[Segment],
         *,
         checked: bool,
+        part: ResultPart = ResultPart.OUTPUT,
     ) -> None:
         self.mime_type = mime_type
         self.etag = etag
@@ -44,8 +45,9 @@ class Content:
         self._segments = segments
         self._checked = checked
         self._starts = [0]
-        for segment in segments:
-            self._starts.append(self._starts[-1] + segment.byte_length)
+        self._spans = [segment.span(part) for segment in segments]
+        for first, stop in self._spans:
+            self._starts.append(self._starts[-1] + stop - first)
 
     @property
     def size_bytes(self) -> int:
@@ -60,16 +62,15 @@ class Content:
                 nothing has been given out.
         """
         assert 0 <= start <= stop <= self.size_bytes
-        index = bisect_right(self._starts, start) - 1
         while start < stop:
-            segment, first = self._segments[index], self._starts[index]
-            end = min(stop, first + segment.byte_length)
-            reading = self._results.read(segment, start - first, end - first, check=self._checked)
+            index = bisect_right(self._starts, start) - 1  # the last of those that begin here
+            segment, end = self._segments[index], min(stop, self._starts[index + 1])
+            shift = self._spans[index][0] - self._starts[index]  # from the file to its segment
+            reading = self._results.read(segment, start + shift, end + shift, check=self._checked)
             async with aclosing(reading) as pieces:
                 async for piece in pieces:
                     yield piece
             start = end
-            index += 1
 
 
 class Results:
@@ -94,9 +95,11 @@ class Results:
             return self._uploaded(file, file.blob)
         segments = await self._segments(tenant, batch_of_result(file_id) or file_id)
         chain = zlib.crc32(b"".join(segment.crc32.to_bytes(4, "big") for segment in segments))
-        size_bytes = sum(segment.byte_length for segment in segments)
+        part = part_of_result(file_id)
+        spans = [segment.span(part) for segment in segments]
+        size_bytes = sum(stop - start for start, stop in spans)
         etag = f'"{size_bytes:x}-{chain:08x}"'
-        return Content(self, file.mime_type, etag, segments, checked=True)
+        return Content(self, file.mime_type, etag, segments, checked=True, part=part)
 
     async def items(self, batch: Batch) -> AsyncGenerator[bytes, None]:
         """Give the sealed results of a batch as JSON values with commas between them, in order.

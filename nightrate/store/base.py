@@ -16,7 +16,7 @@ from msgspec import Struct
 from nightrate.clock import Instant
 from nightrate.domain.batch import Batch, Claimable, Plan
 from nightrate.domain.cache import Cache
-from nightrate.domain.file import File, Page, Upload
+from nightrate.domain.file import File, FileSource, Page, Upload
 from nightrate.domain.generation import Failure
 from nightrate.domain.key import ApiKey
 from nightrate.domain.quota import Stored
@@ -92,8 +92,10 @@ class Store(ABC):
         """Find a file that has not expired. ``batch-ID`` is the result file of a batch."""
 
     @abstractmethod
-    async def list_files(self, tenant: str, page: Page, now: Instant) -> list[File]:
-        """List files, uploaded and generated, at most ``page.size + 1`` of them."""
+    async def list_files(
+        self, tenant: str, page: Page, now: Instant, source: FileSource | None = None
+    ) -> list[File]:
+        """List files of a source, or of any, at most ``page.size + 1`` of them."""
 
     @abstractmethod
     async def delete_file(self, tenant: str, file_id: str, now: Instant) -> bool:

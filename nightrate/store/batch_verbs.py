@@ -18,7 +18,17 @@ from nightrate.errors import Code, MissingFile
 from nightrate.store import statements as sql
 from nightrate.store.base import SealedSegment
 from nightrate.store.outbox import Outbox
-from nightrate.store.rows import batch_of, columns, page_values, sealed_of, shard_or_end
+from nightrate.store.rows import (
+    batch_of,
+    columns,
+    faults_text,
+    page_values,
+    sealed_of,
+    shard_or_end,
+)
+
+_GROWN = "tally", "failure", "request_count", "ended_at", "partial", "started_at", "faults"
+"""What a new batch has not."""
 
 _CANCELLED = Failure(Code.CANCELLED, "The batch was cancelled.")
 
@@ -36,8 +46,9 @@ class BatchVerbs(Outbox):
     ) -> None:
         """See `Store.add_batch`."""
         values = columns(batch)
-        for name in ("tally", "failure", "request_count", "ended_at", "partial"):
+        for name in _GROWN:
             del values[name]
+        values["terms"] = None if batch.terms is None else batch.terms.decode()
         values |= columns(values.pop("kind"))
 
         def call() -> None:
@@ -124,7 +135,8 @@ class BatchVerbs(Outbox):
             batch = self._found(key)
             if batch is None:
                 return None
-            self._end(batch, None, _CANCELLED, now, BatchEvent.CANCELLED, partial=partial_results)
+            partial = partial_results or batch.kind.always_partial
+            self._end(batch, None, _CANCELLED, now, BatchEvent.CANCELLED, partial=partial)
             return self._found(key)
 
         return await self._write(call)
@@ -193,8 +205,9 @@ class BatchVerbs(Outbox):
             for tenant, batch_id in self._all(sql.OVERDUE_BATCHES, bound):
                 key = {"tenant": tenant, "batch_id": batch_id}
                 batch = batch_of(self._all(sql.GET_BATCH, key)[0])
+                partial = partial_results or batch.kind.always_partial
                 expired = self._end(
-                    *(batch, None, failure, now, BatchEvent.EXPIRED), partial=partial_results
+                    *(batch, None, failure, now, BatchEvent.EXPIRED), partial=partial
                 )
                 assert expired, "found live in the same transaction"
                 ended.append(batch)
@@ -225,6 +238,7 @@ class BatchVerbs(Outbox):
             "request_count": plan.request_count if plan else None,
             "invalid_count": plan.invalid_count if plan else None,
             "partial": PartialResults.DUE if partial else None,
+            "faults": faults_text(plan.input_faults) if plan else None,
         }
         if self._one(sql.END_BATCH[event], values) is None:
             return False

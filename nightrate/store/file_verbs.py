@@ -8,16 +8,25 @@ from nightrate.domain.file import (
     File,
     FileSource,
     Page,
+    ResultPart,
     Upload,
     UploadState,
     batch_of_result,
+    part_of_result,
 )
 from nightrate.domain.quota import Stored, over_storage
 from nightrate.domain.states import BatchState
 from nightrate.errors import Conflict
 from nightrate.store import statements as sql
 from nightrate.store.relational import Relational
-from nightrate.store.rows import columns, file_of, page_values, shard_or_end, upload_of
+from nightrate.store.rows import (
+    columns,
+    file_of,
+    page_values,
+    result_name,
+    shard_or_end,
+    upload_of,
+)
 
 
 class FileVerbs(Relational):
@@ -101,20 +110,24 @@ class FileVerbs(Relational):
         if batch_id is None:
             return None
         batch = await self.get_batch(tenant, batch_id)
+        part = part_of_result(file_id)
         if batch is None or batch.form is BatchForm.INLINE or not _grows(batch):
+            return None
+        if part is ResultPart.ERRORS and not batch.kind.parts_failures:
             return None
 
         def call() -> int:
-            values = {"tenant": tenant, "batch_id": batch_id}
+            values: dict[str, object] = {"tenant": tenant, "batch_id": batch_id}
             until = shard_or_end(self._aggregate(sql.FIRST_UNSEALED, values)[0])
-            return int(self._aggregate(sql.PREFIX_BYTES, {**values, "until_shard": until})[0])
+            values |= {"until_shard": until}
+            return int(self._aggregate(sql.PREFIX_BYTES[part], values)[0])
 
         size_bytes = await self._call(call)
         return File(
             tenant=tenant,
             file_id=file_id,
             blob=None,
-            display_name=f"{batch.display_name} results",
+            display_name=result_name(batch, part),
             mime_type="application/jsonl",
             size_bytes=size_bytes,
             sha256=None,
@@ -124,10 +137,13 @@ class FileVerbs(Relational):
             expires_at=batch.expires_at,
         )
 
-    async def list_files(self, tenant: str, page: Page, now: Instant) -> list[File]:
+    async def list_files(
+        self, tenant: str, page: Page, now: Instant, source: FileSource | None = None
+    ) -> list[File]:
         """See `Store.list_files`."""
-        values = {"tenant": tenant, "now": now, **page_values(page)}
-        return [file_of(row) for row in await self._read(sql.LIST_FILES, values)]
+        values = {"tenant": tenant, "now": now, "source": source, **page_values(page)}
+        text = sql.LIST_FILES_OLDEST_FIRST if page.oldest_first else sql.LIST_FILES
+        return [file_of(row) for row in await self._read(text, values)]
 
     async def delete_file(self, tenant: str, file_id: str, now: Instant) -> bool:
         """See `Store.delete_file`."""

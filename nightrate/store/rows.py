@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from msgspec import json
+
 from nightrate.domain.batch import (
     Batch,
     BatchForm,
     Claimable,
     Dialect,
+    InputFault,
     Kind,
     Method,
     PartialResults,
 )
-from nightrate.domain.file import File, FileSource, Page, Upload, UploadState
+from nightrate.domain.file import File, FileSource, Page, ResultPart, Upload, UploadState
 from nightrate.domain.generation import Failure
 from nightrate.domain.shard import Claim, JournalPart, Segment, Tally
 from nightrate.domain.states import BatchState
@@ -25,6 +28,7 @@ from nightrate.store.base import SealedSegment
 Row = tuple[Any, ...]
 
 _FIRST_PAGE = (2**62, "")
+_OLDEST = (-1, "")
 _BEYOND_ALL_SHARDS = 2**62
 
 _UPLOAD_NAMES = tuple(name.strip() for name in sql.UPLOAD_COLUMNS.split(","))
@@ -41,7 +45,7 @@ def columns(value: Any) -> dict[str, Any]:
 
 def page_values(page: Page) -> dict[str, Any]:
     """Give where a page begins, and one row more than it holds, which tells whether it is last."""
-    after_time, after_id = page.after or _FIRST_PAGE
+    after_time, after_id = page.after or (_OLDEST if page.oldest_first else _FIRST_PAGE)
     return {"after_time": after_time, "after_id": after_id, "limit": page.size + 1}
 
 
@@ -64,6 +68,16 @@ def fence_values(claim: Claim) -> dict[str, Any]:
 def journal_text(parts: Sequence[JournalPart]) -> str:
     """Write which journal bytes count."""
     return " ".join(f"{part.epoch}:{part.byte_length}" for part in parts)
+
+
+def result_name(batch: Batch, part: ResultPart) -> str:
+    """Name a result file for people."""
+    return f"{batch.display_name} {'errors' if part is ResultPart.ERRORS else 'results'}"
+
+
+def faults_text(faults: tuple[InputFault, ...]) -> str | None:
+    """Write what is wrong with an input."""
+    return json.encode(faults).decode() if faults else None
 
 
 # columns to values ----------------------------------------------------------------------------
@@ -110,6 +124,10 @@ def batch_of(row: Row) -> Batch:
         expires_at=row[14],
         failure=failure,
         partial=None if row[22] is None else PartialResults(row[22]),
+        started_at=row[25],
+        terms=None if row[26] is None else row[26].encode(),
+        faults=() if row[27] is None else json.decode(row[27], type=tuple[InputFault, ...]),
+        results_seconds=row[28],
     )
 
 

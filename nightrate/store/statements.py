@@ -7,7 +7,13 @@ guard and the picture of the states cannot drift apart.
 from __future__ import annotations
 
 from nightrate.domain.batch import PartialResults
-from nightrate.domain.file import RESULT_PREFIX, FileSource, UploadState
+from nightrate.domain.file import (
+    ERRORS_SUFFIX,
+    RESULT_PREFIX,
+    FileSource,
+    ResultPart,
+    UploadState,
+)
 from nightrate.domain.states import (
     BATCH_TABLE,
     LIVE_STATES,
@@ -83,11 +89,18 @@ GET_FILE = f"""
 SELECT {FILE_COLUMNS} FROM file
 WHERE tenant = :tenant AND file_id = :file_id AND deleted_at IS NULL AND expires_at > :now"""
 
-LIST_FILES = f"""
+_LISTED_FILES = f"""
 SELECT {FILE_COLUMNS} FROM file
 WHERE tenant = :tenant AND deleted_at IS NULL AND expires_at > :now
+  AND (:source IS NULL OR source = :source)"""
+
+LIST_FILES = f"""{_LISTED_FILES}
   AND (created_at, file_id) < (:after_time, :after_id)
 ORDER BY created_at DESC, file_id DESC LIMIT :limit"""
+
+LIST_FILES_OLDEST_FIRST = f"""{_LISTED_FILES}
+  AND (created_at, file_id) > (:after_time, :after_id)
+ORDER BY created_at, file_id LIMIT :limit"""
 
 DELETE_FILE = """
 UPDATE file SET deleted_at = :now
@@ -123,15 +136,16 @@ _COUNTED = f"""
 SELECT {", ".join("b." + name.strip() for name in _BATCH_OWN.split(","))},
        coalesce(sum(s.succeeded), 0), coalesce(sum(s.failed), 0),
        coalesce(sum(s.prompt_tokens), 0), coalesce(sum(s.output_tokens), 0),
-       coalesce(sum(s.cached_tokens), 0), b.partial, b.method, b.dialect
+       coalesce(sum(s.cached_tokens), 0), b.partial, b.method, b.dialect, b.started_at, b.terms,
+       b.faults, b.results_seconds
 FROM batch b LEFT JOIN shard s ON s.tenant = b.tenant AND s.batch_id = b.batch_id"""
 
 # The file must still be there in the same transaction: from then on the batch pins its bytes.
 ADD_BATCH = f"""
-INSERT INTO batch ({_BATCH_OWN}, method, dialect)
+INSERT INTO batch ({_BATCH_OWN}, method, dialect, terms, results_seconds)
 SELECT :tenant, :batch_id, :model, :display_name, :form, :state, :input_blob, :input_file_id,
        :input_bytes, :priority, NULL, :created_at, :updated_at, NULL, :expires_at, NULL, NULL,
-       :method, :dialect
+       :method, :dialect, :terms, :results_seconds
 WHERE :input_file_id IS NULL
    OR EXISTS (SELECT 1 FROM file WHERE tenant = :tenant AND file_id = :input_file_id
               AND blob = :input_blob AND deleted_at IS NULL)
@@ -181,7 +195,7 @@ END_BATCH = {
 UPDATE batch SET state = '{event}', failure_code = :failure_code,
        failure_message = :failure_message, request_count = coalesce(:request_count, request_count),
        invalid_count = coalesce(:invalid_count, invalid_count), updated_at = :now, ended_at = :now,
-       partial = :partial
+       partial = :partial, faults = coalesce(:faults, faults)
 WHERE tenant = :tenant AND batch_id = :batch_id AND state IN {_before(event)}
 RETURNING batch_id"""
     for event in (BatchEvent.FAILED, BatchEvent.CANCELLED, BatchEvent.EXPIRED)
@@ -214,6 +228,8 @@ DELETE FROM batch WHERE (tenant, batch_id) IN (
   WHERE deleted_at IS NOT NULL AND ended_at IS NOT NULL
     AND NOT EXISTS (SELECT 1 FROM file WHERE file.tenant = batch.tenant
                     AND file.file_id = '{RESULT_PREFIX}' || batch.batch_id)
+    AND NOT EXISTS (SELECT 1 FROM file WHERE file.tenant = batch.tenant
+                    AND file.file_id = '{RESULT_PREFIX}' || batch.batch_id || '{ERRORS_SUFFIX}')
   LIMIT :limit)
 RETURNING tenant, batch_id"""
 
@@ -257,7 +273,7 @@ RETURNING shard, first_request, request_count, first_line, byte_offset, byte_len
           journal"""
 
 START_BATCH = f"""
-UPDATE batch SET state = '{BatchState.RUNNING}', updated_at = :now
+UPDATE batch SET state = '{BatchState.RUNNING}', updated_at = :now, started_at = :now
 WHERE {_OF_BATCH} AND state = '{BatchState.PLANNED}'"""
 
 IS_CLAIMABLE = f"SELECT 1 FROM batch WHERE {_OF_BATCH} AND state IN {_CLAIMABLE}"
@@ -291,7 +307,7 @@ _SEAL = f"""
 UPDATE shard SET state = {_SEALED}, owner = NULL, lease_until = NULL, succeeded = :succeeded,
        failed = :failed, prompt_tokens = :prompt_tokens, output_tokens = :output_tokens,
        cached_tokens = :cached_tokens, segment_blob = :blob, segment_bytes = :byte_length,
-       segment_crc32 = :crc32"""
+       segment_crc32 = :crc32, segment_split = :split"""
 SEAL = f"{_SEAL} {_FENCE}"
 SEAL_CLOSING = f"{_SEAL} {_CLOSING_FENCE}"
 
@@ -313,12 +329,25 @@ SHOW_PARTIAL = f"""
 UPDATE batch SET partial = {_SHOWN}, updated_at = :now
 WHERE {_OF_BATCH} AND partial = {_DUE} RETURNING form"""
 
-# The result file of a batch: no bytes of its own.
-ADD_RESULT_FILE = f"""
+# How many bytes of a segment are lines of which part.
+_PART_BYTES = {
+    ResultPart.OUTPUT: "coalesce(segment_split, segment_bytes)",
+    ResultPart.ERRORS: "segment_bytes - coalesce(segment_split, segment_bytes)",
+}
+
+
+def _add_result_file(part: ResultPart) -> str:
+    return f"""
 INSERT INTO file ({FILE_COLUMNS})
-SELECT tenant, :file_id, NULL, :display_name, 'application/jsonl', sum(segment_bytes), NULL,
+SELECT tenant, :file_id, NULL, :display_name, 'application/jsonl', sum({_PART_BYTES[part]}), NULL,
        '{FileSource.GENERATED}', :now, :now, :expires_at
 FROM shard WHERE {_OF_BATCH} GROUP BY tenant"""
+
+
+# The result file of a batch: no bytes of its own. There is none of failures without a failure.
+ADD_RESULT_FILE = _add_result_file(ResultPart.OUTPUT)
+ADD_ERROR_FILE = f"""{_add_result_file(ResultPart.ERRORS)}
+HAVING sum({_PART_BYTES[ResultPart.ERRORS]}) > 0"""
 
 TOUCH_BATCH = f"UPDATE batch SET updated_at = :now WHERE {_OF_BATCH} AND ended_at IS NULL"
 
@@ -328,9 +357,13 @@ FIRST_UNSEALED = f"""
 SELECT min(shard) FROM shard WHERE {_OF_BATCH} AND state IN {_UNSEALED}"""
 
 SEGMENTS = f"""
-SELECT shard, first_request, request_count, segment_blob, segment_bytes, segment_crc32
+SELECT shard, first_request, request_count, segment_blob, segment_bytes, segment_crc32,
+       segment_split
 FROM shard WHERE {_OF_BATCH} AND shard >= :from_shard AND shard < :until_shard
 ORDER BY shard LIMIT :limit"""
 
-PREFIX_BYTES = f"""
-SELECT coalesce(sum(segment_bytes), 0) FROM shard WHERE {_OF_BATCH} AND shard < :until_shard"""
+PREFIX_BYTES = {
+    part: f"""
+SELECT coalesce(sum({size}), 0) FROM shard WHERE {_OF_BATCH} AND shard < :until_shard"""
+    for part, size in _PART_BYTES.items()
+}

@@ -8,7 +8,7 @@ from typing import Any
 from nightrate import clock, limits
 from nightrate.clock import Instant
 from nightrate.domain.batch import Batch, BatchForm, Claimable
-from nightrate.domain.file import result_file_id
+from nightrate.domain.file import ResultPart, result_file_id
 from nightrate.domain.shard import Beat, Claim, JournalPart, Segment, ShardPlan, Tally
 from nightrate.errors import ClaimLost
 from nightrate.store import statements as sql
@@ -20,6 +20,7 @@ from nightrate.store.rows import (
     fence_values,
     journal_parts,
     journal_text,
+    result_name,
 )
 
 
@@ -152,20 +153,24 @@ class WorkVerbs(Outbox):
             assert ended is not None, "the fence saw it"
             batch = batch_of(self._all(sql.GET_BATCH, values)[0])
             if batch.form is BatchForm.FILE:
-                self._add_result_file(batch, now)
+                self._add_result_file(batch, ResultPart.OUTPUT, now)
+            if batch.kind.parts_failures:
+                self._add_result_file(batch, ResultPart.ERRORS, now)
             if not claim.closing:  # else it ended before, and told so
                 self._add_event(batch.tenant, batch.batch_id, f"batch.{batch.state}", now)
             return batch
 
         return await self._write(call)
 
-    def _add_result_file(self, batch: Batch, now: Instant) -> None:
+    def _add_result_file(self, batch: Batch, part: ResultPart, now: Instant) -> None:
+        seconds = batch.results_seconds or limits.RESULT_LIFETIME_SECONDS
         values = {
             "tenant": batch.tenant,
             "batch_id": batch.batch_id,
-            "file_id": result_file_id(batch.batch_id),
-            "display_name": f"{batch.display_name} results",
+            "file_id": result_file_id(batch.batch_id, part),
+            "display_name": result_name(batch, part),
             "now": now,
-            "expires_at": clock.later(now, limits.RESULT_LIFETIME_SECONDS),
+            "expires_at": clock.later(now, seconds),
         }
-        self._all(sql.ADD_RESULT_FILE, values)
+        text = sql.ADD_ERROR_FILE if part is ResultPart.ERRORS else sql.ADD_RESULT_FILE
+        self._all(text, values)

@@ -28,6 +28,10 @@ from nightrate.domain.embedding import Passage
 from nightrate.domain.generation import Capability, FinishReason, Message, Prompt, Reply, Sampling
 from nightrate.engines.base import Engine
 from nightrate.errors import Code, EngineDown, RequestFailed
+from nightrate.testing.engine_samples import asked, pieces_of, text_of
+from nightrate.testing.engine_wishes import FormPromises, PicturePromises
+
+__all__ = ["EngineContract", "EngineLifeContract", "asked", "pieces_of", "text_of"]
 
 NEIGHBOURS = 8
 """Prompts that run beside the one a test looks at."""
@@ -38,38 +42,16 @@ FEW_TOKENS = 24
 QUESTION = "Tell me three things about rivers, in a few sentences."
 
 
-def asked(text: str, **sampling: Any) -> Prompt:
-    """Make a prompt of one user turn."""
-    return Prompt(messages=(Message("user", text),), sampling=Sampling(**sampling))
-
-
-def text_of(reply: Reply) -> str:
-    """Give the text of a reply's first candidate."""
-    return reply.candidates[0].text
-
-
-async def pieces_of(engine: Engine, prompt: Prompt) -> tuple[list[str], Reply]:
-    """Stream an answer to its end; give its texts and its reply."""
-    texts: list[str] = []
-    replies: list[Reply] = []
-    async with aclosing(engine.stream(prompt)) as pieces:
-        async for piece in pieces:
-            assert not replies, "nothing comes after the reply"
-            if isinstance(piece, str):
-                texts.append(piece)
-            else:
-                replies.append(piece)
-    (reply,) = replies
-    return texts, reply
-
-
 async def _drained(pieces: AsyncIterator[object]) -> None:
     async for _ in pieces:
         pass
 
 
-class EngineContract:
-    """Promises of an open engine. Fixture to provide: ``engine``."""
+class EngineContract(FormPromises, PicturePromises):
+    """Promises of an open engine. Fixture to provide: ``engine``.
+
+    What it promises beyond text is tested where its capabilities say that it can.
+    """
 
     unanswerable: Prompt | None = None
     """A prompt that this engine must refuse with `RequestFailed`; None if it takes anything."""

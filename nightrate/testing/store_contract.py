@@ -32,6 +32,7 @@ from nightrate.store.base import Store
 from nightrate.testing.store_caches import CachePromises
 from nightrate.testing.store_ends import EndPromises, PartialPromises
 from nightrate.testing.store_keys import KeyPromises, StoragePromises, TokenPromises
+from nightrate.testing.store_parts import PartPromises
 from nightrate.testing.store_records import BatchPromises, SweepPromises, UploadPromises
 from nightrate.testing.store_samples import (
     END,
@@ -322,6 +323,7 @@ class StoreContract(
     ClaimPromises,
     SealPromises,
     PartialPromises,
+    PartPromises,
     SweepPromises,
     WebhookPromises,
     DeliveryPromises,

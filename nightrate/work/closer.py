@@ -139,7 +139,9 @@ class Closer:
         why = WHY[shard.batch.state]
         while not shard.exhausted:
             for index, line in await shard.read():
-                shard.journal.add(index, unanswered(shard.batch, line, why))
+                shard.journal.add(
+                    index, unanswered(shard.batch, line, why, shard.response_id(index))
+                )
             if shard.journal.unwritten_bytes >= limits.JOURNAL_SYNC_BYTES:
                 await shard.journal.flush()
             await clock.sleep(0)  # the API has its turn

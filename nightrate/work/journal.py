@@ -12,10 +12,11 @@ shard's row (`domain.shard.taken_over`).
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import struct
 import zlib
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 
 from msgspec import Struct
 
@@ -37,11 +38,12 @@ _CRC = struct.Struct("<I")
 
 
 class Entry(Struct, frozen=True, gc=False):
-    """Where a recorded line lies."""
+    """Where a recorded line lies, and whether it tells of a success."""
 
     epoch: int
     offset: int
     length: int
+    succeeded: bool
 
 
 def journal_name(claim: Claim, epoch: int) -> str:
@@ -134,7 +136,10 @@ class Journal:
         assert index not in self._entries, "the first recorded outcome counts"
         record = frame(index, answer)
         self._entries[index] = Entry(
-            self._claim.epoch, self._end + len(record) - len(answer.line), len(answer.line)
+            self._claim.epoch,
+            self._end + len(record) - len(answer.line),
+            len(answer.line),
+            bool(answer.tally.succeeded),
         )
         self._recent[index] = answer.line
         self._unwritten.append(record)
@@ -187,12 +192,24 @@ class Journal:
 
     async def lines(self, first: int, bytes_max: int) -> list[bytes]:
         """Give recorded lines from an index on, in order, until the bound or a gap."""
+        return await self.chosen_lines(itertools.count(first), bytes_max)
+
+    def sorted_by_success(self) -> tuple[list[int], list[int]]:
+        """Give the recorded indices in order: those that succeeded, and those that failed."""
+        parts: tuple[list[int], list[int]] = ([], [])
+        for index in sorted(self._entries):
+            parts[not self._entries[index].succeeded].append(index)
+        return parts
+
+    async def chosen_lines(self, wanted: Iterable[int], bytes_max: int) -> list[bytes]:
+        """Give the recorded lines of some indices, in their order, until the bound or a gap."""
         indices: list[int] = []
         size = 0
-        while (entry := self._entries.get(first + len(indices))) is not None:
-            if indices and size + entry.length > bytes_max:
+        for index in wanted:
+            entry = self._entries.get(index)
+            if entry is None or (indices and size + entry.length > bytes_max):
                 break
-            indices.append(first + len(indices))
+            indices.append(index)
             size += entry.length
         found = {index: self._recent[index] for index in indices if index in self._recent}
         places: dict[int, list[int]] = {}
@@ -222,7 +239,8 @@ class Journal:
                 async for record in scan(reader, part.byte_length):
                     end = record.offset + record.length
                     if record.index not in self._entries:
-                        entry = Entry(part.epoch, record.offset, record.length)
+                        succeeded = bool(record.tally.succeeded)
+                        entry = Entry(part.epoch, record.offset, record.length, succeeded)
                         self._entries[record.index] = entry
                         self.tally = self.tally.plus(record.tally)
                 if end < part.byte_length:

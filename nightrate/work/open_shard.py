@@ -101,7 +101,9 @@ class OpenShard:
                 opens it again, so the segment stays.
         """
         try:
-            segment: Segment = await write_segment(blobs, self.claim, self.journal)
+            segment: Segment = await write_segment(
+                *(blobs, self.claim, self.journal), failures_last=self.batch.kind.parts_failures
+            )
             return await store.seal(self.claim, segment, self.journal.tally, clock.now())
         except (ClaimLost, OSError):
             await blobs.delete(segment_name(self.claim))

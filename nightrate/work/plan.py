@@ -18,11 +18,13 @@ from msgspec import Struct
 
 from nightrate import limits
 from nightrate.dialects.lines import LineSplitter, RawLine
-from nightrate.dialects.rows import parse_row
-from nightrate.domain.batch import Kind, Plan
+from nightrate.dialects.row import ParsedLine
+from nightrate.dialects.rows import more_faults, no_row, parse_row, repeated_key
+from nightrate.domain.batch import InputFault, Kind, Plan
 from nightrate.domain.generation import Failure
 from nightrate.domain.shard import ShardPlan
 from nightrate.errors import Damaged
+from nightrate.work.repeats import Repeats
 
 MAGIC = b"nightrate plan 1\n"
 
@@ -119,29 +121,76 @@ class _PlanFile:
         self._output.write(msgspec.json.encode(_Total(plan, self._crc32)) + b"\n")
 
 
-def plan_input(source: BinaryIO, output: BinaryIO, model: str, kind: Kind) -> Plan:
+class _Findings:
+    """What is wrong with the lines of an input."""
+
+    def __init__(self, kind: Kind, scratch: Path | None) -> None:
+        self.requests = self.invalid = 0
+        self.faults: list[str] = []
+        self._kind = kind
+        self._input_faults: list[InputFault] = []
+        self._input_fault_count = 0
+        self._repeats = Repeats(scratch) if kind.unique_keys else None
+
+    def take(self, row: ParsedLine, line: int) -> None:
+        """Take note of one line."""
+        self.requests += 1
+        if self._repeats is not None and row.echo.key is not None:
+            self._repeats.add(row.echo.key, line)
+        if row.fault is not None:
+            self._input_fault_count += 1
+            if len(self._input_faults) < limits.FAULTS_LISTED_MAX:
+                self._input_faults.append(row.fault)
+        if isinstance(row.prompt, Failure):
+            self.invalid += 1
+            if len(self.faults) < limits.FAULTS_LISTED_MAX:
+                self.faults.append(row.prompt.message)
+
+    def plan(self, shard_count: int) -> Plan:
+        """Sum up."""
+        faults, count = self._input_faults, self._input_fault_count
+        if self._repeats is not None:
+            found, repeats = self._repeats.find(limits.FAULTS_LISTED_MAX)
+            self._repeats.close()
+            faults = faults + [repeated_key(*pair, self._kind) for pair in found]
+            faults.sort(key=lambda fault: fault.line or 0)
+            count += repeats
+            if not self.requests:
+                faults, count = [no_row(self._kind)], 1
+            faults = faults[: limits.FAULTS_LISTED_MAX]
+            if count > len(faults):
+                faults.append(more_faults(count - len(faults), self._kind))
+        return Plan(
+            request_count=self.requests,
+            invalid_count=self.invalid,
+            shard_count=shard_count,
+            faults=tuple(self.faults),
+            input_faults=tuple(faults),
+        )
+
+
+def plan_input(
+    source: BinaryIO, output: BinaryIO, model: str, kind: Kind, scratch: Path | None = None
+) -> Plan:
     """Read an input once and write its plan file.
 
-    Holds one block and one line at a time, whatever the input's size.
+    Holds one block and one line at a time, whatever the input's size, and of keys that must differ
+    as much as `Repeats` does.
+
+    Args:
+        source: the input.
+        output: where the plan goes.
+        model: of the batch.
+        kind: how its rows are written.
+        scratch: a folder for what does not fit into memory; None for the system's.
     """
     splitter, cutter, file = LineSplitter(), Cutter(), _PlanFile(output)
-    requests = invalid = 0
-    faults: list[str] = []
+    findings = _Findings(kind, scratch)
     for line in _lines(source, splitter):
-        requests += 1
         file.cut(cutter.add(line))
-        prompt = parse_row(line.data, line.number, kind, model).prompt
-        if isinstance(prompt, Failure):
-            invalid += 1
-            if len(faults) < limits.FAULTS_LISTED_MAX:
-                faults.append(prompt.message)
+        findings.take(parse_row(line.data, line.number, kind, model), line.number)
     file.cut(cutter.end())
-    plan = Plan(
-        request_count=requests,
-        invalid_count=invalid,
-        shard_count=file.shard_count,
-        faults=tuple(faults),
-    )
+    plan = findings.plan(file.shard_count)
     file.end(plan)
     return plan
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from nightrate import clock, limits
-from nightrate.domain.batch import Batch, Plan, batch_folder
+from nightrate.domain.batch import Batch, Kind, Plan, batch_folder
 from nightrate.domain.generation import Failure
 from nightrate.domain.shard import ShardPlan
 from nightrate.errors import Code, Damaged, StoreFault
@@ -120,8 +120,8 @@ class Planner:
             return
         self._attempts.pop(batch.batch_id, None)
         now = clock.now()
-        if plan.invalid_count == plan.request_count:
-            await self._store.fail_batch(batch, plan, _no_valid_request(plan), now)
+        if refusal := _refusal(plan, batch.kind):
+            await self._store.fail_batch(batch, plan, refusal, now)
             await self._blobs.delete(f"{folder}/plan")
         elif await self._store.open_batch(batch, plan, shards, now):
             self._planned()  # the plan file stays until the batch is tidied (`work.tidy`)
@@ -168,6 +168,18 @@ class Planner:
         del self._attempts[batch.batch_id]
         message = f"The input could not be read {attempts} times; see the server's log."
         await self._store.fail_batch(batch, None, Failure(Code.INTERNAL, message), clock.now())
+
+
+def _refusal(plan: Plan, kind: Kind) -> Failure | None:
+    """Say why a planned input is not run at all, if it is not."""
+    if kind.unique_keys:
+        return _faulty(plan) if plan.input_faults else None
+    return _no_valid_request(plan) if plan.invalid_count == plan.request_count else None
+
+
+def _faulty(plan: Plan) -> Failure:
+    listed = "\n".join(fault.message for fault in plan.input_faults)
+    return Failure(Code.INVALID_ARGUMENT, f"The input was not accepted.\n{listed}")
 
 
 def _no_valid_request(plan: Plan) -> Failure:

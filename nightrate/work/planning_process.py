@@ -20,7 +20,7 @@ from nightrate.work.plan import plan_input
 def plan_file(source: Path, output: Path, model: str, kind: Kind) -> None:
     """Plan one input into a file, whatever an earlier try left there."""
     with source.open("rb", buffering=0) as input_file, output.open("wb") as plan:
-        plan_input(input_file, plan, model, kind)
+        plan_input(input_file, plan, model, kind, output.parent)
         plan.flush()
         sync_file(plan.fileno())
 

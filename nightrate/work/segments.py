@@ -1,13 +1,14 @@
-"""Sealing: a shard's outcomes become one ordered, immutable piece of the result file."""
+"""Sealing: a shard's outcomes become one ordered, immutable piece of the result files."""
 
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 
 from nightrate import limits
 from nightrate.domain.batch import batch_folder
 from nightrate.domain.shard import Claim, Segment
-from nightrate.store.blobs import Blobs
+from nightrate.store.blobs import Appender, Blobs
 from nightrate.work.journal import Journal
 
 
@@ -17,25 +18,54 @@ def segment_name(claim: Claim) -> str:
     return f"{batch_folder(claim.tenant, claim.batch_id)}/segments/{shard:08d}.{claim.epoch}"
 
 
-async def write_segment(blobs: Blobs, claim: Claim, journal: Journal) -> Segment:
+async def write_segment(
+    blobs: Blobs, claim: Claim, journal: Journal, *, failures_last: bool = False
+) -> Segment:
     """Write a shard's lines in input order and sync them.
 
     Not visible to anybody until `Store.seal` names it: a crash here leaves an orphan.
 
+    Args:
+        blobs: where it is written.
+        claim: of the shard.
+        journal: holds the outcome of every request.
+        failures_last: whether the lines of failed requests follow those of all others.
+
     Raises:
         OSError: the disk refused; the claim is to be released.
     """
-    name = segment_name(claim)
-    blob = await blobs.create(name)
-    crc32 = done = 0
+    writer = _Writer(await blobs.create(segment_name(claim)), journal, claim.plan.request_count)
+    split = None
     try:
-        while done < claim.plan.request_count:
-            lines = await journal.lines(done, limits.WRITE_BYTES)
+        if failures_last:
+            succeeded, failed = journal.sorted_by_success()
+            await writer.write(succeeded)
+            split = writer.blob.size_bytes
+            await writer.write(failed)
+        else:
+            await writer.write(range(claim.plan.request_count))
+    finally:
+        await writer.blob.close()
+    return Segment(segment_name(claim), writer.blob.size_bytes, writer.crc32, split)
+
+
+class _Writer:
+    """A segment being written; its last line is synced with all before it."""
+
+    def __init__(self, blob: Appender, journal: Journal, left: int) -> None:
+        self.blob = blob
+        self.crc32 = 0
+        self._journal = journal
+        self._left = left
+
+    async def write(self, indices: Sequence[int]) -> None:
+        """Append the lines of some requests, in bounded pieces."""
+        done = 0
+        while done < len(indices):
+            lines = await self._journal.chosen_lines(indices[done:], limits.WRITE_BYTES)
             assert lines, "sealed only when every request has its outcome"
             piece = b"\n".join(lines) + b"\n"
-            crc32 = zlib.crc32(piece, crc32)
+            self.crc32 = zlib.crc32(piece, self.crc32)
             done += len(lines)
-            await blob.append(piece, sync=done == claim.plan.request_count)
-    finally:
-        await blob.close()
-    return Segment(name, blob.size_bytes, crc32)
+            self._left -= len(lines)
+            await self.blob.append(piece, sync=not self._left)

@@ -237,6 +237,20 @@ class Doors:
 
         return [self.call(work(body)) for body in bodies]
 
+    def seal_parted(self, batch_id: str, good: bytes, bad: bytes) -> None:
+        """Seal the next shard of a batch whose failures stand apart."""
+
+        async def work() -> None:
+            now = clock.now()
+            claim = await self.store.claim("default", batch_id, "me", now, clock.later(now, 60))
+            assert claim is not None
+            blob, body = f"batches/default/{batch_id}/segments/{claim.plan.index}", good + bad
+            await self.blobs.put(blob, [body])
+            segment = Segment(blob, len(body), zlib.crc32(body), len(good))
+            await self.store.seal(claim, segment, Tally(len(good), len(bad)), now)
+
+        self.call(work())
+
 
 @contextmanager
 def opened(path: Path, public_url: str | None = None) -> Iterator[Doors]:

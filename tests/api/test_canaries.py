@@ -23,6 +23,7 @@ PARTS = {
     "{kind:kind}": "models",
     "{model:id}": "gemini-2.5-flash",
     "{rest:path}": "x",
+    "{tail:path}": "unknown",
 }
 
 

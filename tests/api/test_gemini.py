@@ -270,8 +270,6 @@ def test_a_deleted_file_is_gone(doors: Doors) -> None:
         ("PATCH", "/v1/batches/b"),
         ("POST", "/v1/files"),
         ("POST", "/v1/files:register"),
-        ("POST", "/v1beta/openai/chat/completions"),
-        ("GET", "/v1beta/openai/batches"),
     ],
 )
 def test_known_methods_that_are_not_served_say_so(doors: Doors, method: str, path: str) -> None:

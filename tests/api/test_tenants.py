@@ -46,6 +46,15 @@ _FILE = "/{version:v}/files/{file_id:id}"
 _WEBHOOK = "/{version:v}/webhooks/{webhook_id:id}"
 _CACHE = "/{version:v}/cachedContents/{cache_id:id}"
 _MODEL = "/{version:v}/{kind:kind}/{model:id}"
+_OPENAI = "/{version:v}/openai"
+_CHAT = (
+    b'{"model": "gemini-2.5-flash", "messages": [{"role": "user", "content": "x"}],'
+    b' "google": {"cached_content": "cachedContents/{id}"}}'
+)
+_OPENAI_ORDER = (
+    b'{"input_file_id": "files/{id}", "endpoint": "/v1/chat/completions",'
+    b' "completion_window": "24h"}'
+)
 _CONTINUED = b'{"contents": "x", "cachedContent": "cachedContents/{id}"}'
 _NAME = b'{"name": "new"}'
 _ORDER = b'{"batch": {"inputConfig": {"fileName": "files/{id}"}}}'
@@ -117,6 +126,21 @@ PROBES: dict[str, list[Probe]] = {
     _MODEL + ":asyncBatchEmbedContent": _on(
         FILE, f"{EMBED}:asyncBatchEmbedContent", "POST", body=_ORDER
     ),
+    _OPENAI + "/chat/completions": _on(CACHE, "/v1/openai/chat/completions", "POST", body=_CHAT),
+    "/{version:v}/chat/completions": _on(CACHE, "/v1/chat/completions", "POST", body=_CHAT),
+    _OPENAI + "/files/{tail:path}": [
+        *_on(FILE, "/v1/openai/files/files/{id}", "GET", "HEAD", "DELETE"),
+        *_on(FILE, "/v1/openai/files/{id}/content", "GET", "HEAD"),
+        *_on(RESULT, "/v1/openai/files/files%2Fbatch-{id}/content", "GET", "HEAD"),
+    ],
+    _OPENAI + "/batches": [
+        *_on(BATCH, "/v1/openai/batches?after=batches/{id}", "GET", "HEAD"),
+        *_on(FILE, "/v1/openai/batches", "POST", body=_OPENAI_ORDER),
+    ],
+    _OPENAI + "/batches/{tail:path}": [
+        *_on(BATCH, "/v1/openai/batches/batches/{id}", "GET", "HEAD"),
+        *_on(BATCH, "/v1/openai/batches/{id}/cancel", "POST"),
+    ],
 }
 """Routes whose calls name a thing, and how they are called, with and without ``/exact``."""
 
@@ -131,11 +155,15 @@ WITHOUT_IDS = {
     *("/{version:v}/models", "/{version:v}/tunedModels", _MODEL),
     # Calls that name a model only.
     *(_MODEL + ":embedContent", _MODEL + ":batchEmbedContents"),
+    # Collections and models of OpenAI's clients, as above.
+    *(_OPENAI + "/files", _OPENAI + "/models", _OPENAI + "/models/{tail:path}"),
+    *(_OPENAI + "/embeddings", "/{version:v}/embeddings"),
 }
 
 NOT_SERVED = {
     "/{version:v}/files:register": "/v1/files:register",
-    "/{version:v}/openai/{rest:path}": "/v1/openai/files/x",
+    _OPENAI + "/images/generations": "/v1/openai/images/generations",
+    "/{version:v}/images/generations": "/v1/images/generations",
 }
 
 CASES = [(path, probe) for path, probes in PROBES.items() for probe in probes]
@@ -279,6 +307,18 @@ def test_a_collection_holds_ones_own_things_only(tenants: Tenants, collection: s
     continued = tenants.ask(tenants.stranger, "GET", f"{path}&pageToken={token}")
     assert said(continued, "-") == said(tenants.ask(tenants.empty, "GET", path), "-")
     assert tenants.ask(tenants.owner, "GET", f"{path}&pageToken={token}").body != continued.body
+
+
+def test_files_of_openais_clients_are_ones_own_only(tenants: Tenants) -> None:
+    thing, path = tenants.make(FILE), "/v1/openai/files"
+    assert thing in tenants.ask(tenants.owner, "GET", path).body.decode()
+    assert tenants.ask(tenants.stranger, "GET", path).json["data"] == []
+    other = ("q" if thing[0] != "q" else "r") + thing[1:]
+    foreign, unknown = (
+        tenants.ask(tenants.stranger, "GET", f"{path}?after={name}") for name in (thing, other)
+    )
+    assert said(foreign, thing) == said(unknown, other)
+    assert tenants.ask(tenants.owner, "GET", f"{path}?after={thing}").status == 200
 
 
 def test_tenants_may_choose_the_same_names(tenants: Tenants) -> None:

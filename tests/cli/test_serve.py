@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from nightrate.errors import SettingsFault
-from nightrate.runtime import _bind, _listen
+from nightrate.serving import _bind, _listen
 from tests.acceptance.server import READY, Server, counters, request_line, text_of, until
 from tests.cli.conftest import Commands
 

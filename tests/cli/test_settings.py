@@ -20,6 +20,7 @@ ALL = {
     "public_url",
     "cached_tokens_min",
     "webhooks_private",
+    "search",
     "engine",
     "models",
     "engines",

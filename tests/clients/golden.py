@@ -17,6 +17,8 @@ from nightrate.dialects.row import Echo
 from nightrate.domain.batch import Batch, BatchForm, Kind, Method
 from nightrate.domain.embedding import Embedding
 from nightrate.domain.generation import Candidate, Failure, FinishReason, Outcome, Reply, Usage
+from nightrate.domain.grounding import Grounding, Source, Support
+from nightrate.domain.picture import Picture
 from nightrate.domain.shard import Tally
 from nightrate.domain.states import FINAL_STATES, BatchState
 from nightrate.errors import Code
@@ -32,6 +34,14 @@ def reply(*texts: str, reason: FinishReason = FinishReason.STOP) -> Reply:
     return Reply(candidates, Usage(7, 3, 2), "golden")
 
 
+def everything() -> Reply:
+    """Give an answer with all that an answer can have: a text, a picture and what it rests on."""
+    sources = (Source("https://example.com/", "Example", "…"),)
+    grounding = Grounding(("who won?",), sources, (Support(0, 5, "drawn", (0,)),))
+    candidate = Candidate("drawn", pictures=(Picture("image/png", b"\x89PNG"),))
+    return Reply((candidate,), Usage(7, 3, 2), "golden", grounding)
+
+
 def item(outcome: Outcome, metadata: bytes | None = None) -> bytes:
     return render_line(Echo(metadata=metadata), outcome, BatchForm.INLINE, "r1")
 
@@ -44,6 +54,7 @@ ITEMS = (
     item(reply("cut", reason=FinishReason.LENGTH), b"{}"),
     item(reply(""), b'{"key":"empty"}'),
     item(reply("first", "second"), b'{"key":"two"}'),
+    item(everything(), b'{"key":"all"}'),
     item(Failure(Code.INVALID_ARGUMENT, "contents: it is empty."), b'{"key":8,"deep":[[]]}'),
     item(Failure(Code.INTERNAL, SEPARATORS)),
 )
@@ -69,7 +80,7 @@ def batch(name: str, state: BatchState, form: BatchForm, **changes: object) -> B
         input_bytes=10,
         priority=0,
         request_count=len(ITEMS),
-        tally=Tally(7, 2),
+        tally=Tally(8, 2),
         created_at=NOON,
         updated_at=NOON + 1_500_000,
         ended_at=NOON + 2_000_001 if state in FINAL_STATES else None,
@@ -167,9 +178,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def served() -> Iterator[str]:
+def served(handler: type[BaseHTTPRequestHandler] = _Handler) -> Iterator[str]:
     """Serve the documents; gives the address."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, name="golden")
     thread.start()
     try:

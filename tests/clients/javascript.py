@@ -1,4 +1,4 @@
-"""Google's JavaScript client, installed once from the lock beside this file, and run by node."""
+"""JavaScript clients, installed once from the lock beside this file, and run by node."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ import pytest
 
 HERE = Path(__file__).parent
 MANIFEST = "package.json", "package-lock.json"
-SCRIPTS = "scenarios.mjs", "doors.mjs", "golden.mjs"
+SCRIPTS = (
+    *("scenarios.mjs", "doors.mjs", "answers.mjs", "golden.mjs"),
+    *("openai.mjs", "golden_openai.mjs"),
+)
+CLIENTS = "@google/genai", "openai"
 NODE_MAJOR_MIN = 20
 INSTALL_SECONDS = 100
 INSTALL_TRIES = 3
@@ -25,7 +29,7 @@ _UNREACHABLE = re.compile(r"ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOU
 
 
 class JavaScript:
-    """A folder with the client and our scripts in it."""
+    """A folder with the clients and our scripts in it."""
 
     def __init__(self, home: Path) -> None:
         self._home = home
@@ -36,6 +40,8 @@ class JavaScript:
             "PATH": os.environ["PATH"],
             "GOOGLE_GEMINI_BASE_URL": base_url,
             "GEMINI_API_KEY": "any-key",
+            "OPENAI_BASE_URL": f"{base_url}/v1beta/openai",
+            "OPENAI_API_KEY": "any-key",
         }
         done = subprocess.run(
             ["node", str(self._home / script), *arguments],
@@ -62,8 +68,7 @@ def installed(cache: Path) -> JavaScript:
     digest = hashlib.sha256(b"".join((HERE / name).read_bytes() for name in MANIFEST))
     home = cache / digest.hexdigest()[:16]
     ready = home / "ready"
-    client = home / "node_modules" / "@google" / "genai"
-    if not ready.exists() or not client.is_dir():
+    if not ready.exists() or not _are_there(home):
         home.mkdir(parents=True, exist_ok=True)
         for name in MANIFEST:
             shutil.copy(HERE / name, home)
@@ -76,14 +81,17 @@ def installed(cache: Path) -> JavaScript:
 
 def _install(home: Path) -> None:
     """Install what the lock names; npm has been seen to end well and to have installed nothing."""
-    client = home / "node_modules" / "@google" / "genai" / "package.json"
     for _ in range(INSTALL_TRIES):
         done = _npm_ci(home)
-        if not done.returncode and client.is_file():
+        if not done.returncode and _are_there(home):
             return
     if _UNREACHABLE.search(done.stderr):
-        pytest.skip("needs npm's registry, or a copy of its packages, to install @google/genai")
+        pytest.skip("needs npm's registry, or a copy of its packages, to install the clients")
     pytest.fail(f"npm ci ended with {done.returncode}: {done.stdout}{done.stderr}")
+
+
+def _are_there(home: Path) -> bool:
+    return all((home / "node_modules" / name / "package.json").is_file() for name in CLIENTS)
 
 
 def _npm_ci(home: Path) -> subprocess.CompletedProcess[str]:

@@ -21,7 +21,7 @@ from tests.clients.javascript import JavaScript
 
 NAMES = [f"batches/{name}" for name in CASES]
 STATES = [wanted for _, _, wanted in CASES.values()]
-TEXTS = ["plain", "no metadata", SEPARATORS, "nested", "cut", "", "first"]
+TEXTS = ["plain", "no metadata", SEPARATORS, "nested", "cut", "", "first", "drawn"]
 METADATA = [
     {"key": "request-1"},
     None,
@@ -30,6 +30,7 @@ METADATA = [
     {},
     {"key": "empty"},
     {"key": "two"},
+    {"key": "all"},
     {"key": "8", "deep": "[[]]"},
     None,
 ]
@@ -100,6 +101,20 @@ def test_python_reads_every_kind_of_item(client: genai.Client) -> None:
     reasons = [response.candidates[0].finish_reason for response in answered]  # type: ignore[index]
     assert reasons[3:5] == [types.FinishReason.STOP, types.FinishReason.MAX_TOKENS]
     assert len(answered[6].candidates or ()) == 2
+    (everything,) = answered[7].candidates or []
+    assert everything.content is not None
+    picture = (everything.content.parts or [])[1].inline_data
+    assert picture is not None
+    assert (picture.mime_type, picture.data) == ("image/png", b"\x89PNG")
+    grounding = everything.grounding_metadata
+    assert grounding is not None
+    assert grounding.web_search_queries == ["who won?"]
+    assert [chunk.web.uri for chunk in grounding.grounding_chunks or [] if chunk.web] == [
+        "https://example.com/"
+    ]
+    (support,) = grounding.grounding_supports or []
+    assert support.segment is not None
+    assert (support.segment.start_index, support.segment.end_index) == (None, 5)
     usage = answered[0].usage_metadata
     assert usage is not None
     assert (usage.prompt_token_count, usage.total_token_count) == (7, 10)
@@ -165,6 +180,9 @@ def test_javascript_reads_every_kind_of_item(said: Any) -> None:
     answered = [found["response"]["candidates"] for found in items if "response" in found]
     assert [candidates[0]["content"]["parts"][0]["text"] for candidates in answered] == TEXTS
     assert [found.get("metadata") for found in items] == METADATA
+    (everything,) = answered[7]
+    assert everything["content"]["parts"][1]["inlineData"]["data"] == "iVBORw=="
+    assert everything["groundingMetadata"]["webSearchQueries"] == ["who won?"]
     errors = [found["error"] for found in items if "error" in found]
     assert [(error["code"], error["message"]) for error in errors] == ERRORS
 

@@ -215,12 +215,12 @@ def test_a_wrong_line_fails_with_its_number_and_the_reason(
 
 
 def test_what_is_not_served_fails_as_such() -> None:
-    line = b'{"key":"k","request":{"contents":"a","tools":[{"google_search":{}}]}}'
+    line = b'{"key":"k","request":{"contents":"a","tools":[{"url_context":{}}]}}'
     assert parse(line).echo == Echo(b'"k"')
     assert failure(line) == Failure(
         Code.UNIMPLEMENTED,
-        "Error on line 7: request.tools[0].google_search: this server does not support it yet. "
-        "Leave it out: no tools are run.",
+        "Error on line 7: request.tools[0].url_context: this server does not support it yet. "
+        "Leave it out: this tool is not run.",
     )
 
 

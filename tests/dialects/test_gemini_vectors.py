@@ -20,12 +20,12 @@ RESPONSE = (
 
 
 def test_a_vector_in_a_result_file_comes_before_the_key() -> None:
-    line = render_row(Echo(b'"k"', b'{"n":1}'), VECTOR, Kind(BatchForm.FILE, Method.EMBED), "r1")
+    line = render_row(Echo(b'"k"', b'{"n":1}'), VECTOR, Kind(BatchForm.FILE, Method.EMBED), "r1", 0)
     assert line == b'{"response":' + RESPONSE + b',"key":"k","metadata":{"n":1}}'
 
 
 def test_a_vector_in_an_inline_item_has_metadata_of_strings() -> None:
-    line = render_row(Echo(None, b'{"n":1}'), VECTOR, Kind(BatchForm.INLINE, Method.EMBED), "r1")
+    line = render_row(Echo(None, b'{"n":1}'), VECTOR, Kind(BatchForm.INLINE, Method.EMBED), "r1", 0)
     assert line == b'{"response":' + RESPONSE + b',"metadata":{"n":"1"}}'
 
 

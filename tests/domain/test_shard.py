@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightrate.domain.shard import JournalPart, Tally, taken_over
+from nightrate.domain.file import ResultPart
+from nightrate.domain.shard import JournalPart, Segment, Tally, taken_over
 
 COUNTS = st.integers(0, 10**9)
 TALLIES = st.builds(Tally, COUNTS, COUNTS, COUNTS, COUNTS, COUNTS)
@@ -80,3 +81,9 @@ def test_bytes_that_counted_once_count_for_ever(lives: list[tuple[int, int]]) ->
         frozen = {part.epoch: part.byte_length for part in parts[:-2]}
         assert frozen == {epoch: before[epoch] for epoch in frozen}
         parts = (*parts[:-1], JournalPart(epoch, recorded))
+
+
+def test_a_segment_is_one_part_or_two() -> None:
+    whole, parted = Segment("s", 10, 7), Segment("s", 10, 7, 4)
+    assert (whole.span(ResultPart.OUTPUT), whole.span(ResultPart.ERRORS)) == ((0, 10), (10, 10))
+    assert (parted.span(ResultPart.OUTPUT), parted.span(ResultPart.ERRORS)) == ((0, 4), (4, 10))

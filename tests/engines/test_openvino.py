@@ -26,7 +26,9 @@ from nightrate.testing.engine_contract import (
     pieces_of,
     text_of,
 )
+from nightrate.testing.engine_wishes import formed
 from tests.engines.fake_child import DIE, HOLD
+from tests.engines.forms import fits, form_of
 from tests.engines.test_child import FAKE
 
 CONTEXT_TOKENS = 8192
@@ -319,3 +321,69 @@ class TestRealModel(EngineContract):
         swapped = (Message("user", "Hi"), Message("user", "Yo"), Message("user", "Hi"))
         counts = [await embedded.count_tokens(Prompt(messages=one)) for one in (turns, swapped)]
         assert all(count > 30 for count in counts)
+
+    async def test_schemas_of_all_kinds_are_kept_in_one_batch(
+        self, embedded: OpenVINOEngine
+    ) -> None:
+        prompts = [
+            formed("Tell me of a cookie.", form_of(tree), seed=number)
+            for number, tree in enumerate(KINDS_OF_SCHEMAS)
+        ]
+        replies = await asyncio.gather(*map(embedded.generate, prompts))
+        ended = 0
+        for tree, reply in zip(KINDS_OF_SCHEMAS, replies, strict=True):
+            if reply.candidates[0].finish_reason is FinishReason.STOP:
+                ended += 1
+                assert fits(text_of(reply), tree), tree
+        assert ended >= len(KINDS_OF_SCHEMAS) - 2  # Free texts may run to the limit.
+
+    async def test_a_schema_that_cannot_be_kept_fails_alone(self, embedded: OpenVINOEngine) -> None:
+        wild = formed("Hi", form_of({"items": {"maxLength": 5000}}))
+        good = formed("Hi", form_of({"anyOf": [{"$ref": "#"}, {"type": "null"}]}))
+        child = embedded.child_pid
+        outcomes = await asyncio.gather(
+            *map(embedded.generate, [good, wild, good]), return_exceptions=True
+        )
+        failed = outcomes.pop(1)
+        assert isinstance(failed, RequestFailed)
+        assert failed.message.startswith("field.items.maxLength: ")
+        texts = [text_of(reply) for reply in outcomes if not isinstance(reply, BaseException)]
+        assert texts == ["null", "null"]
+        assert embedded.child_pid == child
+
+    async def test_a_schema_shared_by_many_is_read_once(self, embedded: OpenVINOEngine) -> None:
+        table = {f"part_{number}": {"type": "boolean"} for number in range(40)}
+        form = form_of({"properties": table, "propertyOrdering": list(table)})
+        first = formed("Which parts are sound?", form, max_output_tokens=4, seed=1)
+        alone = await embedded.generate(first)
+        assert alone.usage.prompt_tokens > 400  # The model is told of the form.
+        others = [
+            formed(f"Which parts are sound? {number}", form, max_output_tokens=4, seed=1)
+            for number in range(6)
+        ]
+        together = await asyncio.gather(*map(embedded.generate, [first, *others]))
+        assert text_of(together[0]) == text_of(alone)
+
+
+KINDS_OF_SCHEMAS: list[dict[str, Any]] = [
+    {"type": "boolean", "description": "Is it sweet?"},
+    {"type": "number", "minimum": -0.5, "maximum": 12.25},
+    {"type": "integer", "exclusiveMinimum": -20},
+    {"type": "string", "minLength": 3, "maxLength": 30},
+    {"enum": ['a \\ "b"', "c\n\u007f", "\u00e9\u2028 \u6f22", 3, None]},
+    {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "string", "format": "uuid"}]},
+    {"prefixItems": [{"type": "null"}, {"format": "email"}], "items": False, "minItems": 2},
+    {"items": {"format": "ipv4"}, "minItems": 2, "maxItems": 2},
+    {"additionalProperties": {"type": "integer", "maximum": 9, "minimum": 0}, "maxProperties": 2},
+    {
+        "$defs": {"node": {"properties": {"next": {"$ref": "#/$defs/node"}, "n": {"const": 1}}}},
+        "$ref": "#/$defs/node",
+    },
+    {
+        "properties": {f"p{number}": {"type": "boolean"} for number in range(12)},
+        "required": ["p3", "p7"],
+        "additionalProperties": False,
+    },
+    {"items": {"properties": {"recipe_name": {"type": "string"}}}},
+    {},
+]

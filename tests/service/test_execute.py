@@ -17,15 +17,18 @@ from nightrate.domain.batch import Kind
 from nightrate.domain.cache import Reach, continued
 from nightrate.domain.embedding import Embedding, Passage
 from nightrate.domain.generation import Candidate, Failure, Message, Outcome, Prompt, Reply, Usage
+from nightrate.domain.grounding import Grounding, SearchWish
 from nightrate.domain.model import Model
 from nightrate.domain.shard import Answer, Tally
 from nightrate.engines.echo import EchoEngine, EchoOptions
 from nightrate.errors import BadRequest, Code, Damaged, EngineDown, MissingCache, StoreFault
 from nightrate.service import execute as execute_module
 from nightrate.service.execute import Executor
+from nightrate.service.grounding import Grounder
 from nightrate.service.lane import Lane
 from nightrate.service.models import Models
 from nightrate.service.prefixes import Prefixes
+from nightrate.tools.search import EmptySearch
 
 MODEL = Models({"*": "echo"}).resolve("gemini-2.5-flash")
 
@@ -273,7 +276,7 @@ async def test_the_passages_of_a_call_succeed_or_fail_together(executor: Executo
     texts = ("one", "two", "[[fail 8]]", "[[fail 3]]")
     passages = [Passage(text=text) for text in texts]
     good = await executor.live_all(MODEL, passages[:2])
-    assert good == [await executor.live(MODEL, passage) for passage in passages[:2]]
+    assert good == tuple([await executor.live(MODEL, passage) for passage in passages[:2]])
     bad = await executor.live_all(MODEL, passages)
     assert bad == Failure(Code.RESOURCE_EXHAUSTED, "Request 3: The script failed this request.")
 
@@ -374,3 +377,40 @@ async def test_a_stream_does_not_wait_for_an_engine_that_is_being_loaded() -> No
     (failure,) = await streamed(Executor({"echo": lane}), "hello")
     assert isinstance(failure, Failure)
     assert "it is being loaded" in failure.message
+
+
+SEARCHED = Prompt(messages=(Message("user", "Who won?"),), search=SearchWish("tools[0].search"))
+SEARCHED_ROW = b'{"request":{"contents":"Who won?","tools":[{"googleSearch":{}}]}}'
+
+
+async def test_a_searched_answer_names_its_query_in_a_row_live_and_streamed(lane: Lane) -> None:
+    executor = Executor({"echo": lane}, grounder=Grounder(EmptySearch()))
+    answer = await answered(executor, lane, RawLine(1, 0, 9, SEARCHED_ROW))
+    (candidate,) = msgspec.json.decode(answer.line)["response"]["candidates"]
+    assert candidate["content"]["parts"] == [{"text": "Who won?"}]
+    assert candidate["groundingMetadata"]["webSearchQueries"] == ["Who won?"]
+    reply = await executor.live(MODEL, SEARCHED)
+    assert isinstance(reply, Reply)
+    assert reply.grounding == Grounding(("Who won?",))
+    *texts, last = [piece async for piece in executor.stream(MODEL, SEARCHED)]
+    assert "".join(map(str, texts)) == "Who won?"
+    assert last == reply
+
+
+async def test_a_search_that_is_refused_fails_the_request_by_its_path(
+    executor: Executor, lane: Lane
+) -> None:
+    answer = await answered(executor, lane, RawLine(1, 0, 9, SEARCHED_ROW))
+    error = msgspec.json.decode(answer.line)["error"]
+    assert (error["code"], error["status"]) == (Code.UNIMPLEMENTED, "UNIMPLEMENTED")
+    assert error["message"].startswith("tools[0].googleSearch: ")
+    failure = await executor.live(MODEL, SEARCHED)
+    assert isinstance(failure, Failure)
+    assert failure.message.startswith("tools[0].search: ")
+    assert [piece async for piece in executor.stream(MODEL, SEARCHED)] == [failure]
+
+
+async def test_a_search_does_not_hide_that_the_request_failed(lane: Lane) -> None:
+    executor = Executor({"echo": lane}, grounder=Grounder(EmptySearch()))
+    prompt = msgspec.structs.replace(SEARCHED, messages=(Message("user", "[[fail 8]]"),))
+    assert isinstance(await executor.live(MODEL, prompt), Failure)

@@ -59,7 +59,7 @@ def test_names_are_exact_about_case_and_stars() -> None:
 
 def test_the_list_holds_exact_names_and_those_of_the_documentation_sorted() -> None:
     names = [model.name for model in Models({"gemini-*": "text", "my-model": "other"}).list()]
-    text = [name for name in KNOWN_NAMES if "embedding" not in name]
+    text = [name for name in KNOWN_NAMES if "embedding" not in name and "image" not in name]
     assert names == sorted([*text, "my-model"])
     assert [model.name for model in Models({"my-model": "other"}).list()] == ["my-model"]
 
@@ -68,7 +68,12 @@ def test_the_list_holds_exact_names_and_those_of_the_documentation_sorted() -> N
 
 
 TEXT, VECTORS = frozenset({Capability.TEXT}), frozenset({Capability.EMBEDDINGS})
-OFFERS = {"text": TEXT, "vectors": VECTORS, "both": TEXT | VECTORS}
+OFFERS = {
+    "text": TEXT,
+    "vectors": VECTORS,
+    "both": TEXT | VECTORS,
+    "artist": TEXT | {Capability.IMAGES},
+}
 RULES = {"*embedding*": "vectors", "gemini-*": "text"}
 
 
@@ -81,7 +86,9 @@ def test_what_a_name_means_at_google_it_means_here() -> None:
     assert models.resolve("gemini-2.5-flash").methods == {Method.GENERATE}
     for name in ("gemini-embedding-001", "gemini-embedding-2", "text-embedding-004"):
         assert models.resolve(name).methods == {Method.EMBED}
-    assert [model.name for model in models.list()] == sorted(KNOWN_NAMES)
+    assert [model.name for model in models.list()] == [
+        name for name in KNOWN_NAMES if "image" not in name
+    ]
     alone = served({"*": "both"})
     assert alone.resolve("gemini-2.5-flash").methods == {Method.GENERATE}
     assert alone.resolve("gemini-embedding-001").methods == {Method.EMBED}
@@ -108,3 +115,16 @@ def test_a_model_that_does_something_else_is_refused_and_told_which_do_it() -> N
         models.resolve("gemini-embedding-2", Method.GENERATE)
     with pytest.raises(NotFound, match=r"not supported for embedding\.$"):
         served({"mine": "text"}).resolve("mine", Method.EMBED)
+
+
+def test_names_of_pictures_resolve_by_a_pattern_to_an_engine_that_draws() -> None:
+    models = served({"gemini-3*": "text", "gemini-*": "artist"})
+    assert models.engine_of("gemini-3-pro-image-preview") == "artist"
+    assert models.engine_of("gemini-3-pro-preview") == "text"
+    assert models.engine_of("imagen-4") is None
+    assert "gemini-2.5-flash-image" in {model.name for model in models.list()}
+
+
+def test_a_name_of_pictures_that_nobody_draws_is_refused_with_the_reason() -> None:
+    with pytest.raises(NotFound, match="draws pictures, and no engine of this server does"):
+        served({"gemini-*": "text"}).resolve("gemini-2.5-flash-image")

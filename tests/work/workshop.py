@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
 from nightrate import clock
-from nightrate.domain.batch import Batch, BatchForm, Kind
+from nightrate.domain.batch import Batch, BatchForm, Dialect, Kind
 from nightrate.domain.shard import Answer, Claim, JournalPart, ShardPlan, Tally
 from nightrate.domain.states import BatchState
 from nightrate.store.blobs import Blobs
@@ -36,6 +36,13 @@ def line(text: str, key: str = "k") -> bytes:
 def numbered(count: int, first: int = 0) -> list[bytes]:
     """Write lines whose key is their number and whose text tells it."""
     return [line(f"say {number}", str(number)) for number in range(first, first + count)]
+
+
+def chat_line(key: str, text: str = "x", model: str = "m", **members: Any) -> bytes:
+    """Write one line of OpenAI's batch file."""
+    body = {"model": model, "messages": [{"role": "user", "content": text}], **members}
+    row = {"custom_id": key, "method": "POST", "url": "/v1/chat/completions", "body": body}
+    return msgspec.json.encode(row) + b"\n"
 
 
 def answer(text: str, *, ok: bool = True) -> Answer:
@@ -64,7 +71,7 @@ class Workshop:
         self.store = SQLiteStore(path / "state.sqlite", inline)
         self.blobs = Blobs(path / "blobs", inline)
 
-    async def submit(
+    async def submit(  # noqa: PLR0913 - what a batch has
         self,
         lines: list[bytes],
         batch_id: str = "b1",
@@ -73,6 +80,7 @@ class Workshop:
         model: str = "m",
         priority: int = 0,
         form: BatchForm = BatchForm.FILE,
+        dialect: Dialect = Dialect.GEMINI,
     ) -> Batch:
         """Submit a batch of lines, not planned yet."""
         blob = f"batches/{tenant}/{batch_id}/input"
@@ -84,7 +92,7 @@ class Workshop:
             batch_id=batch_id,
             model=model,
             display_name=batch_id,
-            kind=Kind(form),
+            kind=Kind(form, dialect=dialect),
             state=BatchState.SUBMITTED,
             input_blob=blob,
             input_file_id=None,
@@ -102,10 +110,16 @@ class Workshop:
         return batch
 
     async def plan(
-        self, lines: list[bytes], batch_id: str = "b1", *, model: str = "m", priority: int = 0
+        self,
+        lines: list[bytes],
+        batch_id: str = "b1",
+        *,
+        model: str = "m",
+        priority: int = 0,
+        dialect: Dialect = Dialect.GEMINI,
     ) -> Batch:
         """Submit a batch of lines and cut it into shards."""
-        batch = await self.submit(lines, batch_id, model=model, priority=priority)
+        batch = await self.submit(lines, batch_id, model=model, priority=priority, dialect=dialect)
         output = self.path / "plan"
         plan_file(self.blobs.path(batch.input_blob), output, batch.model, batch.kind)
         plan, shards = read_plan(output)

@@ -1,0 +1,68 @@
+"""What an answer rests on, as Gemini's responses say it."""
+
+from __future__ import annotations
+
+from html import escape
+
+from msgspec import Struct
+
+from nightrate.domain.grounding import Grounding
+
+
+class WebChunk(Struct, gc=False):
+    """A page that a search found."""
+
+    uri: str
+    title: str
+
+
+class GroundingChunk(Struct, gc=False):
+    """A source of an answer."""
+
+    web: WebChunk
+
+
+class Segment(Struct, rename="camel", omit_defaults=True, gc=False):
+    """A piece of an answer's text; counted in bytes of UTF-8, and without what is 0."""
+
+    text: str
+    start_index: int = 0
+    end_index: int = 0
+
+
+class GroundingSupport(Struct, rename="camel", gc=False):
+    """A piece of an answer, and the sources that it rests on."""
+
+    segment: Segment
+    grounding_chunk_indices: tuple[int, ...]
+
+
+class SearchEntryPoint(Struct, rename="camel", gc=False):
+    """The searches as HTML."""
+
+    rendered_content: str
+
+
+class GroundingMetadata(Struct, rename="camel", omit_defaults=True, gc=False):
+    """What an answer rests on."""
+
+    web_search_queries: tuple[str, ...]
+    search_entry_point: SearchEntryPoint
+    grounding_chunks: tuple[GroundingChunk, ...] = ()
+    grounding_supports: tuple[GroundingSupport, ...] = ()
+
+
+def grounding_of(grounding: Grounding) -> GroundingMetadata:
+    """Say what an answer rests on."""
+    chips = "".join(f'<span class="chip">{escape(query)}</span>' for query in grounding.queries)
+    return GroundingMetadata(
+        grounding.queries,
+        SearchEntryPoint(f'<div class="container">{chips}</div>'),
+        tuple(GroundingChunk(WebChunk(found.uri, found.title)) for found in grounding.sources),
+        tuple(
+            GroundingSupport(
+                Segment(support.text, support.start_byte, support.end_byte), support.sources
+            )
+            for support in grounding.supports
+        ),
+    )

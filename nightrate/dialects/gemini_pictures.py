@@ -1,0 +1,83 @@
+"""What picture Gemini's generation settings ask for."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from nightrate.dialects.gemini_shapes import GenerationConfig
+from nightrate.dialects.refusals import unserved, wrong
+from nightrate.dialects.spelling import camel, quoted
+from nightrate.domain.picture import PictureWish, sides_of
+
+_MODALITIES: Final = ("MODALITY_UNSPECIFIED", "TEXT", "IMAGE", "AUDIO", "VIDEO")
+_UNSERVED: Final = ("AUDIO", "VIDEO")
+
+_RATIOS: Final = {
+    name: (int(name.split(":")[0]), int(name.split(":")[1]))
+    for name in (
+        *("1:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4", "9:16", "16:9", "21:9"),
+        *("1:4", "4:1", "1:8", "8:1"),
+    )
+}
+_EDGES: Final = {"512": 512, "1K": 1024, "2K": 2048, "4K": 4096}
+"""The edge of the square, in pixels, by the name of the size."""
+
+_DRAWS: Final = re.compile(r"gemini-.*image")
+"""Names of models that answer with a text and a picture, unless a request says otherwise."""
+
+_FIELD: Final = "responseModalities"
+
+
+def picture_of(config: GenerationConfig | None, model: str) -> PictureWish | None:
+    """Find the picture that the answer must have; None when it is text.
+
+    Raises:
+        BadRequest: a setting is unknown, or says something of a picture where there is none.
+        NotSupported: the answer would be a sound or a film.
+    """
+    if config is None:
+        return _wish(None, with_text=True) if _DRAWS.match(model) else None
+    asked = _asked(config.response_modalities or [])
+    if "IMAGE" in asked:
+        return _wish(config.image_config, with_text="TEXT" in asked)
+    if not asked and _DRAWS.match(model):
+        return _wish(config.image_config, with_text=True)
+    if config.image_config:
+        raise wrong("imageConfig", f'the answer has no picture: ask for one with "{_FIELD}".')
+    return None
+
+
+def _asked(modalities: list[str]) -> set[str]:
+    asked = set()
+    for index, modality in enumerate(modalities):
+        name = modality.upper()
+        if name not in _MODALITIES:
+            raise wrong(f"{_FIELD}[{index}]", f'"{quoted(modality)}" is not known.')
+        if name in _UNSERVED:
+            raise unserved(f"{_FIELD}[{index}]", 'Use ["TEXT"] or ["TEXT", "IMAGE"].')
+        if name != _MODALITIES[0]:
+            asked.add(name)
+    return asked
+
+
+def _wish(settings: Any, *, with_text: bool) -> PictureWish:
+    ratio, edge = _RATIOS["1:1"], _EDGES["1K"]
+    if settings is not None and not isinstance(settings, dict):
+        raise wrong("imageConfig", "it is not an object.")
+    for name, value in (settings or {}).items():
+        place = f"imageConfig.{quoted(name)}"
+        if camel(name) not in ("aspectRatio", "imageSize"):
+            raise wrong(place, "there is no such field.")
+        if value in (None, ""):
+            continue
+        known: dict[str, Any] = _RATIOS if camel(name) == "aspectRatio" else _EDGES
+        if not isinstance(value, str) or value.upper() not in known:
+            names = ", ".join(known)
+            raise wrong(place, f'"{quoted(str(value))}" is none of {names}.')
+        if known is _RATIOS:
+            ratio = _RATIOS[value]
+        else:
+            edge = _EDGES[value.upper()]
+    width, height = sides_of(ratio, edge)
+    return PictureWish(width, height, with_text, f"generationConfig.{_FIELD}")

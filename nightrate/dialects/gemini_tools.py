@@ -1,0 +1,64 @@
+"""The tools that Gemini's requests ask for: a search is known, the others are refused by path."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from nightrate.dialects.refusals import unserved, wrong
+from nightrate.dialects.spelling import camel, quoted
+from nightrate.domain.grounding import SearchWish
+
+_REFUSED: Final = "Leave it out: this tool is not run."
+
+_OPTIONS: Final = {
+    "googleSearch": ("searchTypes", "timeRangeFilter", "excludeDomains", "blockingConfidence"),
+    # When the model itself would decide to search; here a search is made each time.
+    "googleSearchRetrieval": ("dynamicRetrievalConfig",),
+}
+"""The names of the tool, and of what can be set for it."""
+
+_HINTS: Final = ("dynamicRetrievalConfig",)
+_NO_OPTION: Final = "Leave it out: searches take no such option."
+
+
+def search_of(tools: list[dict[str, Any]]) -> SearchWish | None:
+    """Find the wish for a search among the tools.
+
+    Raises:
+        BadRequest: a tool has an unknown option.
+        NotSupported: another tool is asked for, or an option that changes what is found.
+    """
+    wish: SearchWish | None = None
+    for index, tool in enumerate(tools):
+        for name, value in tool.items():
+            if value is None:
+                continue
+            field = f"tools[{index}].{quoted(name)}"
+            options = _OPTIONS.get(camel(name))
+            if options is None:
+                raise unserved(field, _REFUSED)
+            _check(value, field, options)
+            wish = wish or SearchWish(field)
+    return wish
+
+
+def _check(value: object, field: str, options: tuple[str, ...]) -> None:
+    if not isinstance(value, dict):
+        raise wrong(field, "it is not an object.")
+    for name, option in value.items():
+        place = f"{field}.{quoted(name)}"
+        if camel(name) not in options:
+            raise wrong(place, "there is no such field.")
+        if camel(name) == "searchTypes":
+            _check_types(option, place)
+        elif option and camel(name) not in _HINTS:
+            raise unserved(place, _NO_OPTION)
+
+
+def _check_types(types: object, field: str) -> None:
+    """A search of the web is what there is; one of pictures would change what is answered."""
+    if types is not None and not isinstance(types, dict):
+        raise wrong(field, "it is not an object.")
+    for name, asked in (types or {}).items():
+        if asked is not None and camel(name) != "webSearch":
+            raise unserved(f"{field}.{quoted(name)}", _NO_OPTION)

@@ -1,0 +1,92 @@
+"""Streamed chat completions: chunks as events, closed by a word of its own."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from msgspec import UNSET, Struct, UnsetType, json
+
+from nightrate.clock import Instant
+from nightrate.dialects.gemini_results import escaped
+from nightrate.dialects.openai_errors import error_of
+from nightrate.dialects.openai_replies import (
+    FINISH,
+    CompletionUsage,
+    completion_id,
+    seconds,
+    usage_of,
+)
+from nightrate.domain.generation import Failure, Reply
+
+CONTENT_TYPE: Final = "text/event-stream; charset=utf-8"
+_DONE = b"data: [DONE]\n\n"
+
+
+class _Delta(Struct, omit_defaults=True):
+    role: str | None = None
+    content: str | None = None
+
+
+class _ChunkChoice(Struct):
+    index: int
+    delta: _Delta
+    finish_reason: str | None = None
+    logprobs: None = None
+
+
+class _Chunk(Struct, kw_only=True):
+    id: str
+    object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
+    created: int
+    model: str
+    choices: list[_ChunkChoice]
+    usage: CompletionUsage | UnsetType | None
+    system_fingerprint: None = None
+
+
+class ChatStream:
+    """Writes the chunks of one stream: the role, the texts, why it ended, and the closing word.
+
+    Args:
+        model: the name that the client asked for.
+        response_id: an opaque id.
+        now: when the stream began.
+        usage: whether a last chunk tells what was used.
+    """
+
+    def __init__(self, model: str, response_id: str, now: Instant, *, usage: bool) -> None:
+        self._model = model
+        self._id = completion_id(response_id)
+        self._created = seconds(now)
+        self._usage = usage
+        self._begun = False
+
+    def write(self, piece: str | Reply | Failure) -> bytes:
+        """Write one piece, or the outcome that ends the stream."""
+        if isinstance(piece, Failure):
+            return _event(json.encode(error_of(piece)[1]))  # clients raise it; nothing follows
+        first = b"" if self._begun else self._chunk(_Delta("assistant", ""))
+        self._begun = True
+        if isinstance(piece, str):
+            return first + self._chunk(_Delta(None, piece))
+        self._model = piece.model_version
+        finish = FINISH[piece.candidates[0].finish_reason]
+        last = first + self._chunk(_Delta(), finish)
+        if self._usage:
+            last += self._event([], usage_of(piece.usage))
+        return last + _DONE
+
+    def _chunk(self, delta: _Delta, finish: str | None = None) -> bytes:
+        return self._event([_ChunkChoice(0, delta, finish)], None if self._usage else UNSET)
+
+    def _event(
+        self, choices: list[_ChunkChoice], usage: CompletionUsage | UnsetType | None
+    ) -> bytes:
+        chunk = _Chunk(
+            id=self._id, created=self._created, model=self._model, choices=choices, usage=usage
+        )
+        return _event(json.encode(chunk))
+
+
+def _event(content: bytes) -> bytes:
+    return b"data: " + escaped(content) + b"\n\n"

@@ -1,0 +1,274 @@
+"""Grammars that spell the answers of a form, compactly: no white space, members in their order.
+
+A JSON Schema given to a library lets white space in anywhere, and small models fill their whole
+budget with it. What is written here is EBNF in the notation of xgrammar. Whatever such a grammar
+spells fits the form; it may spell less. A number has its digits bounded, an object has the members
+that are listed, in their order, and a text has no escapes but the short ones.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import json
+
+from nightrate import limits
+from nightrate.domain.schema import (
+    ROOT,
+    AnyValue,
+    Array,
+    Boolean,
+    Choice,
+    ChoiceForm,
+    Form,
+    Node,
+    Null,
+    Number,
+    Object,
+    Reference,
+    Schema,
+    String,
+    StringFormat,
+    Union,
+    parts_of,
+)
+from nightrate.engines.number_ranges import INTEGER, NUMBER, grammar_of_number
+from nightrate.errors import Code, RequestFailed
+
+_CHARACTER = r'[^"\\\x00-\x1f] | "\\" ["\\/bfnrt]'
+
+_YEAR_TO_DAY = '[12] [0-9]{3} "-" month_day'
+_CLOCK = '([01] [0-9] | "2" [0-3]) ":" [0-5] [0-9] ":" [0-5] [0-9]'
+_ZONE = '("Z" | [+-] ([01] [0-9] | "2" [0-3]) ":" [0-5] [0-9])'
+_OCTET = '("25" [0-5] | "2" [0-4] [0-9] | "1" [0-9] [0-9] | [1-9] [0-9] | [0-9])'
+_HEX = "[0-9a-f]"
+_LABEL = "[a-z0-9] ([a-z0-9-]{0,30} [a-z0-9])?"
+_FORMATS = {
+    StringFormat.DATE: _YEAR_TO_DAY,
+    StringFormat.TIME: f'{_CLOCK} ("." [0-9]{{1,6}})? {_ZONE}',
+    StringFormat.DATE_TIME: f'{_YEAR_TO_DAY} "T" {_CLOCK} ("." [0-9]{{1,6}})? {_ZONE}',
+    StringFormat.UUID: f'{_HEX}{{8}} ("-" {_HEX}{{4}}){{3}} "-" {_HEX}{{12}}',
+    StringFormat.IPV4: f'{_OCTET} ("." {_OCTET}){{3}}',
+    StringFormat.EMAIL: f'[a-z0-9] [a-z0-9_+-]{{0,30}} "@" ({_LABEL} "."){{1,3}} [a-z]{{2,8}}',
+    StringFormat.URI: f'"http" "s"? "://" ({_LABEL} "."){{1,3}} [a-z]{{2,8}}'
+    ' ("/" [A-Za-z0-9_.~-]{0,40}){0,8}',
+}
+_SHARED = {
+    "string": r'"\"" character* "\""',
+    "character": _CHARACTER,
+    "integer": INTEGER,
+    "number": NUMBER,
+    "boolean": '"true" | "false"',
+    "value": 'object | array | string | number | boolean | "null"',
+    "object": '"{" (string ":" value ("," string ":" value)*)? "}"',
+    "array": '"[" (value ("," value)*)? "]"',
+    # February has 28 days here: a grammar does not know the year.
+    "month_day": (
+        '("01" | "03" | "05" | "07" | "08" | "10" | "12") "-"'
+        ' ("0" [1-9] | [12] [0-9] | "3" [01])'
+        ' | ("04" | "06" | "09" | "11") "-" ("0" [1-9] | [12] [0-9] | "30")'
+        ' | "02-" ("0" [1-9] | "1" [0-9] | "2" [0-8])'
+    ),
+}
+"""Rules that any grammar may use; the reserved names hold no digits."""
+
+_WORD = re.compile(r'"(?:[^"\\]|\\.)*"|\[(?:[^\]\\]|\\.)*\]|([a-z_]+)')
+
+
+def grammar_of(form: Form) -> str:
+    """Write the grammar of the answers that have a form.
+
+    Raises:
+        RequestFailed: the form has a bound that would make the grammar too large; by its path.
+    """
+    if isinstance(form, ChoiceForm):
+        return "root ::= " + " | ".join(_literal(choice) for choice in form.choices)
+    return _Writer(form.schema, form.field).write()
+
+
+class _Writer:
+    """Writes one grammar: a rule for each node that needs one, and the shared rules it uses."""
+
+    def __init__(self, schema: Schema, field: str) -> None:
+        self._schema = schema
+        self._field = field
+        self._rules: dict[str, str] = {}
+        self._names = {name: f"d{index}" for index, name in enumerate(schema.definitions)}
+        self._names[ROOT] = "root"
+        self._texts: dict[tuple[int, int | None], str] = {}
+        self._characters = 0
+        self._writers: dict[type, Callable[[Any, str], str]] = {
+            AnyValue: lambda _node, _at: "value",
+            Null: lambda _node, _at: '"null"',
+            Boolean: lambda _node, _at: "boolean",
+            Array: self._array,
+            Object: self._object,
+            Union: self._union,
+            Choice: self._choice,
+            Reference: self._reference,
+            String: self._string,
+            Number: self._number,
+        }
+
+    def write(self) -> str:
+        self._rules["root"] = ""  # stands first
+        for name, node in self._schema.definitions.items():
+            self._rules[self._names[name]] = self._expression(node, f".$defs.{name}")
+        self._rules["root"] = self._expression(self._schema.root, "")
+        self._take_shared()
+        return "".join(f"{name} ::= {body}\n" for name, body in self._rules.items())
+
+    def _take_shared(self) -> None:
+        """Add the shared rules that are used, and those that they use."""
+        unread = list(self._rules.values())
+        while unread:
+            for name in _WORD.findall(unread.pop()):
+                if name in _SHARED and name not in self._rules:
+                    self._rules[name] = _SHARED[name]
+                    unread.append(_SHARED[name])
+
+    def _rule(self, body: str) -> str:
+        """Name an expression, so that it can be used within others."""
+        name = f"r{len(self._rules)}"
+        self._rules[name] = body
+        return name
+
+    def _expression(self, node: Node, at: str) -> str:
+        return self._writers[type(node)](node, at)
+
+    def _union(self, node: Union, at: str) -> str:
+        return " | ".join(self._part(part, at + step) for step, part in parts_of(node))
+
+    def _choice(self, node: Choice, _at: str) -> str:
+        return " | ".join(_literal(json.encode(value).decode()) for value in node.values)
+
+    def _reference(self, node: Reference, _at: str) -> str:
+        return self._names[node.name]
+
+    def _part(self, node: Node, at: str) -> str:
+        """Give an expression that can stand within others."""
+        expression = self._expression(node, at)
+        return expression if expression.isalnum() else self._rule(expression)
+
+    def _array(self, node: Array, at: str) -> str:
+        least, most = node.items_min, node.items_max
+        for name, bound in (("minItems", least), ("maxItems", most)):
+            if bound is not None and bound > limits.GRAMMAR_ITEMS_MAX:
+                raise self._refusal(f"{at}.{name}", f"over {limits.GRAMMAR_ITEMS_MAX:,}")
+        parts = dict(parts_of(node))
+        item = self._part(parts.pop(".items"), f"{at}.items") if ".items" in parts else None
+        first = [self._part(part, at + step) for step, part in parts.items()]
+        first = first if most is None else first[:most]
+        tail = ""
+        if item is not None:
+            count = max(0, least - len(first)), None if most is None else most - len(first)
+            tail = _separated(item, count) if not first else _repeated(f'("," {item})', count)
+        for index in range(len(first) - 1, -1, -1):  # from the end: what comes later needs this one
+            comma = '","' if index else ""
+            inner = _joined(comma, first[index], tail)
+            tail = inner if index < least else f"({inner})?"
+        return _joined('"["', tail, '"]"')
+
+    def _object(self, node: Object, at: str) -> str:
+        if node.members and (node.members_min or node.members_max is not None):
+            self._check_members(node, at)
+        if node.members:
+            return self._listed(node, at)
+        if node.others is None:
+            return '"{}"'
+        if node.members_min > 1:  # two members may get the same name, and then they are one
+            raise self._refusal(f"{at}.minProperties", "over 1 beside unnamed properties")
+        most = node.members_max
+        if most is not None and most > limits.GRAMMAR_ITEMS_MAX:
+            raise self._refusal(f"{at}.maxProperties", f"over {limits.GRAMMAR_ITEMS_MAX:,}")
+        value = self._part(node.others, f"{at}.additionalProperties")
+        pair = self._rule(f'string ":" {value}')
+        inner = _separated(pair, (node.members_min, most))
+        return _joined('"{"', inner, '"}"')
+
+    def _check_members(self, node: Object, at: str) -> None:
+        """Counts of members hold by themselves, or they cannot be kept."""
+        needed = sum(member.required for member in node.members)
+        if node.members_min > needed:
+            raise self._refusal(f"{at}.minProperties", "over the number of required properties")
+        if node.members_max is not None and node.members_max < len(node.members):
+            raise self._refusal(f"{at}.maxProperties", "under the number of properties")
+
+    def _listed(self, node: Object, at: str) -> str:
+        """Write listed members in their order, the optional ones present or not.
+
+        From the end: ``begun`` is what may follow after a member, ``fresh`` what may stand first.
+        """
+        fresh, begun = "", ""
+        for member in reversed(node.members):
+            value = self._part(member.node, f"{at}.properties.{member.name}")
+            pair = f"{_literal(json.encode(member.name).decode() + ':')} {value}"
+            with_it, after_it = _joined(pair, begun), _joined('","', pair, begun)
+            if member.required:
+                fresh, begun = with_it, after_it
+                continue
+            begun_without, fresh_without = begun or '""', fresh or '""'
+            begun = self._rule(f"{after_it} | {begun_without}")
+            fresh = self._rule(f"{with_it} | {fresh_without}")
+        return f'"{{" {fresh} "}}"'
+
+    def _string(self, node: String, at: str) -> str:
+        if node.format is not None:
+            return rf'"\"" {_FORMATS[node.format]} "\""'
+        least, most = node.characters_min, node.characters_max
+        if not least and most is None:
+            return "string"
+        if (least, most) not in self._texts:
+            longest = max(least, most or 0)
+            self._characters += longest
+            if self._characters > limits.GRAMMAR_CHARACTERS_MAX:
+                name = "minLength" if most is None else "maxLength"
+                why = f"over {limits.GRAMMAR_CHARACTERS_MAX} characters, all such bounds together"
+                raise self._refusal(f"{at}.{name}", why)
+            count = f"{{{least},{most}}}" if most is not None else f"{{{least}}} character*"
+            inner = "" if most == 0 else f"character{count} "
+            self._texts[least, most] = self._rule(rf'"\"" {inner}"\""')
+        return self._texts[least, most]
+
+    def _number(self, node: Number, at: str) -> str:
+        body = grammar_of_number(node)
+        if body is None:
+            raise self._refusal(at, "that leave no number of up to 15 digits and 6 decimals")
+        if body in (INTEGER, NUMBER):
+            return "integer" if body == INTEGER else "number"
+        return body
+
+    def _refusal(self, at: str, what: str) -> RequestFailed:
+        message = f"{self._field}{at}: this engine cannot keep bounds {what}."
+        return RequestFailed(message, code=Code.UNIMPLEMENTED)
+
+
+def _joined(*pieces: str) -> str:
+    return " ".join(piece for piece in pieces if piece)
+
+
+def _literal(text: str) -> str:
+    """Write a text that is spelled as it stands."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    escaped = escaped.replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
+    shown = (one if one.isprintable() else f"\\U{ord(one):08x}" for one in escaped)
+    return f'"{"".join(shown)}"'
+
+
+def _repeated(piece: str, count: tuple[int, int | None]) -> str:
+    least, most = count
+    if most is None:
+        return f"{piece}*" if not least else f"{piece}{{{least},}}"
+    return f"{piece}{{{least},{most}}}" if most > 0 else ""
+
+
+def _separated(piece: str, count: tuple[int, int | None]) -> str:
+    """Write a list of a count of pieces with commas between."""
+    least, most = count
+    if most == 0:
+        return ""
+    rest = _repeated(f'("," {piece})', (max(0, least - 1), None if most is None else most - 1))
+    inner = _joined(piece, rest)
+    return inner if least else f"({inner})?"

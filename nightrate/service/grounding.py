@@ -1,0 +1,59 @@
+"""Answers that may rest on a search: the question becomes a query, and sources reach the model."""
+
+from __future__ import annotations
+
+from msgspec import structs
+
+from nightrate import limits
+from nightrate.domain.generation import Failure, Prompt, Reply
+from nightrate.domain.grounding import Grounding, SearchWish, Source
+from nightrate.errors import Code
+from nightrate.tools.search import Search
+
+_INTRODUCTION = "A search found these sources. Use them, and say so when they do not answer."
+
+
+class Grounder:
+    """Makes the searches that prompts wish for."""
+
+    def __init__(self, search: Search | None) -> None:
+        self._search = search
+
+    async def ground(self, prompt: Prompt, wish: SearchWish) -> tuple[Prompt, Grounding] | Failure:
+        """Search for a prompt: give it with what was found, or say why nothing is looked up."""
+        if self._search is None:
+            message = f"{wish.field}: this server makes no searches. Leave the tool out."
+            return Failure(Code.UNIMPLEMENTED, message)
+        query = query_of(prompt)
+        sources = tuple(await self._search.search(query, limits.SEARCH_SOURCES_MAX))
+        return _told(prompt, sources), Grounding((query,), sources)
+
+
+def query_of(prompt: Prompt) -> str:
+    """Make a query of the last thing that the user said."""
+    said = next(
+        (message.text for message in reversed(prompt.messages) if message.role == "user"), ""
+    )
+    most = limits.SEARCH_QUERY_CHARACTERS_MAX
+    query = " ".join(said[: 2 * most].split())
+    if len(query) <= most:
+        return query
+    cut = query[: most + 1]
+    return cut[: cut.rindex(" ")] if " " in cut else cut[:most]
+
+
+def _told(prompt: Prompt, sources: tuple[Source, ...]) -> Prompt:
+    """Show a model what was found, before the conversation."""
+    if not sources:
+        return prompt
+    listed = [
+        f"[{number}] {source.title} ({source.uri})\n{source.text}"
+        for number, source in enumerate(sources, 1)
+    ]
+    pieces = [prompt.system, _INTRODUCTION, *listed]
+    return structs.replace(prompt, system="\n\n".join(piece for piece in pieces if piece))
+
+
+def grounded(reply: Reply, grounding: Grounding) -> Reply:
+    """Say in a reply what it rests on."""
+    return structs.replace(reply, grounding=grounding)
