@@ -97,8 +97,10 @@ class _Writer:
         self._rules: dict[str, str] = {}
         self._names = {name: f"d{index}" for index, name in enumerate(schema.definitions)}
         self._names[ROOT] = "root"
+        self._named: dict[str, str] = {}
         self._texts: dict[tuple[int, int | None], str] = {}
         self._characters = 0
+        self._items = 0
         self._writers: dict[type, Callable[[Any, str], str]] = {
             AnyValue: lambda _node, _at: "value",
             Null: lambda _node, _at: '"null"',
@@ -118,6 +120,8 @@ class _Writer:
             self._rules[self._names[name]] = self._expression(node, f".$defs.{name}")
         self._rules["root"] = self._expression(self._schema.root, "")
         self._take_shared()
+        if sum(map(len, self._rules.values())) > limits.GRAMMAR_CHARACTERS_TOTAL_MAX:
+            raise self._refusal("", "of so many kinds: the schema is too large for it")
         return "".join(f"{name} ::= {body}\n" for name, body in self._rules.items())
 
     def _take_shared(self) -> None:
@@ -130,10 +134,11 @@ class _Writer:
                     unread.append(_SHARED[name])
 
     def _rule(self, body: str) -> str:
-        """Name an expression, so that it can be used within others."""
-        name = f"r{len(self._rules)}"
-        self._rules[name] = body
-        return name
+        """Name an expression, so that it can be used within others; equal ones are one rule."""
+        if body not in self._named:
+            self._named[body] = name = f"r{len(self._rules)}"
+            self._rules[name] = body
+        return self._named[body]
 
     def _expression(self, node: Node, at: str) -> str:
         return self._writers[type(node)](node, at)
@@ -154,9 +159,8 @@ class _Writer:
 
     def _array(self, node: Array, at: str) -> str:
         least, most = node.items_min, node.items_max
-        for name, bound in (("minItems", least), ("maxItems", most)):
-            if bound is not None and bound > limits.GRAMMAR_ITEMS_MAX:
-                raise self._refusal(f"{at}.{name}", f"over {limits.GRAMMAR_ITEMS_MAX:,}")
+        self._count_items(f"{at}.minItems", least)
+        self._count_items(f"{at}.maxItems", most)
         parts = dict(parts_of(node))
         item = self._part(parts.pop(".items"), f"{at}.items") if ".items" in parts else None
         first = [self._part(part, at + step) for step, part in parts.items()]
@@ -171,6 +175,15 @@ class _Writer:
             tail = inner if index < least else f"({inner})?"
         return _joined('"["', tail, '"]"')
 
+    def _count_items(self, at: str, bound: int | None) -> None:
+        """Refuse bounds that take long to compile, alone or together."""
+        self._items += bound or 0
+        if (bound or 0) > limits.GRAMMAR_ITEMS_MAX:
+            raise self._refusal(at, f"over {limits.GRAMMAR_ITEMS_MAX:,}")
+        if self._items > limits.GRAMMAR_ITEMS_TOTAL_MAX:
+            total = f"{limits.GRAMMAR_ITEMS_TOTAL_MAX:,}"
+            raise self._refusal(at, f"of lists that are over {total} all together")
+
     def _object(self, node: Object, at: str) -> str:
         if node.members and (node.members_min or node.members_max is not None):
             self._check_members(node, at)
@@ -180,12 +193,10 @@ class _Writer:
             return '"{}"'
         if node.members_min > 1:  # two members may get the same name, and then they are one
             raise self._refusal(f"{at}.minProperties", "over 1 beside unnamed properties")
-        most = node.members_max
-        if most is not None and most > limits.GRAMMAR_ITEMS_MAX:
-            raise self._refusal(f"{at}.maxProperties", f"over {limits.GRAMMAR_ITEMS_MAX:,}")
+        self._count_items(f"{at}.maxProperties", node.members_max)
         value = self._part(node.others, f"{at}.additionalProperties")
         pair = self._rule(f'string ":" {value}')
-        inner = _separated(pair, (node.members_min, most))
+        inner = _separated(pair, (node.members_min, node.members_max))
         return _joined('"{"', inner, '"}"')
 
     def _check_members(self, node: Object, at: str) -> None:
@@ -216,7 +227,7 @@ class _Writer:
 
     def _string(self, node: String, at: str) -> str:
         if node.format is not None:
-            return rf'"\"" {_FORMATS[node.format]} "\""'
+            return self._rule(rf'"\"" {_FORMATS[node.format]} "\""')
         least, most = node.characters_min, node.characters_max
         if not least and most is None:
             return "string"

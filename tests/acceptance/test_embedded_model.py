@@ -13,6 +13,7 @@ import psutil
 import pytest
 from google import genai
 from google.genai import types
+from pydantic import BaseModel, TypeAdapter
 
 from tests.acceptance.server import (
     START_SECONDS,
@@ -94,6 +95,48 @@ def test_two_inline_requests_are_answered_by_the_real_model(client: genai.Client
     for item in job.dest.inlined_responses:
         assert item.error is None
         assert_answered(item.response)
+
+
+class Recipe(BaseModel):
+    """What is wanted of a recipe."""
+
+    recipe_name: str
+    ingredients: list[str]
+
+
+def test_recipes_searches_and_plain_texts_are_answered_in_one_batch(client: genai.Client) -> None:
+    formed = types.GenerateContentConfig(
+        response_mime_type="application/json", response_schema=list[Recipe], max_output_tokens=200
+    )
+    searched = types.GenerateContentConfig(
+        tools=[types.Tool(google_search=types.GoogleSearch())], max_output_tokens=20
+    )
+    drawn = types.GenerateContentConfig(response_modalities=["IMAGE"])
+    requests = [
+        types.InlinedRequest(contents="List a few popular cookie recipes.", config=formed),
+        types.InlinedRequest(contents="Who won the euro 2025?", config=searched),
+        types.InlinedRequest(contents="Draw a letter.", config=drawn),
+    ]
+    job = finished(client, client.batches.create(model=MODEL, src=requests))
+    assert job.dest is not None
+    recipes, found, picture = job.dest.inlined_responses or []
+    assert_answered(recipes.response)
+    assert recipes.response is not None
+    assert recipes.response.candidates
+    text = recipes.response.text or ""
+    if recipes.response.candidates[0].finish_reason is types.FinishReason.STOP:
+        assert isinstance(TypeAdapter(list[Recipe]).validate_json(text), list)
+    else:
+        assert text.startswith("[")
+    assert_answered(found.response)
+    assert found.response is not None
+    assert found.response.candidates
+    grounding = found.response.candidates[0].grounding_metadata
+    assert grounding is not None
+    assert grounding.web_search_queries == ["Who won the euro 2025?"]
+    assert picture.error is not None
+    assert picture.error.code == 3
+    assert "responseModalities" in (picture.error.message or "")
 
 
 @pytest.mark.filterwarnings("ignore:batches.create_embeddings.* is experimental")

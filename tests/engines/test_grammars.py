@@ -151,6 +151,9 @@ def test_every_rule_that_is_named_is_there(tree: dict[str, Any]) -> None:
         ({"minLength": limits.GRAMMAR_CHARACTERS_MAX + 1}, ".minLength"),
         ({"prefixItems": [{"maxLength": 100}, {"maxLength": 21}]}, ".prefixItems[1].maxLength"),
         ({"items": True, "maxItems": limits.GRAMMAR_ITEMS_MAX + 1}, ".maxItems"),
+        ({"prefixItems": [{"items": True, "maxItems": 1000}] * 11}, ".prefixItems[10].maxItems"),
+        ({"prefixItems": [{"type": "number", "minimum": -n - 0.123456, "maximum": n + 9e9}
+                          for n in range(900)]}, ""),
         ({"items": True, "minItems": limits.GRAMMAR_ITEMS_MAX + 1}, ".minItems"),
         ({"additionalProperties": True, "maxProperties": 1001}, ".maxProperties"),
         ({"additionalProperties": True, "minProperties": 2}, ".minProperties"),
