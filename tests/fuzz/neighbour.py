@@ -53,6 +53,8 @@ class Neighbour:
             "cache_id": [cache.removeprefix("cachedContents/")],
             "webhook_id": [webhook],
             "upload_id": [upload],
+            "tail": [*batches, file, *batch_ids, f"files/{results[0]}/content"],
+            "after": [*batches, file],
         }
 
     def home(self) -> dict[str, bytes]:
