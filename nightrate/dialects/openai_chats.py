@@ -143,8 +143,6 @@ def chat_call(body: ChatBody) -> ChatCall:
     if not body.model:
         raise wrong("model", "it is empty.")
     options = body.stream_options
-    if options is not None and not body.stream:
-        raise wrong("stream_options", 'it is for streams only: set "stream".')
     return ChatCall(
         model=bare_model(body.model),
         prompt=prompt_of_chat(body),
@@ -155,6 +153,8 @@ def chat_call(body: ChatBody) -> ChatCall:
 
 def prompt_of_chat(body: ChatBody) -> Prompt:
     """Make the prompt of a typed body, or refuse with the path of the member that is to blame."""
+    if body.stream_options is not None and not body.stream:
+        raise wrong("stream_options", 'it is for streams only: set "stream".')
     asked = _asked(body)
     if asked != _NOTHING:
         for name, value in zip(UNSERVED, asked, strict=True):

@@ -136,6 +136,7 @@ def test_a_line_that_spoils_the_file_keeps_its_id() -> None:
         ({"model": "gemini-x"}, Code.INVALID_ARGUMENT, "messages"),
         ({**BODY, "n": 2}, Code.UNIMPLEMENTED, "n"),
         ({**BODY, "stream": True}, Code.UNIMPLEMENTED, "stream"),
+        ({**BODY, "stream_options": {}}, Code.INVALID_ARGUMENT, "stream_options"),
     ],
 )
 def test_a_wrong_body_is_the_failure_of_its_line(body: Any, code: Code, field: str) -> None:
