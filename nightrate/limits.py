@@ -226,6 +226,9 @@ RETRY_LONGEST_SECONDS = 60.0
 OUTPUT_TOKENS_DEFAULT = 1024
 """Ours: output limit of a request that sets none, on engines that need a number."""
 
+ECHO_PICTURES_MAX = 8
+"""Ours: pictures that the echo engine draws at once; one of 4K takes some 8 MiB on its way."""
+
 ECHO_CHARACTERS_MAX = 16 * MIB
 """Ours: what an order to the echo engine may make it answer."""
 

@@ -69,6 +69,7 @@ class EchoEngine(Engine):
         self._options = options
         self._capacity = Capacity(options.requests)
         self._tries: dict[str, int] = {}
+        self._drawing = asyncio.Semaphore(limits.ECHO_PICTURES_MAX)
         self._open = False
         self._pauses: set[asyncio.Future[None]] = set()
 
@@ -142,7 +143,8 @@ class EchoEngine(Engine):
         await self._start(text)
         reply = self._reply(prompt, text)
         if prompt.picture is not None:
-            reply = await _drawn(reply, text, prompt.picture)
+            async with self._drawing:
+                reply = await _drawn(reply, text, prompt.picture)
         return reply
 
     async def _start(self, text: str) -> None:
