@@ -95,6 +95,7 @@ class House:
             partial_results=settings.partial_results,
             inspect=Inspector(runs.disk).inspect,
             strict=settings.strict,
+            lifetime_seconds=settings.batch_hours_max * 3600,
         )
         self.upkeep = Upkeep(
             *(self.store, self.blobs),

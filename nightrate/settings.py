@@ -21,6 +21,7 @@ from nightrate.remote import DEFAULT_BASE_URL, Remote, require_http
 ENVIRONMENT_PREFIX = "NIGHTRATE_"
 
 _DAYS_MAX = 36_500
+_HOURS_MAX = 24 * 365
 """A century: beyond it lies a slip of the pen."""
 
 DEFAULT_ENGINE = "openvino"
@@ -53,6 +54,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     partial_results: bool = True
     """Whether a batch that was cancelled or expired hands out what it had finished; those that
     OpenAI's clients made always do."""
+    batch_hours_max: int = 48
+    """How many hours after its creation a batch that has not ended expires."""
     results_kept_days: int = 42
     """How many days the result file of a batch is kept, from the end of the batch on."""
     changes_by_get: bool = True
@@ -202,6 +205,8 @@ def _contradictions(settings: Settings) -> list[str]:
     problems = []
     if not 0 <= settings.port <= 65535:  # noqa: PLR2004 - the range of TCP ports
         problems.append(f"port {settings.port}: not between 0 and 65535")
+    if not 1 <= settings.batch_hours_max <= _HOURS_MAX:
+        problems.append(f"batch_hours_max {settings.batch_hours_max}: not 1 to {_HOURS_MAX}")
     if not 1 <= settings.results_kept_days <= _DAYS_MAX:
         problems.append(f"results_kept_days {settings.results_kept_days}: not 1 to {_DAYS_MAX}")
     if settings.concurrent_batches_max < 1:

@@ -53,6 +53,7 @@ class Batches:
         partial_results: bool = True,
         inspect: Inspect | None = None,
         strict: bool = False,
+        lifetime_seconds: int = limits.BATCH_LIFETIME_SECONDS,
     ) -> None:
         """Wire the verbs.
 
@@ -69,6 +70,8 @@ class Batches:
             partial_results: whether what a cancelled batch finished is shown.
             inspect: looks at an input before its batch is made; None to leave all to planning.
             strict: whether one malformed request is enough to refuse any batch.
+            lifetime_seconds: after which a batch that has not ended expires; an order may ask for
+                less.
         """
         self._store = store
         self._blobs = blobs
@@ -81,6 +84,7 @@ class Batches:
         self._partial_results = partial_results
         self._inputs = Inputs(store, blobs, inspect)
         self._strict = strict
+        self._lifetime_seconds = lifetime_seconds
 
     async def submit(
         self,
@@ -125,7 +129,7 @@ class Batches:
         strict = (strict or self._strict) and not order.kind.unique_keys
         if not order.kind.unique_keys:
             await self._inputs.refuse_bad(found, order, name, strict=strict)
-        batch = _batch(tenant, name, order, found, strict=strict)
+        batch = _batch(tenant, name, order, found, self._lifetime_seconds, strict=strict)
         if order.inline is not None:
             if found.size_bytes > await self._blobs.room():
                 raise OverQuota("The server's disk is nearly full; try again when space was freed.")
@@ -257,10 +261,12 @@ def _there(batch_id: str, batch: Batch | None) -> Batch:
     return batch
 
 
-def _batch(tenant: str, model: str, order: Order, found: Input, *, strict: bool) -> Batch:
+def _batch(
+    tenant: str, model: str, order: Order, found: Input, lifetime_seconds: int, *, strict: bool
+) -> Batch:
     now = clock.now()
     batch_id = clock.new_id(_ID_LENGTH)
-    lifetime_seconds = order.lifetime_seconds or limits.BATCH_LIFETIME_SECONDS
+    lifetime_seconds = min(order.lifetime_seconds or lifetime_seconds, lifetime_seconds)
     return Batch(
         tenant=tenant,
         batch_id=batch_id,

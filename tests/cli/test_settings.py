@@ -14,6 +14,7 @@ ALL = {
     "file_storage_bytes_max",
     "partial_results",
     "strict",
+    "batch_hours_max",
     "results_kept_days",
     "changes_by_get",
     "host",
@@ -158,3 +159,11 @@ def test_the_version_is_told(commands: Commands) -> None:
     told = commands.run("--version")
     assert (told.status, len(told.out)) == (0, 1)
     assert told.out[0].startswith("nightrate, version ")
+
+
+@pytest.mark.parametrize("setting", ["batch_hours_max", "results_kept_days"])
+@pytest.mark.parametrize("value", ["0", "999999"])
+def test_times_have_bounds(commands: Commands, setting: str, value: str) -> None:
+    told = commands.run("settings", environment={f"NIGHTRATE_{setting.upper()}": value})
+    assert told.status != 0
+    assert f"{setting} {value}: not 1 to " in told.complaint

@@ -59,6 +59,19 @@ async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
         yield Desk(home)
 
 
+@pytest.mark.parametrize(("asked", "given"), [(None, 7200), (3600, 3600), (86400, 7200)])
+async def test_a_batch_expires_when_it_asks_to_but_not_after_the_server_says(
+    desk: Desk, asked: int | None, given: int
+) -> None:
+    home = desk.home
+    batches = Batches(
+        *(home.store, home.blobs, Models({"gemini-*": "text"}), desk.tell), lifetime_seconds=7200
+    )
+    order = msgspec.structs.replace(inline_order(b"{}"), lifetime_seconds=asked)
+    batch = await batches.submit(TENANT, MODEL, order)
+    assert batch.expires_at - batch.created_at == given * 1_000_000
+
+
 async def test_inline_requests_become_an_input_of_one_line_each(desk: Desk) -> None:
     order = inline_order(b'{"a":1}', b'{\n "b":\r\n 2}', name="mine", priority=5)
     batch = await desk.batches.submit(TENANT, MODEL, order)
