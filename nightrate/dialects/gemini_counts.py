@@ -6,7 +6,7 @@ from typing import Final
 
 from msgspec import json, structs
 
-from nightrate.dialects import tolerant
+from nightrate.dialects.bodies import Body
 from nightrate.dialects.gemini_prompts import REMEDIES, prompt_of
 from nightrate.dialects.gemini_shapes import (
     CountTokensBody,
@@ -14,14 +14,13 @@ from nightrate.dialects.gemini_shapes import (
     GenerateContentRequest,
     ModalityTokenCount,
 )
-from nightrate.dialects.refusals import located, within
-from nightrate.dialects.spelling import Shape
+from nightrate.dialects.refusals import within
 from nightrate.domain.generation import Prompt
 from nightrate.errors import Refused
 
 _WHOLE: Final = "generateContentRequest"
 _INTO_WHOLE = f'Put it inside "{_WHOLE}", beside "contents".'
-_BODY: Final = Shape(
+_BODY: Final = Body(
     CountTokensBody,
     {
         **REMEDIES,
@@ -33,7 +32,6 @@ _BODY: Final = Shape(
         },
     },
 )
-_decode = json.Decoder(CountTokensBody).decode
 
 
 def parse_count(body: bytes, model: str) -> Prompt:
@@ -47,17 +45,7 @@ def parse_count(body: bytes, model: str) -> Prompt:
         BadRequest: it is malformed or a value is wrong.
         NotSupported: it asks for something this server does not do.
     """
-    try:
-        tolerant.check_depth_of(body)
-        typed = _decode(body)
-    except (ValueError, RecursionError):
-        tree = tolerant.loads(body)
-        spelled = _BODY.read(tree)
-        try:
-            return _prompt(spelled, model)
-        except Refused as error:
-            raise located(error, tree, "") from error
-    return _prompt(typed, model)
+    return _BODY.make(body, lambda counted: _prompt(counted, model))
 
 
 def _prompt(body: CountTokensBody, model: str) -> Prompt:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import Any, Final
 
-from msgspec import json, structs
+from msgspec import structs
 
 from nightrate import limits
-from nightrate.dialects import tolerant
+from nightrate.dialects.bodies import Body
 from nightrate.dialects.gemini_embedding_shapes import (
     EmbedContentConfig,
     EmbedContentRequest,
@@ -16,8 +16,8 @@ from nightrate.dialects.gemini_embedding_shapes import (
 )
 from nightrate.dialects.gemini_prompts import bare_model
 from nightrate.dialects.gemini_shapes import Content, GenerateContentRequest, Part
-from nightrate.dialects.refusals import located, unserved, within, wrong
-from nightrate.dialects.spelling import Remedies, Shape, quoted
+from nightrate.dialects.refusals import unserved, within, wrong
+from nightrate.dialects.spelling import Remedies, quoted
 from nightrate.domain.embedding import EmbeddingTask, Passage
 from nightrate.errors import BadRequest, Refused
 
@@ -62,14 +62,11 @@ REMEDIES: Final[Remedies] = {
         'Send {"requests": [{"model": ..., "content": {...}}, ...]}.',
     ),
 }
-REQUEST: Final = Shape(EmbedContentRequest, REMEDIES)
-_BODY: Final = Shape(EmbedContentsBody, REMEDIES)
+_REQUEST: Final = Body(EmbedContentRequest, REMEDIES)
+_REQUESTS: Final = Body(EmbedContentsBody, REMEDIES)
 
 _TASKS: Final = {task.name: task for task in EmbeddingTask}
 _UNSPECIFIED = "TASK_TYPE_UNSPECIFIED"
-
-_decode = json.Decoder(EmbedContentRequest).decode
-_decode_body = json.Decoder(EmbedContentsBody).decode
 
 
 def parse_passage(body: bytes, model: str) -> Passage:
@@ -83,12 +80,7 @@ def parse_passage(body: bytes, model: str) -> Passage:
         BadRequest: it is malformed or a value is wrong.
         NotSupported: it asks for something this server does not do.
     """
-    try:
-        tolerant.check_depth_of(body)
-        request = _decode(body)
-    except (ValueError, RecursionError):
-        return passage_from_tree(tolerant.loads(body), model)
-    return passage_of(request, model)
+    return _REQUEST.make(body, lambda request: passage_of(request, model))
 
 
 def parse_passages(body: bytes, model: str) -> list[Passage]:
@@ -98,17 +90,7 @@ def parse_passages(body: bytes, model: str) -> list[Passage]:
         BadRequest: it is malformed, a value is wrong, or there are too many requests.
         NotSupported: it asks for something this server does not do.
     """
-    try:
-        tolerant.check_depth_of(body)
-        typed = _decode_body(body)
-    except (ValueError, RecursionError):
-        tree = tolerant.loads(body)
-        spelled = _BODY.read(tree)
-        try:
-            return _passages(spelled, model)
-        except Refused as error:
-            raise located(error, tree, "") from error
-    return _passages(typed, model)
+    return _REQUESTS.make(body, lambda requests: _passages(requests, model))
 
 
 def _passages(body: EmbedContentsBody, model: str) -> list[Passage]:
@@ -130,11 +112,7 @@ def _passages(body: EmbedContentsBody, model: str) -> list[Passage]:
 
 def passage_from_tree(tree: object, model: str, at: str = "") -> Passage:
     """Read a decoded request in either spelling; ``at`` is its path, for messages."""
-    request = REQUEST.read(tree, at)
-    try:
-        return passage_of(request, model)
-    except Refused as error:
-        raise located(error, tree, at) from error
+    return _REQUEST.make_of_tree(tree, lambda request: passage_of(request, model), at)
 
 
 def passage_of(request: EmbedContentRequest, model: str) -> Passage:

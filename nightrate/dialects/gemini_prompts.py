@@ -11,9 +11,9 @@ import re
 from operator import attrgetter
 from typing import Any, Final, Literal
 
-from msgspec import json, structs
+from msgspec import structs
 
-from nightrate.dialects import tolerant
+from nightrate.dialects.bodies import Body
 from nightrate.dialects.gemini_forms import form_of
 from nightrate.dialects.gemini_pictures import picture_of
 from nightrate.dialects.gemini_ranges import check_safety, sampling_of
@@ -24,8 +24,8 @@ from nightrate.dialects.gemini_shapes import (
     Part,
 )
 from nightrate.dialects.gemini_tools import search_of
-from nightrate.dialects.refusals import located, unserved, within, wrong
-from nightrate.dialects.spelling import Remedies, Shape, quoted
+from nightrate.dialects.refusals import unserved, within, wrong
+from nightrate.dialects.spelling import Remedies, quoted
 from nightrate.domain.generation import DEFAULT_SAMPLING, Message, Prompt, Sampling
 from nightrate.domain.picture import PictureWish
 from nightrate.domain.schema import Form
@@ -114,7 +114,7 @@ def _remedies() -> Remedies:
 
 
 REMEDIES: Final = _remedies()
-REQUEST: Final = Shape(GenerateContentRequest, REMEDIES)
+_REQUEST: Final = Body(GenerateContentRequest, REMEDIES)
 
 _ROLES: Final[dict[str | None, Literal["user", "model"]]] = {
     None: "user",
@@ -129,7 +129,6 @@ _BESIDE_CACHE = (
     "CachedContent can not be used with GenerateContent request setting system_instruction, tools"
     " or tool_config. Move these into the cached content."
 )
-_decode = json.Decoder(GenerateContentRequest).decode
 
 
 def parse_prompt(body: bytes, model: str) -> Prompt:
@@ -143,21 +142,12 @@ def parse_prompt(body: bytes, model: str) -> Prompt:
         BadRequest: it is malformed or a value is wrong.
         NotSupported: it asks for something this server does not do.
     """
-    try:
-        tolerant.check_depth_of(body)
-        request = _decode(body)
-    except (ValueError, RecursionError):
-        return prompt_from_tree(tolerant.loads(body), model)
-    return prompt_of(request, model)
+    return _REQUEST.make(body, lambda request: prompt_of(request, model))
 
 
 def prompt_from_tree(tree: object, model: str, at: str = "", *, whole: bool = True) -> Prompt:
     """Read a decoded request in either spelling; ``at`` is its path, for messages."""
-    request = REQUEST.read(tree, at)
-    try:
-        return prompt_of(request, model, whole=whole)
-    except Refused as error:
-        raise located(error, tree, at) from error
+    return _REQUEST.make_of_tree(tree, lambda request: prompt_of(request, model, whole=whole), at)
 
 
 def prompt_of(request: GenerateContentRequest, model: str, *, whole: bool = True) -> Prompt:
