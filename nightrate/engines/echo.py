@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Annotated
 
@@ -45,6 +45,15 @@ _SCRIPT = re.compile(r"\[\[(fail|flaky|down|delay|pace|break|repeat)(?: ([0-9.]+
 ``[[pace 0.5]]`` takes that many seconds between two tokens; ``[[break 14]]`` fails for good with
 that rpc code after the first token; ``[[repeat 1000]]`` answers with the text so many times.
 """
+
+
+_NO_ORDERS: Mapping[str, str] = {}
+_CAPABILITIES = frozenset(
+    {
+        *(Capability.TEXT, Capability.STREAM, Capability.EMBEDDINGS),
+        *(Capability.SCHEMA, Capability.IMAGES),
+    }
+)
 
 
 class EchoOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -84,12 +93,7 @@ class EchoEngine(Engine):
     @property
     def capabilities(self) -> frozenset[Capability]:
         """Text, also piece by piece and of a form, vectors and pictures."""
-        return frozenset(
-            {
-                *(Capability.TEXT, Capability.STREAM, Capability.EMBEDDINGS),
-                *(Capability.SCHEMA, Capability.IMAGES),
-            }
-        )
+        return _CAPABILITIES
 
     @property
     def capacity(self) -> Capacity:
@@ -114,57 +118,56 @@ class EchoEngine(Engine):
 
     async def generate(self, prompt: Prompt) -> Reply:
         """Give the last user text back."""
-        reply = await self._begin(prompt)
-        orders = self._orders(prompt)
+        orders = self._orders(prompt.messages[-1].text)
+        reply = await self._begin(prompt, orders)
         if "pace" in orders or "break" in orders:
             # Whoever does not stream waits for the same tokens.
-            async with aclosing(self._tokens(prompt, reply)) as tokens:
+            async with aclosing(self._tokens(reply, orders)) as tokens:
                 async for _ in tokens:
                     pass
         return reply
 
     async def stream(self, prompt: Prompt) -> AsyncGenerator[str | Reply, None]:
         """Give the last user text back, four characters at a time."""
-        reply = await self._begin(prompt)
-        async with aclosing(self._tokens(prompt, reply)) as tokens:
+        orders = self._orders(prompt.messages[-1].text)
+        reply = await self._begin(prompt, orders)
+        async with aclosing(self._tokens(reply, orders)) as tokens:
             async for token in tokens:
                 yield token
         yield reply
 
     async def embed(self, passage: Passage) -> Embedding:
         """Make a vector of the words of a passage."""
-        await self._start(passage.text)
+        await self._start(passage.text, self._orders(passage.text))
         text = f"{passage.title}\n{passage.text}" if passage.title else passage.text
         values = vector_of(text, passage.dimensions or self._options.dimensions)
         return Embedding(values, _token_count(text), "echo")
 
-    async def _begin(self, prompt: Prompt) -> Reply:
+    async def _begin(self, prompt: Prompt, orders: Mapping[str, str]) -> Reply:
         text = prompt.messages[-1].text
-        await self._start(text)
-        reply = self._reply(prompt, text)
+        await self._start(text, orders)
+        reply = self._reply(prompt, text, orders)
         if prompt.picture is not None:
             async with self._drawing:
                 reply = await _drawn(reply, text, prompt.picture)
         return reply
 
-    async def _start(self, text: str) -> None:
+    async def _start(self, text: str, orders: Mapping[str, str]) -> None:
         """Do what comes before any answer: the delay, and what the text orders."""
         if not self._open:
             raise EngineDown("The echo engine is closed.")
         if self._options.delay_seconds:
             await self._pause(self._options.delay_seconds)
-        if self._scripted(text):
+        if orders:
             await self._play(text)
 
-    def _scripted(self, text: str) -> bool:
-        return self._options.scripted and "[[" in text
+    def _orders(self, text: str) -> Mapping[str, str]:
+        """Give what a text orders, if it may order anything; of equal orders the last one."""
+        if self._options.scripted and "[[" in text:
+            return dict(_SCRIPT.findall(text))
+        return _NO_ORDERS
 
-    def _orders(self, prompt: Prompt) -> dict[str, str]:
-        text = prompt.messages[-1].text
-        return dict(_SCRIPT.findall(text)) if self._scripted(text) else {}
-
-    async def _tokens(self, prompt: Prompt, reply: Reply) -> AsyncGenerator[str, None]:
-        orders = self._orders(prompt)
+    async def _tokens(self, reply: Reply, orders: Mapping[str, str]) -> AsyncGenerator[str, None]:
         text = reply.candidates[0].text
         for start in range(0, len(text), CHARACTERS_PER_TOKEN):
             if start and "pace" in orders:
@@ -205,11 +208,11 @@ class EchoEngine(Engine):
                     after_seconds=0.0,
                 )
 
-    def _reply(self, prompt: Prompt, text: str) -> Reply:
+    def _reply(self, prompt: Prompt, text: str, orders: Mapping[str, str]) -> Reply:
         finish = FinishReason.STOP
         if prompt.form is not None:
             text = specimen_of(prompt.form)
-        elif times := self._orders(prompt).get("repeat"):
+        elif times := orders.get("repeat"):
             text = _repeated(text, times)
         for stop in prompt.sampling.stop:
             text = text.partition(stop)[0]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import overload
 
 from msgspec import Struct
@@ -210,30 +210,34 @@ class Lane:
         return None
 
     async def _ask(self, asked: Asked, *, live: bool, alone: bool) -> Reply | Embedding:
-        async with self._place(asked, live=live, alone=alone):
+        cost = await self._take_place(asked, live=live, alone=alone)
+        try:
             if isinstance(asked, Prompt):
                 return await self.engine.generate(asked)
             return await self.engine.embed(asked)
+        finally:
+            self.places.give(cost, alone=alone)
 
     async def _pieces(
         self, prompt: Prompt, *, live: bool, alone: bool
     ) -> AsyncGenerator[str | Reply, None]:
-        async with (
-            self._place(prompt, live=live, alone=alone),
-            aclosing(self.engine.stream(prompt)) as pieces,
-        ):
-            async for piece in pieces:
-                yield piece
+        cost = await self._take_place(prompt, live=live, alone=alone)
+        try:
+            async with aclosing(self.engine.stream(prompt)) as pieces:
+                async for piece in pieces:
+                    yield piece
+        finally:
+            self.places.give(cost, alone=alone)
 
-    @asynccontextmanager
-    async def _place(self, asked: Asked, *, live: bool, alone: bool) -> AsyncIterator[None]:
+    async def _take_place(self, asked: Asked, *, live: bool, alone: bool) -> int:
+        """Wait for a place, and say what it costs; whoever took one gives it back.
+
+        No context manager: this stands in the way of every request, and one costs as much again.
+        """
         cost = self.engine.cost(asked)
         if alone or not self.places.try_take(cost):
             await self.places.take(cost, live=live, alone=alone)
-        try:
-            yield
-        finally:
-            self.places.give(cost, alone=alone)
+        return cost
 
     async def _until_ready(self) -> None:
         try:
