@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import re
@@ -68,15 +69,22 @@ def installed(cache: Path) -> JavaScript:
     digest = hashlib.sha256(b"".join((HERE / name).read_bytes() for name in MANIFEST))
     home = cache / digest.hexdigest()[:16]
     ready = home / "ready"
-    if not ready.exists() or not _are_there(home):
-        home.mkdir(parents=True, exist_ok=True)
-        for name in MANIFEST:
-            shutil.copy(HERE / name, home)
-        _install(home)
-        ready.touch()
-    for name in SCRIPTS:
-        shutil.copy(HERE / name, home)
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "lock").open("w") as lock:  # workers share the folder; two installers spoil it
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not ready.exists() or not _are_there(home):
+            for name in MANIFEST:
+                shutil.copy(HERE / name, home)
+            _install(home)
+            ready.touch()
+        for name in SCRIPTS:
+            if _differs(HERE / name, home / name):  # else another worker may be running it
+                shutil.copy(HERE / name, home)
     return JavaScript(home)
+
+
+def _differs(ours: Path, copied: Path) -> bool:
+    return not copied.exists() or copied.read_bytes() != ours.read_bytes()
 
 
 def _install(home: Path) -> None:
