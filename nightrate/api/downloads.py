@@ -26,6 +26,9 @@ _FOLLOWED = {
     "cache-control": "no-store",
     "x-accel-buffering": "no",  # a proxy in front that gathers answers would undo the stream
 }
+_MEDIA_TYPE = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+/[!#$%&'*+.^_`|~0-9A-Za-z-]+\s*(;|$)")
+"""RFC 9110, 8.3.1."""
+
 _RANGE = re.compile(r"bytes=([0-9]{0,19})-([0-9]{0,19})")
 
 
@@ -47,7 +50,7 @@ class Downloads:
         content = await self._results.content(tenant_of(request), file_id)
         span = _span(request, content)
         headers = {
-            "content-type": content.mime_type,
+            "content-type": _media_type(content.mime_type),
             "etag": content.etag,
             "accept-ranges": "bytes",
             # The bytes are a client's: no browser may take them for a page of this server.
@@ -77,6 +80,11 @@ class Downloads:
         if batch is None:
             return None
         return Told(self._followers.lines(batch, part_of_result(file_id)), b"", _FOLLOWED)
+
+
+def _media_type(declared: str) -> str:
+    """Give what a client declared if HTTP can say it; ``jsonl``, as samples have it, is no type."""
+    return declared if _MEDIA_TYPE.match(declared) else "application/octet-stream"
 
 
 def _asks_for_part(request: Request, content: Content) -> bool:

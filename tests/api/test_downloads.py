@@ -33,7 +33,7 @@ def test_both_paths_give_the_bytes(
     answer = doors.ask("GET", path.format(version, file_id) + query)
     assert (answer.status, answer.body) == (200, BODY)
     assert answer.headers["content-length"] == str(len(BODY))
-    assert answer.headers["content-type"] == "jsonl"
+    assert answer.headers["content-type"] == "application/octet-stream", "jsonl is no media type"
     assert answer.headers["accept-ranges"] == "bytes"
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.headers["content-disposition"] == "attachment"
@@ -228,3 +228,21 @@ def test_nobody_follows_for_a_client_who_left(doors: Doors) -> None:
         key = ("default", batch_id)
         doors.eventually(lambda: key in doors.followers._news)
     doors.eventually(lambda: key not in doors.followers._news)
+
+
+@pytest.mark.parametrize(
+    ("declared", "sent"),
+    [
+        ("application/x-ndjson", "application/x-ndjson"),
+        ("text/plain; charset=utf-8", "text/plain; charset=utf-8"),
+        ("aaaaaa", "application/octet-stream"),
+        ("text/ plain", "application/octet-stream"),
+        ("/x", "application/octet-stream"),
+    ],
+)
+def test_a_type_that_http_cannot_say_is_sent_as_bytes(
+    doors: Doors, declared: str, sent: str
+) -> None:
+    name = doors.upload(b"{}", declared)
+    assert doors.ask("GET", f"/v1/files/{name}").json["mimeType"] == declared
+    assert doors.ask("GET", f"/v1/files/{name}:download").headers["content-type"] == sent
