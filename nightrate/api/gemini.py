@@ -13,11 +13,11 @@ from nightrate.api.idempotency import once_of
 from nightrate.api.links import base_url
 from nightrate.api.profiles import profile_of
 from nightrate.api.query import one_of, page_of, switched_on
-from nightrate.api.respond import JSON, STREAM_HEADERS, Streamed, Told, Unbegun, document
+from nightrate.api.respond import JSON, STREAM_HEADERS, Streamed, Told, Unbegun, document, told
 from nightrate.dialects import gemini as wire
 from nightrate.domain.batch import Method
 from nightrate.domain.cache import Reach
-from nightrate.domain.generation import Failure, Reply
+from nightrate.domain.generation import Failure
 from nightrate.errors import BadRequest, NotSupported
 
 if TYPE_CHECKING:
@@ -93,8 +93,7 @@ class Gemini:
         prompt = await self._executor.whole(prompt, model.name, _reach(request))
         outcome = await body.while_connected(request, self._executor.live(model, prompt))
         if isinstance(outcome, Failure):
-            status, content = wire.render_failure(outcome)
-            return document(content, status)
+            return _failed(outcome)
         return document(wire.render_reply(outcome, clock.new_id(_RESPONSE_ID_CHARACTERS)))
 
     async def stream(self, request: Request) -> Response:
@@ -112,10 +111,11 @@ class Gemini:
         writer = wire.StreamWriter(framing, clock.new_id(_RESPONSE_ID_CHARACTERS))
         headers = {**STREAM_HEADERS, "content-type": framing.content_type}
         try:
-            return await body.while_connected(request, Told.begin(_told(pieces, writer), headers))
+            return await body.while_connected(
+                request, Told.begin(told(pieces, writer.write), headers)
+            )
         except Unbegun as unbegun:
-            status, content = wire.render_failure(unbegun.failure)
-            return document(content, status)
+            return _failed(unbegun.failure)
 
     async def count_tokens(self, request: Request) -> Response:
         """Answer ``POST models/ID:countTokens``."""
@@ -125,8 +125,7 @@ class Gemini:
         prompt = await self._executor.whole(prompt, model.name, _reach(request))
         tokens = await body.while_connected(request, self._executor.count_tokens(model, prompt))
         if isinstance(tokens, Failure):
-            status, content = wire.render_failure(tokens)
-            return document(content, status)
+            return _failed(tokens)
         return document(wire.render_count(tokens, min(prompt.cached_tokens, tokens)))
 
     async def embed(self, request: Request) -> Response:
@@ -136,8 +135,7 @@ class Gemini:
         model = self._models.resolve(name, Method.EMBED)
         outcome = await body.while_connected(request, self._executor.live(model, passage))
         if isinstance(outcome, Failure):
-            status, content = wire.render_failure(outcome)
-            return document(content, status)
+            return _failed(outcome)
         return document(wire.render_embedding(outcome))
 
     async def embed_several(self, request: Request) -> Response:
@@ -147,8 +145,7 @@ class Gemini:
         model = self._models.resolve(name, Method.EMBED)
         outcome = await body.while_connected(request, self._executor.live_all(model, passages))
         if isinstance(outcome, Failure):
-            status, content = wire.render_failure(outcome)
-            return document(content, status)
+            return _failed(outcome)
         return document(wire.render_embeddings(outcome))
 
     # batches ----------------------------------------------------------------------------------
@@ -269,16 +266,9 @@ class Gemini:
         return document(b"{}")
 
 
-async def _told(
-    pieces: AsyncGenerator[str | Reply | Failure, None], writer: wire.StreamWriter
-) -> AsyncGenerator[bytes, None]:
-    begun = False
-    async with aclosing(pieces):
-        async for piece in pieces:
-            if isinstance(piece, Failure) and not begun:
-                raise Unbegun(piece)
-            begun = True
-            yield writer.write(piece)
+def _failed(failure: Failure) -> Response:
+    status, content = wire.render_failure(failure)
+    return document(content, status)
 
 
 def not_served(what: str) -> Callable[[Request], Awaitable[Response]]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from nightrate import clock, limits
@@ -12,12 +10,12 @@ from nightrate.api import body
 from nightrate.api.auth import tenant_of
 from nightrate.api.forms import receive_file
 from nightrate.api.profiles import PREFIXED, profile_of
-from nightrate.api.respond import STREAM_HEADERS, Told, Unbegun, document
+from nightrate.api.respond import STREAM_HEADERS, Told, Unbegun, document, told
 from nightrate.dialects import openai as wire
 from nightrate.domain.batch import Method
 from nightrate.domain.cache import Reach
 from nightrate.domain.file import Page
-from nightrate.domain.generation import Failure, Reply
+from nightrate.domain.generation import Failure
 from nightrate.domain.states import FINAL_STATES
 from nightrate.errors import BadRequest, Conflict, NotFound
 
@@ -70,7 +68,7 @@ class OpenAI:
             )
             headers = {**STREAM_HEADERS, "content-type": wire.CONTENT_TYPE}
             try:
-                begun = Told.begin(_told(pieces, writer), headers)
+                begun = Told.begin(told(pieces, writer.write), headers)
                 return await body.while_connected(request, begun)
             except Unbegun as unbegun:
                 return _failed(unbegun.failure)
@@ -191,18 +189,6 @@ class OpenAI:
             if batch.state in FINAL_STATES:
                 raise Conflict(f"Batch batches/{batch_id} has ended; it cannot be cancelled.")
         return document(wire.render_batch(await self._batches.cancel(tenant_of(request), batch_id)))
-
-
-async def _told(
-    pieces: AsyncGenerator[str | Reply | Failure, None], writer: wire.ChatStream
-) -> AsyncGenerator[bytes, None]:
-    begun = False
-    async with aclosing(pieces):
-        async for piece in pieces:
-            if isinstance(piece, Failure) and not begun:
-                raise Unbegun(piece)
-            begun = True
-            yield writer.write(piece)
 
 
 def _failed(failure: Failure) -> Response:

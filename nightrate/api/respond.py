@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Self
 
 from starlette.responses import Response
 
 from nightrate.api.body import ClientGone, gone
-from nightrate.domain.generation import Failure
+from nightrate.domain.generation import Failure, Reply
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -30,6 +30,24 @@ class Unbegun(Exception):
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.message)
         self.failure = failure
+
+
+async def told(
+    pieces: AsyncGenerator[str | Reply | Failure, None],
+    write: Callable[[str | Reply | Failure], bytes],
+) -> AsyncGenerator[bytes, None]:
+    """Write the pieces of a streamed answer.
+
+    Raises:
+        Unbegun: the first of them is a failure.
+    """
+    begun = False
+    async with aclosing(pieces):
+        async for piece in pieces:
+            if isinstance(piece, Failure) and not begun:
+                raise Unbegun(piece)
+            begun = True
+            yield write(piece)
 
 
 def document(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
