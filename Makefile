@@ -39,7 +39,7 @@ $(READY): pyproject.toml requirements-dev.lock
 	fi
 	@"$(RUN)/python" -c '$(SUITABLE)' 2>/dev/null || "$(PYTHON)" -m venv --clear $(VENV)
 	@echo "Installing the locked packages into $(VENV): about a minute, once."
-	@"$(RUN)/python" -m pip install --quiet --require-hashes -r requirements-dev.lock
+	@"$(RUN)/python" -m pip install --quiet --no-deps --require-hashes -r requirements-dev.lock
 	@"$(RUN)/python" -m pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
