@@ -1,0 +1,46 @@
+"""``make faults``: every campaign, with its figures; names choose some of them."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+import time
+
+from tests.faults.campaign import Campaign, told
+
+MODULES: tuple[str, ...] = ()
+"""Modules of this folder that hold a ``CAMPAIGNS``."""
+
+
+def campaigns() -> list[Campaign]:
+    """Find all campaigns."""
+    found: list[Campaign] = []
+    for name in MODULES:
+        found += importlib.import_module(f"tests.faults.{name}").CAMPAIGNS
+    return found
+
+
+def main() -> int:
+    """Read the command line; 1 when a promise was broken."""
+    known = {campaign.name: campaign for campaign in campaigns()}
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("names", nargs="*", help=f"some of: {', '.join(known)}; all by default")
+    parser.add_argument("--points", type=int, help="how many to try of each")
+    parser.add_argument("--seed", type=int, default=1)
+    wanted = parser.parse_args()
+    broken = 0
+    for name in wanted.names or known:
+        if name not in known:
+            parser.error(f"there is no campaign {name}; there are: {', '.join(known)}")
+        campaign = known[name]
+        print(f"{campaign.name}: {campaign.what}", flush=True)
+        started = time.monotonic()
+        figures = campaign.run(wanted.points or campaign.points, wanted.seed)
+        broken += len(figures.violations)
+        print("\n".join(told(campaign, figures, time.monotonic() - started)), flush=True)
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
