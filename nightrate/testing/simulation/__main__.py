@@ -35,8 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _one(seed: int, requests: int, trace: int) -> int:
     with workplace() as place:
         report = play(seed, place, requests)
-    print("\n".join(report.trace[-trace:]))
+    _show(report, trace)
     print(_figures([report], 0.0))
+    print(f"digest {report.digest}")
     return _failed(report, requests) if report.violation else 0
 
 
@@ -49,7 +50,7 @@ def _many(seeds: str, requests: int, trace: int) -> int:
             report = play(seed, place, requests)
             reports.append(report)
             if report.violation:
-                print("\n".join(report.trace[-trace:]))
+                _show(report, trace)
                 failed += _failed(report, requests)
             if clock.monotonic() - told > SECONDS_BETWEEN_LINES:
                 told = clock.monotonic()
@@ -64,6 +65,11 @@ def _seeds(text: str) -> Iterator[int]:
     first, _, last = text.partition("-")
     yield from KEPT
     yield from (seed for seed in range(int(first), int(last or first) + 1) if seed not in KEPT)
+
+
+def _show(report: Report, lines: int) -> None:
+    """Show the end of what happened."""
+    print("\n".join(report.trace[-lines:] if lines else ()))
 
 
 def _failed(report: Report, requests: int) -> int:

@@ -74,7 +74,7 @@ class Client:
         if self._chance.happens(0.5):
             await self._register()
         while not self._world.quiet:
-            await clock.sleep(self._chance.between(0.1, 4))
+            await clock.sleep(self._chance.between(0.1, 3))
             try:
                 await self._act()
             except BrokenOff:
@@ -83,7 +83,7 @@ class Client:
 
     async def _act(self) -> None:
         known = self._ledger.of(self._tenant)
-        if self._left > 0 and (not known or self._chance.happens(0.4)):
+        if self._left > 0 and (not known or self._chance.happens(0.6)):
             await self._order()
             return
         if not known:

@@ -109,7 +109,7 @@ class TroubledEngine(Engine):
     def _seconds(self) -> float:
         if self._trouble(0.02):
             return self._chance.between(5, 40)
-        return self._chance.between(0.02, 1.5)
+        return self._chance.between(0.02, self._world.weather.pace)
 
     def _trouble(self, likely: float) -> bool:
         world = self._world

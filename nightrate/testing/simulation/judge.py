@@ -200,11 +200,9 @@ class Judge:
 
     def _durable(self, blob: str, size: int, what: str) -> None:
         """Demand that a power cut would leave what a row names."""
-        path = self.world.disk.root / blob
-        self._require(path.exists(), f"{what} names {blob}, which is missing")
         self._require(
-            self.world.disk.is_durable(path, size),
-            f"{what} names {size} bytes of {blob}, which are not synced",
+            self.world.disk.is_durable(blob, size),
+            f"{what} names {size} bytes of {blob}, which a power cut would take",
         )
 
     def order_of(self, batch: BatchRow) -> Ordered:
@@ -335,13 +333,34 @@ class Judge:
             self._require(new == freed, f"{name} was freed and has changed")
         elif step == ("running", "sealed"):
             self.seals += 1
+            self._require(
+                (new.segment_blob or "").endswith(f"/{new.shard:08d}.{new.epoch}"),
+                f"{name} was sealed in epoch {new.epoch} with {new.segment_blob}",
+            )
         else:
             self._require(
                 step == ("running", "running"), f"{name} went from {step[0]} to {step[1]}"
             )
             self._require(new.owner == old.owner, f"{name} has another owner in the same epoch")
+            self._grew(old, new)
         fell = new.succeeded < old.succeeded or new.failed < old.failed
         self._require(not fell, f"the counters of {name} fell")
+
+    def _grew(self, old: ShardRow, new: ShardRow) -> None:
+        """Which journal bytes count is said by the owner: first what others left, then his own."""
+        before, after = _parts(old.journal), _parts(new.journal)
+        own = new.epoch
+        message = f"{new.name} in epoch {own} counted {before}, and now {after}"
+        self._require(list(after)[-1:] == [own], message)
+        if own in before:
+            grown = {**before, own: max(before[own], after[own])}
+            self._require(after == grown, message)
+            return
+        *older, last = before.items()
+        kept = dict(older) | {last[0]: max(last[1], after.get(last[0], 0))}
+        self._require(
+            after == {epoch: size for epoch, size in kept.items() if size} | {own: 0}, message
+        )
 
     def _see(self, row: ShardRow) -> None:
         """Compare the answers that can be seen now with those that could be seen before."""
@@ -363,7 +382,7 @@ class Judge:
 
     def _journals(self, row: ShardRow) -> dict[int, bytes]:
         visible: dict[int, bytes] = {}
-        for epoch, length in (map(int, part.split(":")) for part in row.journal.split()):
+        for epoch, length in _parts(row.journal).items():
             if not length:
                 continue
             blob = f"batches/{row.tenant}/{row.batch_id}/journal/{row.shard:08d}.{epoch}"
@@ -428,6 +447,11 @@ class Judge:
     def has_heard(self, tenant: str, batch_id: str, target: str) -> bool:
         """Tell whether a target took the event of a batch."""
         return (tenant, batch_id, target) in self._heard
+
+
+def _parts(journal: str) -> dict[int, int]:
+    """Read how many bytes of which epoch's journal count."""
+    return {int(epoch): int(size) for epoch, size in (one.split(":") for one in journal.split())}
 
 
 def _key(line: bytes) -> str:

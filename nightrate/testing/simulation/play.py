@@ -25,7 +25,7 @@ from nightrate.testing.simulation.stage import staged
 from nightrate.testing.simulation.verdict import check_promises, unrest, untidy
 from nightrate.testing.simulation.world import Violation, World
 
-REQUESTS: Final = 40
+REQUESTS: Final = 50
 REST_SECONDS_MAX: Final = 900
 """Within which everything ends once the faults have stopped: leases, pauses and the waits between
 the tries of a delivery, one after the other."""
@@ -102,7 +102,7 @@ class Play:
             self._nobody.set()
         self._rooms[name] = None
         if name in self._wanted:
-            delay = self.world.chance.one_of((0.1, 1, 3, 20))
+            delay = self.world.chance.one_of((0.1, 0.5, 2, 8))
             asyncio.get_running_loop().call_later(delay, self._start, name)
 
     def _ended(self, process: Process, task: asyncio.Task[None]) -> None:
@@ -125,7 +125,7 @@ class Play:
         if not isinstance(error, Died):
             self._fail(Violation(f"{context['message']}: {error!r}"))
 
-    def _looked(self, _label: str) -> None:
+    def _looked(self) -> None:
         try:
             self.judge.look()
         except Violation as violation:
@@ -215,7 +215,7 @@ class Play:
         self._start("server")
         await clock.sleep(4 * limits.UPKEEP_SECONDS)
         left = untidy(self.judge, self.world.disk.root)
-        if left:
+        if left and self._alone:  # a runner beside it may have written after it was tidied
             raise Violation(f"nothing names {', '.join(left)}")
 
     async def _stop(self) -> None:

@@ -58,7 +58,7 @@ class Process:
         start: how often it was started before.
         chance: where its ids and delays come from.
         strike: asked before and after each call; may call `die` or `freeze`.
-        looked: told after each call that may have changed something.
+        looked: told after each call to the database.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Process:
         start: int,
         chance: Chance,
         strike: Callable[[Process, str], None],
-        looked: Callable[[str], None],
+        looked: Callable[[], None],
     ) -> None:
         self.name = f"{name}.{start}"
         self.chance = chance
@@ -81,7 +81,10 @@ class Process:
         self._buried: list[Callable[[], None]] = []
 
     def seam(self, *, in_line: bool) -> Run:
-        """Make a function that runs calls; ``in_line`` for one thread, else for several."""
+        """Make a function that runs calls.
+
+        ``in_line`` for the one thread of the database, else for the several of the disk.
+        """
         return _Seam(self, in_line=in_line).run
 
     def spawn(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
@@ -221,7 +224,8 @@ class _Seam:
         except Exception as raised:  # noqa: BLE001 - it is for whoever called
             error = raised
         process.opened(result)
-        process.looked(job.label)
+        if self._line is not None:
+            process.looked()
         process.strike(process, f"after {job.label}")
         if process.alive:
             self._soon(lambda job: self._answer(job, result, error), job)

@@ -18,7 +18,7 @@ BOUNDS: Final[dict[str, float]] = {
     "SHARD_REQUESTS_MAX": 4,
     "FIRST_SHARD_REQUESTS": 2,
     "OPEN_SHARDS_MAX": 3,
-    "LEASE_SECONDS": 15.0,
+    "LEASE_SECONDS": 8.0,
     "ENGINE_REOPEN_SECONDS": 5.0,
     "DRAIN_SECONDS": 5.0,
     "JOURNAL_SYNC_BYTES": 1_500,

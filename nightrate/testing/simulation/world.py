@@ -12,6 +12,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from nightrate import limits
 from nightrate.clock import Instant
 from nightrate.testing.simulation.chance import Chance
 from nightrate.testing.simulation.disk import Disk
@@ -22,6 +23,23 @@ BEGINNING: Final = 1_800_000_000_000_000
 
 TRACE_LINES: Final = 400
 """How much of what happened is kept for whoever looks for a reason."""
+
+
+IDLE: Final = (
+    *("claimable", "submitted_batches", "unclosed_batches", "due_deliveries", "expire_batches"),
+    *("sweep", "sweep_caches", "sweep_batches", "sweep_deliveries", "sweep_idempotency"),
+)
+"""Verbs that ask for work, over and over: to die there is dull, and so it is made rare."""
+
+IDLE_TIMES: Final = 0.1
+
+DELICATE: Final = (
+    *(".claim", ".claim_unfinished", ".freeze", ".seal", "open_shard", "readable_bytes"),
+    *("Journal.recover", "write_segment", "_Writer.write", ".open_batch", "_cut"),
+)
+"""Where somebody holds what others want, or shows what others see."""
+
+DELICATE_TIMES: Final = 4.0
 
 
 class Violation(Exception):
@@ -43,6 +61,8 @@ class Weather(Struct, frozen=True, kw_only=True):
     """How likely the wall clock jumps."""
     runners: int
     """Runners beside the server."""
+    pace: float
+    """How many seconds an engine without trouble needs for an answer at most."""
     engine: float
     """How much trouble the engines make, from 0 to 1."""
     receiver: float
@@ -54,15 +74,16 @@ class Weather(Struct, frozen=True, kw_only=True):
     def of(cls, chance: Chance) -> Weather:
         """Draw it."""
         return cls(
-            crash=chance.one_of((0.0, 0.004, 0.01, 0.02, 0.03)),
-            power=chance.one_of((0.0, 0.001, 0.004)),
-            freeze=chance.one_of((0.0, 0.001, 0.003)),
+            crash=chance.one_of((0.0, 0.005, 0.01, 0.03, 0.06)),
+            power=chance.one_of((0.0, 0.001, 0.005)),
+            freeze=chance.one_of((0.0, 0.005, 0.02)),
             refusal=chance.one_of((0.0, 0.0, 0.0, 0.01)),
             jump=chance.one_of((0.0, 0.0, 0.001)),
-            runners=chance.one_of((0, 1, 2)),
+            runners=chance.one_of((0, 1, 2, 2)),
+            pace=chance.one_of((0.3, 1.5, 5)),
             engine=chance.one_of((0.0, 0.3, 1.0)),
             receiver=chance.one_of((0.0, 0.3, 0.7)),
-            seconds=chance.between(20, 60),
+            seconds=chance.between(25, 60),
         )
 
 
@@ -152,14 +173,20 @@ class World:
         if self.quiet:
             return
         weather, chance = self.weather, self._faults
-        if chance.happens(weather.crash):
+        times = 1.0
+        if where.endswith(IDLE):
+            times = IDLE_TIMES
+        elif where.endswith(DELICATE):
+            times = DELICATE_TIMES
+        if chance.happens(times * weather.crash):
             self.kill(process, where)
-        elif chance.happens(weather.power):
+        elif chance.happens(times * weather.power):
             self.cut_power()
-        elif chance.happens(weather.freeze):
-            seconds = chance.one_of((0.5, 5, 20, 60))
+        elif chance.happens(times * weather.freeze):
+            lease = limits.LEASE_SECONDS
+            seconds = chance.one_of((0.5, lease / 2, lease + chance.between(0, 4), 3 * lease))
             self.freezes += 1
-            self.tell(f"freezes for {seconds} s", process)
+            self.tell(f"freezes for {seconds:.1f} s", process)
             process.freeze(self.monotonic() + seconds)
         elif chance.happens(weather.jump):
             self.shift(chance.one_of((-30, 20, 600)))
