@@ -52,7 +52,7 @@ SETTINGS = st.fixed_dictionaries(
         "responseModalities": st.sampled_from([[], ["TEXT"], ["IMAGE"], ["x"]]),
     },
 )
-REQUESTS = st.fixed_dictionaries(
+REQUESTS: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {"contents": st.one_of(st.lists(TURNS, max_size=3), TURNS)},
     optional={
         "systemInstruction": TURNS,
@@ -63,8 +63,8 @@ REQUESTS = st.fixed_dictionaries(
         "foo": TEXTS,
     },
 )
-KEYS = st.one_of(TEXTS, st.sampled_from([True, 1.5, [], {"a": [1]}, [[[]]]]))
-LINES = st.fixed_dictionaries(
+KEYS: st.SearchStrategy[object] = st.one_of(TEXTS, st.sampled_from([True, 1.5, [], {"a": [1]}, [[[]]]]))
+LINES: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {"request": REQUESTS},
     optional={
         "key": KEYS,
