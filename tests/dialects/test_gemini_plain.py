@@ -63,7 +63,9 @@ REQUESTS: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
         "foo": TEXTS,
     },
 )
-KEYS: st.SearchStrategy[object] = st.one_of(TEXTS, st.sampled_from([True, 1.5, [], {"a": [1]}, [[[]]]]))
+KEYS: st.SearchStrategy[object] = st.one_of(
+    TEXTS, st.sampled_from([True, 1.5, [], {"a": [1]}, [[[]]]])
+)
 LINES: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {"request": REQUESTS},
     optional={
