@@ -20,9 +20,9 @@ from nightrate.dialects.lines import RawLine
 from nightrate.domain.batch import Batch, Claimable
 from nightrate.domain.cache import Reach
 from nightrate.domain.generation import Failure
-from nightrate.domain.shard import Answer, Claim, Tally
+from nightrate.domain.shard import Claim, Tally
 from nightrate.errors import ClaimLost, Code, Damaged, EngineDown, StoreFault
-from nightrate.service.execute import Executor
+from nightrate.service.execute import Executor, Rows
 from nightrate.service.lane import Lane
 from nightrate.store.base import Store
 from nightrate.store.blobs import Blobs
@@ -31,6 +31,23 @@ from nightrate.work.schedule import choose
 from nightrate.work.turns import Turns
 
 log = logging.getLogger(__name__)
+
+
+_Request = tuple[OpenShard, Rows, int, RawLine]
+"""A request to be answered: its shard, who answers its rows, its index there, its line."""
+
+
+class _Worker:
+    """A task that answers one request after the other."""
+
+    __slots__ = ("interrupted", "shard", "task")
+
+    def __init__(self, task: asyncio.Task[None]) -> None:
+        self.task = task
+        self.shard: OpenShard | None = None
+        """Of which shard it waits for an answer."""
+        self.interrupted = False
+        """Whether that answer is not wanted any more."""
 
 
 class Runner:
@@ -68,9 +85,9 @@ class Runner:
         self._owner = owner
         self._tell_ended = ended
         self._tell_sealed = sealed
-        self._ready: deque[tuple[OpenShard, int, RawLine]] = deque()
+        self._ready: deque[_Request] = deque()
         self._open: list[OpenShard] = []
-        self._reading: OpenShard | None = None
+        self._reading: tuple[OpenShard, Rows] | None = None
         self._feeding = asyncio.Lock()
         self._claiming = asyncio.Lock()
         self._disk_refused = False
@@ -78,11 +95,9 @@ class Runner:
         self._stopping = False
         self._busy = 0
         self._drained = asyncio.Event()
-        self._drained.set()
+        """Set when the last request of a stopping runner has been answered."""
         self._sealing: set[asyncio.Task[None]] = set()
-        self._asking: dict[asyncio.Task[None], OpenShard] = {}
-        """Which worker waits for an answer to a request of which shard."""
-        self._interrupted: set[asyncio.Task[None]] = set()
+        self._workers: list[_Worker] = []
         self._turns = Turns()
         self._group = asyncio.TaskGroup()
 
@@ -124,7 +139,8 @@ class Runner:
         self._stopping = True
         try:
             async with asyncio.timeout(patience_seconds):
-                await self._drained.wait()
+                if self._busy:
+                    await self._drained.wait()
         except TimeoutError:
             log.info("%d requests did not finish in time and will run again", self._busy)
         async with self._claiming:  # a claim that is being made is handed back as well
@@ -144,10 +160,10 @@ class Runner:
         open_before = [shard for shard in mine if not shard.sealing and not shard.lost]
         for shard in open_before:
             self._forget(shard)
-        for worker, shard in self._asking.items():
-            if _of(shard, batch) and worker not in self._interrupted:
-                self._interrupted.add(worker)
-                worker.cancel()
+        for worker in self._workers:
+            if worker.shard is not None and _of(worker.shard, batch) and not worker.interrupted:
+                worker.interrupted = True
+                worker.task.cancel()
         for shard in open_before:
             await self._keep(shard)
             await shard.close(self._blobs, sealed=False)
@@ -164,76 +180,82 @@ class Runner:
     # requests ---------------------------------------------------------------------------------
 
     async def _work(self) -> None:
-        """Take requests and answer them, one at a time."""
+        """Take requests and answer them, one at a time.
+
+        What must hardly ever be waited for is asked about first: a coroutine costs a microsecond.
+        """
+        task = asyncio.current_task()
+        assert task is not None, "run as a task"
+        worker = _Worker(task)
+        self._workers.append(worker)
+        opened, turns, ready = self._lane.opened, self._turns, self._ready
         while True:
-            await self._lane.opened.wait()
-            await self._turns.take()  # an engine that never waits must not stall the API
-            shard, index, line = await self._next()
+            if not opened.is_set():
+                await opened.wait()
+            if turns.over:  # an engine that never waits must not stall the API
+                await turns.take()
+            request = ready.popleft() if ready and not self._stopping else await self._next()
+            if request[0].lost:
+                continue
             self._busy += 1
-            self._drained.clear()
             try:
-                await self._answer(shard, index, line)
+                await self._answer(worker, *request)
             finally:
                 self._busy -= 1
-                if not self._busy:
+                if self._stopping and not self._busy:
                     self._drained.set()
 
-    async def _answer(self, shard: OpenShard, index: int, line: RawLine) -> None:
+    async def _answer(
+        self, worker: _Worker, shard: OpenShard, rows: Rows, index: int, line: RawLine
+    ) -> None:
+        journal = shard.journal
+        while journal.held_bytes >= limits.JOURNAL_HELD_BYTES_MAX and not shard.lost:
+            await self._flush(shard)
+        worker.shard = shard
         try:
-            while shard.journal.held_bytes >= limits.JOURNAL_HELD_BYTES_MAX and not shard.lost:
-                await self._flush(shard)
-            answer = await self._ask(shard, index, line)
+            answer = await rows.answer(line, shard.response_id(index))
         except EngineDown:
+            worker.shard = None
             for held in tuple(self._open):
                 await self._hand_back(held)
             return
-        if answer is None or shard.lost:
-            return
-        shard.journal.add(index, answer)
-        del answer  # whoever waits for the disk below holds nothing: 256 pictures are 400 MB
-        if shard.complete and shard.exhausted:
-            self._seal_soon(shard)
-        elif shard.journal.unwritten_bytes >= limits.JOURNAL_SYNC_BYTES:
-            await self._flush(shard)
-
-    async def _ask(self, shard: OpenShard, index: int, line: RawLine) -> Answer | None:
-        """Get the answer to a request; None when its batch has been dropped meanwhile."""
-        worker = asyncio.current_task()
-        assert worker is not None, "called by a worker"
-        self._asking[worker] = shard
-        batch = shard.batch
-        try:
-            return await self._executor.answer(
-                *(self._lane, batch.model, batch.kind, line, shard.response_id(index)),
-                reach=Reach(batch.tenant, batch.created_at),
-            )
         except asyncio.CancelledError:
-            if worker not in self._interrupted or worker.uncancel():
+            if not worker.interrupted or worker.task.uncancel():
                 raise  # the runner itself is cancelled
-            return None
+            return  # the batch has been dropped meanwhile
         finally:
-            del self._asking[worker]
-            self._interrupted.discard(worker)
+            worker.shard = None
+            worker.interrupted = False
+        if shard.lost:
+            return
+        journal.add(index, answer)
+        del answer  # whoever waits for the disk below holds nothing: 256 pictures are 400 MB
+        if shard.exhausted and shard.complete:
+            self._seal_soon(shard)
+        elif journal.unwritten_bytes >= limits.JOURNAL_SYNC_BYTES:
+            await self._flush(shard)
 
     # the feed ---------------------------------------------------------------------------------
 
-    async def _next(self) -> tuple[OpenShard, int, RawLine]:
+    async def _next(self) -> _Request:
         """Give the next request, waiting until there is one."""
         while True:
             if self._stopping:
                 await asyncio.Event().wait()  # until cancelled
-            while self._ready:
-                item = self._ready.popleft()
-                if not item[0].lost:
-                    return item
+            if self._ready:
+                return self._ready.popleft()
             async with self._feeding:  # one worker refills while the others wait for it
                 if not self._ready:
                     await self._refill()
 
     async def _refill(self) -> None:
-        shard = self._reading
-        if shard is None or shard.lost:
-            shard = self._reading = await self._open_next()
+        if self._reading is None or self._reading[0].lost:
+            shard = await self._open_next()
+            batch = shard.batch
+            reach = Reach(batch.tenant, batch.created_at)
+            rows = self._executor.rows(self._lane, batch.model, batch.kind, reach=reach)
+            self._reading = shard, rows
+        shard, rows = self._reading
         try:
             requests = await shard.read()
         except Damaged as fault:
@@ -242,7 +264,7 @@ class Runner:
         except OSError as error:
             self._abandon(shard, error)
             return
-        self._ready.extend((shard, index, line) for index, line in requests)
+        self._ready.extend([(shard, rows, index, line) for index, line in requests])
         if shard.exhausted:
             self._reading = None
             if shard.complete:  # everything had been answered by an earlier owner
