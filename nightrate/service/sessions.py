@@ -86,7 +86,9 @@ class Session:
         """
         await self.drain()
         assert self._blob is not None, "opened before"
-        self._writing = asyncio.ensure_future(self._blob.append(b"".join(pieces), digest=self._digest))
+        self._writing = asyncio.ensure_future(
+            self._blob.append(b"".join(pieces), digest=self._digest)
+        )
         self._given_bytes += sum(map(len, pieces))
 
     async def drain(self) -> None:
