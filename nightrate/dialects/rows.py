@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from nightrate.clock import Instant
 from nightrate.dialects.gemini_lines import parse_embedding_line, parse_line
+from nightrate.dialects.gemini_plain import SOUND
 from nightrate.dialects.gemini_results import render_line
 from nightrate.dialects.openai_lines import (
     EMPTY_FILE,
@@ -63,6 +64,22 @@ def parse_row(line: bytes | None, number: int, kind: Kind, model: str) -> Parsed
         model: the model of the batch, without ``models/``.
     """
     return _HANDS[kind.dialect, kind.method].parse(line, number, kind.form, model)
+
+
+def sound_reader(kind: Kind) -> Callable[[bytes], object]:
+    """Give the quickest way to tell that a row is sound, without a look at what it asks.
+
+    Returns:
+        a function that takes a row only if `parse_row` makes a prompt of it, with any model. It
+        raises ValueError or RecursionError for every other row, and for some that are sound too.
+    """
+    if kind.dialect is Dialect.GEMINI and kind.method is Method.GENERATE:
+        return SOUND[kind.form]
+    return _doubtful
+
+
+def _doubtful(_row: bytes) -> object:
+    raise ValueError
 
 
 def repeated_key(line: int, first_line: int, kind: Kind) -> InputFault:

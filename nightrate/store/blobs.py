@@ -35,6 +35,14 @@ class Run(Protocol):
         ...
 
 
+class Digest(Protocol):
+    """What `hashlib` makes."""
+
+    def update(self, piece: bytes, /) -> None:
+        """Take the next bytes."""
+        ...
+
+
 _NAME = re.compile(r"[a-z0-9_-][a-z0-9._-]*(/[a-z0-9_-][a-z0-9._-]*)*")
 """No part of a name begins with a dot, so none leads out of the directory."""
 
@@ -50,12 +58,19 @@ class Appender:
         self.size_bytes = size_bytes
         """How long the blob is, synced or not."""
 
-    async def append(self, *pieces: bytes, sync: bool = False) -> None:
-        """Write pieces at the end; with ``sync``, return when they are on the disk."""
+    async def append(
+        self, *pieces: bytes, sync: bool = False, digest: Digest | None = None
+    ) -> None:
+        """Write pieces at the end; with ``sync``, return when they are on the disk.
+
+        A digest is fed with them, where the writing is done. After an error it is worth nothing.
+        """
 
         def call() -> None:
             for piece in pieces:
                 _write_all(self._descriptor, piece)
+                if digest is not None:
+                    digest.update(piece)
             if sync:
                 self._sync()
 
