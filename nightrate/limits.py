@@ -224,7 +224,8 @@ ENGINE_BREAKS_MAX = 30
 up to more than ten minutes: a network that breaks for so long loses nothing."""
 
 LIVE_PATIENCE_SECONDS = 30.0
-"""Ours: how long a live request waits for an engine that takes nobody; one of a batch waits on."""
+"""Ours: how long a live request waits for an engine that takes nobody or is gone; one of a batch
+waits on."""
 
 PLACES_LOOK_SECONDS = 1.0
 """Ours: an engine that wants more than before, by the time alone, gets it this soon."""
@@ -246,8 +247,9 @@ PACE_RECOVERY_SECONDS = 30.0
 ENDPOINT_CONNECT_SECONDS = 10.0
 """Ours: how long an endpoint may take to accept a connection, or to say what it serves."""
 
-ENDPOINT_PATIENCE_SECONDS = 30.0
-"""Ours: an endpoint that cannot be reached for so long is down."""
+ENDPOINT_PATIENCE_SECONDS = 600.0
+"""Ours: an endpoint that cannot be reached for so long is down. Before that, it is known which
+requests were in it when it died; a server of a large model takes minutes to come back."""
 
 ENDPOINT_LOOK_SECONDS = 1.0
 """Ours: how often one that cannot be reached is tried meanwhile."""

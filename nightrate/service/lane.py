@@ -28,7 +28,7 @@ everybody tries again side by side. Whoever was there every time gets a last try
 inside: the one that kills it is then known, and none of its neighbours fails with it."""
 
 _TELL_SECONDS = 60.0
-"""Between two log lines about an engine that takes nobody."""
+"""Between two log lines about an engine that requests wait for."""
 
 
 class _Tries(Struct):
@@ -60,7 +60,7 @@ class Lane:
         self.fault: EngineDown | None = None
         """Why the engine is not open, once it failed to open."""
         self._tell_at = -math.inf
-        """From when on it is logged again that the engine takes nobody."""
+        """From when on it is logged again that requests wait for the engine."""
         self._broken = asyncio.Event()
         self.settled = asyncio.Event()
         """Set when the first try to open the engine has ended, well or not; or when it is not
@@ -226,7 +226,13 @@ class Lane:
         if tries.deaths >= limits.ENGINE_DEATHS_MAX:
             message = f"The engine died {tries.deaths} times while it ran this request."
             return Failure(Code.INTERNAL, message)
-        await self._until_ready()
+        self._tell(f"is waited for: {fault.message}")
+        patience = limits.LIVE_PATIENCE_SECONDS if live else None
+        try:
+            async with asyncio.timeout(patience):
+                await self._until_ready()
+        except TimeoutError:
+            return Failure(Code.UNAVAILABLE, fault.message)
         return None
 
     async def _after_refusal(
@@ -239,9 +245,7 @@ class Lane:
         now = clock.monotonic()
         if not tries.refusals:
             tries.refused_since = now
-        if now >= self._tell_at:
-            self._tell_at = now + _TELL_SECONDS
-            log.warning("engine %s takes nobody now: %s", self.name, fault.message)
+        self._tell(f"takes nobody now: {fault.message}")
         tries.refusals += 1
         tries.breaks += fault.in_flight
         if tries.breaks >= limits.ENGINE_BREAKS_MAX:
@@ -252,6 +256,13 @@ class Lane:
             return Failure(fault.code, fault.message)
         await clock.sleep(wait)
         return None
+
+    def _tell(self, what: str) -> None:
+        """Log what keeps requests waiting, once in a while: they may be thousands."""
+        now = clock.monotonic()
+        if now >= self._tell_at:
+            self._tell_at = now + _TELL_SECONDS
+            log.warning("engine %s %s", self.name, what)
 
     async def _ask(self, asked: Asked, *, live: bool, alone: bool) -> Reply | Embedding:
         cost = await self._take_place(asked, live=live, alone=alone)
