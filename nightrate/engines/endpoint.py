@@ -12,6 +12,7 @@ No word of a foreign body goes into an error; its status and its size do.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator, Mapping
 from typing import Final
 
@@ -327,7 +328,10 @@ async def _events(content: aiohttp.StreamReader) -> AsyncGenerator[bytes, None]:
 
 
 def _unreachable(error: Exception) -> EngineDown:
-    """Say why nobody is there, in words of the operating system."""
+    """Say why nobody is there, in words of the operating system; they name no address."""
     cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
-    why = getattr(cause, "strerror", None) or type(error).__name__
+    why = type(error).__name__
+    if isinstance(cause, OSError) and cause.errno is not None:
+        # Names that are not found have numbers below zero, and words of their own.
+        why = os.strerror(cause.errno) if cause.errno > 0 else cause.strerror or why
     return EngineDown(f"The endpoint cannot be reached: {why}.")
