@@ -235,8 +235,8 @@ def _lanes(settings: Settings) -> dict[str, Lane]:
     """Make the lanes; the problems of all engines are told at once."""
     lanes, problems = {}, []
     for name in dict.fromkeys(settings.model_rules().values()):
-        kind, options = settings.engine_options(name)
         try:
+            kind, options = settings.engine_options(name)
             lanes[name] = Lane(name, create_engine(kind, options))
         except SettingsFault as fault:
             problems += fault.problems
