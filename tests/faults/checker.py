@@ -147,17 +147,28 @@ class Directory:
         ]
 
     def wrong_at_rest(self) -> list[str]:
-        """Check what must hold when all work is done and upkeep had its turn."""
-        orphans = sorted(set(self._stored()) - set(self._named()))
+        """Check what must hold when all work is done and upkeep had its turns."""
         return [
             *self.wrong_now(),
-            *(f"nothing names blob {name}" for name in orphans),
             *(
                 f"batch {row['batch_id']} is {row['state']}"
                 for row in self._table("batch")
                 if row["state"] not in FINAL_STATES
             ),
         ]
+
+    def leftovers(self) -> list[str]:
+        """Name the blobs that no row names, but for those in the folder of a deleted batch.
+
+        That folder goes as a whole when its results can no longer be asked for.
+        """
+        going = tuple(
+            f"batches/{row['tenant']}/{row['batch_id']}/"
+            for row in self._table("batch")
+            if row["deleted_at"] is not None
+        )
+        found = set(self._stored()) - set(self._named())
+        return sorted(name for name in found if not name.startswith(going))
 
     # every moment
 

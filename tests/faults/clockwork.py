@@ -18,7 +18,7 @@ BEGINNING = 1_800_000_000_000_000
 """The wall clock at second 0, in microseconds since 1970."""
 
 
-class _Selector(selectors.DefaultSelector):  # type: ignore[misc, valid-type]
+class _Selector(selectors.DefaultSelector):
     """Instead of waiting, lets the time pass."""
 
     def __init__(self) -> None:

@@ -7,6 +7,7 @@ contradicts it later is a broken promise, and is written down in ``Told.wrong``.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -25,6 +26,10 @@ Ask = Callable[[str, str, bytes, Mapping[str, str]], Awaitable[Answer]]
 
 class Silence(Exception):
     """The server went away before it answered."""
+
+
+class GaveUp(Exception):
+    """A promise was broken, and written down; there is no use in going on with this job."""
 
 
 class Job(msgspec.Struct, kw_only=True):
@@ -47,6 +52,7 @@ class Job(msgspec.Struct, kw_only=True):
     watched: Watched = msgspec.field(default_factory=Watched)
     cancelled: bool = False
     ended: bool = False
+    deleting: bool = False
     deleted: bool = False
 
     @property
@@ -136,14 +142,16 @@ class Customer:
             if not self._failures:
                 said = answer.body[:200].decode(errors="replace")
                 self.told.wrong.append(f"{method} {path} was answered {answer.status}: {said}")
+                self._note()
+                raise GaveUp
             await self._pause(LOOK_SECONDS)
 
-    async def _expect(self, job: Job, answer: Answer, status: int = 200) -> bool:
-        if answer.status == status:
-            return True
-        said = answer.body[:200].decode(errors="replace")
-        self.wrong(job, f"{answer.status} instead of {status}: {said}")
-        return False
+    def _expect(self, job: Job, answer: Answer, status: int = 200) -> Answer:
+        if answer.status != status:
+            said = answer.body[:200].decode(errors="replace")
+            self.wrong(job, f"{answer.status} instead of {status}: {said}")
+            raise GaveUp
+        return answer
 
     # the walk of a job
 
@@ -163,19 +171,18 @@ class Customer:
         self._note()
 
     async def _carry(self, job: Job) -> None:
-        if job.deleted:
-            await self._gone(job)
-            return
-        if not job.inline:
-            await self._bring(job)
-        if not job.name:
-            await self._order(job)
-        if job.name and not job.ended:
-            await self._watch(job)
-        if job.ended:
-            await self._read(job)
+        with contextlib.suppress(GaveUp):
+            if not job.inline and not job.deleting:
+                await self._bring(job)
+            if not job.name:
+                await self._order(job)
+            if not job.ended:
+                await self._watch(job)
+            if not job.deleting:
+                await self._read(job)
             if job.delete:
                 await self._delete(job)
+                await self._gone(job)
 
     async def _bring(self, job: Job) -> None:
         """Upload the input, going on where the server says that it stands."""
@@ -211,10 +218,9 @@ class Customer:
             "x-goog-upload-header-content-type": "jsonl",
         }
         answer = await self.call("POST", "/upload/v1beta/files", b"{}", headers)
-        if await self._expect(job, answer):
-            url = answer.headers["x-goog-upload-url"]
-            job.upload, job.received = "/" + url.split("/", 3)[3], 0
-            self._note()
+        url = self._expect(job, answer).headers["x-goog-upload-url"]
+        job.upload, job.received = "/" + url.split("/", 3)[3], 0
+        self._note()
 
     async def _held(self, job: Job) -> int | None:
         """Ask how much the server holds: no less than it acknowledged."""
@@ -235,7 +241,7 @@ class Customer:
         if self._failures and (cancelled or answer.status == 400):
             job.upload = ""  # after a sync that failed: the client was told to start again
             return None
-        return answer if await self._expect(job, answer) else None
+        return self._expect(job, answer)
 
     async def _order(self, job: Job) -> None:
         headers = {"x-idempotency-key": f"order-{job.label}"}
@@ -252,33 +258,24 @@ class Customer:
         body = msgspec.json.encode({"batch": batch})
         path = f"/v1beta/models/{MODEL}:batchGenerateContent"
         answer = await self.call("POST", path, body, headers)
-        if await self._expect(job, answer):
-            job.name = str(answer.json["name"])
-            self._note()
+        job.name = str(self._expect(job, answer).json["name"])
+        self._note()
 
     async def _watch(self, job: Job) -> None:
         while not job.ended:
             answer = await self.call("GET", f"/v1beta/{job.name}")
-            if not await self._expect(job, answer):
-                return
-            document = answer.json
+            document = self._expect(job, answer).json
             self.wrong(job, *job.watched.look(document))
             await self._peek(job)
-            job.ended = job.watched.state in FINAL and await self._shown(job, document)
+            job.ended = job.watched.state in FINAL and _shown(job, document)
             self._note()
             cancel = job.cancel_after is not None and job.watched.succeeded >= job.cancel_after
             if cancel and not job.cancelled and job.watched.state not in FINAL:
-                answer = await self.call("POST", f"/v1beta/{job.name}:cancel")
-                job.cancelled = await self._expect(job, answer)
+                self._expect(job, await self.call("POST", f"/v1beta/{job.name}:cancel"))
+                job.cancelled = True
                 self._note()
             if not job.ended:
                 await self._pause(LOOK_SECONDS)
-
-    async def _shown(self, job: Job, document: Any) -> bool:
-        """Tell whether the results are handed out; those of a cancelled batch come a little later."""
-        if job.cancel_after is None or job.watched.state == "JOB_STATE_SUCCEEDED":
-            return True
-        return "dest" in document
 
     def _results(self, job: Job) -> str:
         batch_id = job.name.removeprefix("batches/")
@@ -296,10 +293,7 @@ class Customer:
 
     async def _read(self, job: Job) -> None:
         """Read the results, as often as asked, and compare them with what was ordered."""
-        answer = await self.call("GET", f"/v1beta/{job.name}")
-        if not await self._expect(job, answer):
-            return
-        document = answer.json
+        document = self._expect(job, await self.call("GET", f"/v1beta/{job.name}")).json
         self.wrong(job, *job.watched.look(document))
         partial = job.cancel_after is not None
         if not partial and job.watched.state != "JOB_STATE_SUCCEEDED":
@@ -308,19 +302,19 @@ class Customer:
         if job.inline:
             lines = document["response"]["inlinedResponses"]["inlinedResponses"]
         else:
-            content = await self.call("GET", self._results(job))
-            if not await self._expect(job, content):
-                return
+            content = self._expect(job, await self.call("GET", self._results(job)))
             self.wrong(job, *job.watched.read(content.body))
             lines = [msgspec.json.decode(line) for line in content.body.splitlines()]
         self.wrong(job, *wrong_in_lines(lines, job.answers, partial=partial))
 
     async def _delete(self, job: Job) -> None:
+        job.deleting = True  # from here on it may be gone, whether or not we are told
+        self._note()
         for name in (job.name, job.file):
-            if name:
+            if name and not job.deleted:
                 answer = await self.call("DELETE", f"/v1beta/{name}")
                 if answer.status != 404:  # an earlier try may have done it without telling us
-                    await self._expect(job, answer)
+                    self._expect(job, answer)
         job.deleted = True
         self._note()
 
@@ -328,4 +322,11 @@ class Customer:
         """What was deleted must stay so."""
         for name in (job.name, job.file):
             if name:
-                await self._expect(job, await self.call("GET", f"/v1beta/{name}"), 404)
+                self._expect(job, await self.call("GET", f"/v1beta/{name}"), 404)
+
+
+def _shown(job: Job, document: Any) -> bool:
+    """Tell whether the results are handed out; those of a cancelled batch come a little later."""
+    if job.cancel_after is None or job.watched.state == "JOB_STATE_SUCCEEDED":
+        return True
+    return "dest" in document

@@ -8,6 +8,7 @@ alone, and must finish.
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import shutil
@@ -17,11 +18,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from msgspec import Struct
+
 from tests.faults.campaign import Campaign, Figures
 from tests.faults.checker import Directory
 from tests.faults.life import KILLED, Life, live, small_job
 from tests.faults.tap import Call, Policy
-
 
 
 class KillAt(Policy):
@@ -70,8 +72,26 @@ def wrong_after(before: Life, after: Life) -> list[str]:
     return [f"{text[:40]!r} was asked again, though its answer was old" for text in again]
 
 
-def try_point(number: int, *, half: bool, second: int | None) -> tuple[list[str], float]:
-    """Kill at one call, and perhaps once more; give what was wrong, and how long the rest took."""
+def ended_badly(life: Life) -> list[str]:
+    """Say why the last life did not do everything, if it did not."""
+    if life.complete:
+        return []
+    said = life.told_of("broken") + life.told_of("refused")
+    return [f"the last life did not finish: {said or life.status}"]
+
+
+class Tried(Struct):
+    """What came of one try."""
+
+    wrong: list[str]
+    leftovers: list[str]
+    """Blobs that nothing names when all is done."""
+    seconds: float
+    """How long the last life took."""
+
+
+def try_point(number: int, *, half: bool, second: int | None) -> Tried:
+    """Kill at one call, and perhaps once more."""
     with scratch() as folder:
         data = folder / "data"
         lives = [live(data, small_job(), KillAt(number, half=half))]
@@ -83,14 +103,12 @@ def try_point(number: int, *, half: bool, second: int | None) -> tuple[list[str]
         if not lives[-1].complete:
             lives.append(live(data, lives[-1].told, Policy(), number=2))
         seconds = time.monotonic() - started
-        for before, after in zip(lives, lives[1:], strict=False):
+        for before, after in itertools.pairwise(lives):
             wrong += wrong_after(before, after)
         last = lives[-1]
-        wrong += last.told.wrong
-        if not last.complete:
-            said = last.told_of("broken") + last.told_of("refused")
-            wrong.append(f"the last life did not finish: {said or last.status}")
-        return wrong + Directory(data).wrong_at_rest(), seconds
+        wrong += last.told.wrong + ended_badly(last)
+        end = Directory(data)
+        return Tried(wrong + end.wrong_at_rest(), end.leftovers(), seconds)
 
 
 def points_to_try(count: int | None, chance: random.Random) -> list[tuple[int, bool]]:
@@ -109,20 +127,22 @@ def run(count: int | None, seed: int) -> Figures:
     """Kill at so many points of a life."""
     chance = random.Random(seed)
     figures = Figures.none()
-    rests, restarts = [], 0
+    rests, restarts, leftovers = [], 0, 0
     last = points_of_a_life()
     for number, half in points_to_try(count, chance):
-        second = chance.randrange(1, last) if number % 3 == 0 else None
-        wrong, seconds = try_point(number, half=half, second=second)
         figures.tried += 1
+        second = chance.randrange(1, last) if number % 3 == 0 else None
+        tried = try_point(number, half=half, second=second)
         restarts += 1 + (second is not None)
-        rests.append(seconds)
+        rests.append(tried.seconds)
+        leftovers += bool(tried.leftovers)
         place = f"killed {'within' if half else 'before'} call {number}, then {second}"
-        figures.violations += [f"{place}: {sentence}" for sentence in wrong]
+        figures.violations += [f"{place}: {sentence}" for sentence in tried.wrong]
     figures.notes = {
         "calls of a life": str(last),
         "restarts": str(restarts),
         "the whole rest of the job after a kill": f"{sorted(rests)[len(rests) // 2]:.2f} s median",
+        "tries that left blobs which nothing names": str(leftovers),
     }
     return figures
 

@@ -16,9 +16,9 @@ import select
 import signal
 import time
 import traceback
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -41,7 +41,7 @@ from tests.faults.tap import Call, Policy, Tap
 KILLED = 137
 REFUSED = 3
 BROKEN = 4
-LIFE_SECONDS_MAX = 60.0
+LIFE_SECONDS_MAX = 20.0
 """Real seconds that a life may take; one that takes longer hangs."""
 QUIET_SECONDS_MAX = 1_800.0
 """Seconds on its own clock within which a life must have done everything."""
@@ -119,7 +119,7 @@ def live(
     return Life(known[-1] if known else told, messages, os.waitstatus_to_exitcode(wait_status))
 
 
-def _received(pipe: int, child: int) -> AsyncIterator[Message] | Any:
+def _received(pipe: int, child: int) -> Iterator[Message]:
     decoder = msgspec.msgpack.Decoder(Message)
     deadline = time.monotonic() + LIFE_SECONDS_MAX
     held = b""
@@ -198,7 +198,7 @@ class _Child:
     async def _heard_all(self) -> None:
         """Wait for the event of every job; a batch that was deleted may take its event with it."""
         owed = {job.name for job in self._told.jobs if not job.deleted}
-        while not owed <= set(self._told.heard.values()):
+        while not self._told.wrong and not owed <= set(self._told.heard.values()):
             await clock.sleep(1.0)
 
     async def _quiet(self, house: House) -> None:
@@ -225,7 +225,7 @@ class _Receiver:
     def __init__(self, child: _Child) -> None:
         self._child = child
 
-    async def __aenter__(self) -> _Receiver:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_arguments: object) -> None:

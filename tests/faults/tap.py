@@ -11,6 +11,7 @@ exclusive mode, where it does without.
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 from collections.abc import Callable
@@ -92,14 +93,15 @@ class Tap:
         for name in ("open", "write", "fsync", "fdatasync", "ftruncate", "mkdir", "rmdir"):
             setattr(os, name, getattr(self, f"_{name}"))
         os.unlink = os.remove = self._unlink
-        os.replace = os.rename = self._replace
+        for name in ("replace", "rename"):
+            setattr(os, name, self._replace)
         setattr(os, "fdopen", self._fdopen)  # noqa: B010 - its overloads are not ours
         tap = self
 
-        def path_open(path: Path, mode: str = "r", buffering: int = -1, **options: Any) -> IO[Any]:
+        def path_open(path: Path, mode: Any = "r", buffering: int = -1, **options: Any) -> IO[Any]:
             if mode == "wb":
                 flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-                return tap._fdopen(os.open(path, flags, 0o666), mode)  # noqa: SLF001
+                return tap._fdopen(os.open(path, flags, 0o666), mode)
             return cast("IO[Any]", _Originals.path_open(path, mode, buffering, **options))
 
         setattr(Path, "open", path_open)  # noqa: B010 - as above
@@ -109,20 +111,16 @@ class Tap:
 
     # of Python
 
-    def _open(
-        self, path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None
-    ) -> int:
+    def _open(self, path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
         def act() -> int:
             return _Originals.open(path, flags, mode, dir_fd=dir_fd)
 
         place = _place(path, dir_fd)
         if not flags & (os.O_CREAT | os.O_TRUNC):
             return act()
-        if os.path.exists(place):
-            kind = "truncate" if flags & os.O_TRUNC else ""
-        else:
-            kind = "create"
-        return int(self.pass_on(Call(kind, place), act)) if kind else act()
+        if Path(place).exists():
+            return int(self.pass_on(Call("truncate", place), act)) if flags & os.O_TRUNC else act()
+        return int(self.pass_on(Call("create", place), act))
 
     def _write(self, descriptor: int, data: Any) -> int:
         place, size = _path_of(descriptor), os.fstat(descriptor).st_size
@@ -131,7 +129,7 @@ class Tap:
 
     def _fsync(self, descriptor: int) -> None:
         place = _path_of(descriptor)
-        kind = "sync_folder" if os.path.isdir(place) else "sync"
+        kind = "sync_folder" if Path(place).is_dir() else "sync"
         self.pass_on(Call(kind, place), lambda: _Originals.fsync(descriptor))
 
     def _fdatasync(self, descriptor: int) -> None:
@@ -147,7 +145,7 @@ class Tap:
             _Originals.mkdir(path, mode, dir_fd=dir_fd)
 
         place = _place(path, dir_fd)
-        if os.path.exists(place):
+        if Path(place).exists():
             act()
         else:
             self.pass_on(Call("mkdir", place), act)
@@ -178,7 +176,7 @@ class Tap:
         call = Call("rename", place, target=_place(target, dst_dir_fd))
         self.pass_on(call, lambda: _Originals.replace(source, target))
 
-    def _fdopen(self, descriptor: int, mode: str = "r", *arguments: Any, **options: Any) -> IO[Any]:
+    def _fdopen(self, descriptor: int, mode: Any = "r", *arguments: Any, **options: Any) -> IO[Any]:
         if mode == "wb":
             return cast("IO[Any]", io.BufferedWriter(_Written(descriptor)))
         return cast("IO[Any]", _Originals.fdopen(descriptor, mode, *arguments, **options))
@@ -211,11 +209,11 @@ def _place(path: Any, dir_fd: int | None) -> str:
     if isinstance(text, bytes):
         text = os.fsdecode(text)
     folder = str(Path.cwd()) if dir_fd is None else _path_of(dir_fd)
-    return os.path.join(folder, text)
+    return str(Path(folder) / text)
 
 
 def _path_of(descriptor: int) -> str:
-    return os.readlink(f"/proc/self/fd/{descriptor}")
+    return str(Path(f"/proc/self/fd/{descriptor}").readlink())
 
 
 # of SQLite
@@ -238,12 +236,12 @@ class _Vfs(apsw.VFS):
 
     def xOpen(self, name: Any, flags: list[int]) -> apsw.VFSFile:  # noqa: N802
         place = name.filename() if isinstance(name, apsw.URIFilename) else name
-        if place and not os.path.exists(place):
-            act = lambda: _VfsFile(self._tap, name, flags)  # noqa: E731
-            return cast(
-                "apsw.VFSFile",
-                _told(self._tap, Call("create", place, database=True), act, apsw.CantOpenError),
+        if place and not Path(place).exists():
+            call = Call("create", place, database=True)
+            made = _told(
+                self._tap, call, lambda: _VfsFile(self._tap, name, flags), apsw.CantOpenError
             )
+            return cast("apsw.VFSFile", made)
         return _VfsFile(self._tap, name, flags)
 
     def xDelete(self, filename: str, syncdir: bool) -> None:  # noqa: N802, FBT001
@@ -258,7 +256,7 @@ class _VfsFile(apsw.VFSFile):
     def __init__(self, tap: Tap, name: Any, flags: list[int]) -> None:
         self._tap = tap
         self._path = name.filename() if isinstance(name, apsw.URIFilename) else (name or "")
-        self._folder_due = bool(flags[0] & apsw.SQLITE_OPEN_WAL) and not os.path.exists(self._path)
+        self._folder_due = bool(flags[0] & apsw.SQLITE_OPEN_WAL)
         super().__init__("unix", name, flags)
 
     def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802
@@ -268,7 +266,7 @@ class _VfsFile(apsw.VFSFile):
     def xSync(self, flags: int) -> None:  # noqa: N802
         call = Call("sync", self._path, database=True)
         _told(self._tap, call, lambda: super(_VfsFile, self).xSync(flags), apsw.IOError)
-        if self._folder_due:  # SQLite does this at the first sync of a new log
+        if self._folder_due:  # SQLite does this at the first sync of a log that it opened
             self._folder_due = False
             folder = Call("sync_folder", str(Path(self._path).parent), database=True)
             _told(self._tap, folder, lambda: None, apsw.IOError)
@@ -283,5 +281,5 @@ def _told(tap: Tap, call: Call, act: Callable[[], Any], trouble: type[apsw.Error
     try:
         return tap.pass_on(call, act)
     except OSError as error:
-        full = error.errno == 28 or error.errno == 122
+        full = error.errno == errno.ENOSPC
         raise (apsw.FullError if full else trouble)(str(error)) from error
