@@ -19,6 +19,14 @@ from tests.faults.checker import FINAL, Watched, wrong_in_lines
 
 MODEL = "gemini-2.5-flash"
 LOOK_SECONDS = 0.3
+"""The first wait between two looks at a batch; each further one is longer by a quarter."""
+
+LOOK_SECONDS_MAX = 5.0
+AGAIN_SECONDS = 1.0
+"""The wait before a call that failed is made again."""
+
+_CLEAR = {429, 503}
+"""What a server may answer while its disk refuses; with a message of more than a reference."""
 
 Ask = Callable[[str, str, bytes, Mapping[str, str]], Awaitable[Answer]]
 """Makes a call; raises `Silence` when no answer comes."""
@@ -134,17 +142,17 @@ class Customer:
             try:
                 answer = await self._ask(method, path, body, fixed)
             except Silence:
-                await self._pause(LOOK_SECONDS)
+                await self._pause(AGAIN_SECONDS)
                 continue
             if answer.status < 500 and answer.status != 429:
                 return answer
             self.told.refused += 1
-            if not self._failures:
+            if not self._failures or answer.status not in _CLEAR or b"nternal error" in answer.body:
                 said = answer.body[:200].decode(errors="replace")
                 self.told.wrong.append(f"{method} {path} was answered {answer.status}: {said}")
                 self._note()
                 raise GaveUp
-            await self._pause(LOOK_SECONDS)
+            await self._pause(AGAIN_SECONDS)
 
     def _expect(self, job: Job, answer: Answer, status: int = 200) -> Answer:
         if answer.status != status:
@@ -262,6 +270,7 @@ class Customer:
         self._note()
 
     async def _watch(self, job: Job) -> None:
+        wait_seconds = LOOK_SECONDS
         while not job.ended:
             answer = await self.call("GET", f"/v1beta/{job.name}")
             document = self._expect(job, answer).json
@@ -275,7 +284,8 @@ class Customer:
                 job.cancelled = True
                 self._note()
             if not job.ended:
-                await self._pause(LOOK_SECONDS)
+                await self._pause(wait_seconds)
+                wait_seconds = min(1.25 * wait_seconds, LOOK_SECONDS_MAX)
 
     def _results(self, job: Job) -> str:
         batch_id = job.name.removeprefix("batches/")

@@ -38,9 +38,7 @@ class KillAt(Policy):
         if number != self._number:
             return
         if self._half and call.kind == "write" and len(call.data) > 1:
-            with open(call.path, "r+b", buffering=0) as file:  # noqa: PTH123 - `Path.open` is tapped
-                file.seek(call.offset)
-                file.write(call.data[: len(call.data) // 2])
+            call.half_written()
         os._exit(KILLED)
 
 
