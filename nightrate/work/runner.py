@@ -144,15 +144,19 @@ class Runner:
         open_before = [shard for shard in mine if not shard.sealing and not shard.lost]
         for shard in open_before:
             self._forget(shard)
-        for worker, shard in self._asking.items():
-            if _of(shard, batch) and worker not in self._interrupted:
-                self._interrupted.add(worker)
-                worker.cancel()
+        self._interrupt(lambda shard: _of(shard, batch))
         for shard in open_before:
             await self._keep(shard)
             await shard.close(self._blobs, sealed=False)
         if self._sealing:  # they find out by themselves; a caller that leaves must not cancel them
             await asyncio.wait(set(self._sealing))
+
+    def _interrupt(self, unwanted: Callable[[OpenShard], bool]) -> None:
+        """Take requests off the engine whose answers nobody would record."""
+        for worker, shard in self._asking.items():
+            if unwanted(shard) and worker not in self._interrupted:
+                self._interrupted.add(worker)
+                worker.cancel()
 
     async def _keep(self, shard: OpenShard) -> None:
         """Put the last answers of a shard that is another's on the disk, where they will count."""
@@ -383,6 +387,7 @@ class Runner:
             *(shard.claim.plan.index, shard.batch.batch_id, error, limits.DISK_PAUSE_SECONDS),
         )
         self._forget(shard)
+        self._interrupt(lambda other: other is shard)  # they run again, and the engine is free
         self._disk_refused = True
         self._group.create_task(self._release_later(shard))
 
@@ -432,6 +437,7 @@ class Runner:
             if shard.claim in lost and not shard.sealing:
                 log.info("a claim of batch %s is lost", shard.batch.batch_id)
                 self._forget(shard)
+                self._interrupt(lambda other, lost=shard: other is lost)
                 await self._keep(shard)
                 await shard.close(self._blobs, sealed=False)
 

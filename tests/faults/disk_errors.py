@@ -84,8 +84,11 @@ class Refusing(Policy):
             return False
         if self._until is None:
             self._until = clock.monotonic() + REFUSING_SECONDS
-        wanted = self._way.kinds is None or call.kind in self._way.kinds
-        return wanted and clock.monotonic() < self._until
+        if clock.monotonic() >= self._until:
+            return False
+        if self._way.number == errno.ENOSPC and call.kind == "write":  # a log may be used again
+            return call.offset + len(call.data) > Path(call.path).stat().st_size
+        return self._way.kinds is None or call.kind in self._way.kinds
 
     def after(self, call: Call) -> None:
         """Pass it on."""
