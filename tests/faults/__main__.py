@@ -9,7 +9,7 @@ import time
 
 from tests.faults.campaign import Campaign, told
 
-MODULES: tuple[str, ...] = ("storms",)
+MODULES: tuple[str, ...] = ("storms", "kill_points", "power_cuts", "disk_errors")
 """Modules of this folder that hold a ``CAMPAIGNS``."""
 
 
