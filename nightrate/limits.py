@@ -223,6 +223,14 @@ RETRY_FIRST_SECONDS = 0.5
 RETRY_LONGEST_SECONDS = 60.0
 """Ours: backoff doubles from the first delay to the longest, with jitter."""
 
+ANSWER_SECONDS = 4 * 3600.0
+"""Ours: an engine that works on one request for longer hangs, unless its settings say otherwise.
+Three such tries leave most of a batch's 48 hours to the others."""
+
+ENGINE_FRAME_BYTES_MAX = 128 * MIB
+"""Ours: one message between the server and an engine's process: the longest line and the largest
+cached content before it, with room to spare."""
+
 OUTPUT_TOKENS_DEFAULT = 1024
 """Ours: output limit of a request that sets none, on engines that need a number."""
 
