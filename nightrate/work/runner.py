@@ -83,6 +83,9 @@ class Runner:
         self._asking: dict[asyncio.Task[None], OpenShard] = {}
         """Which worker waits for an answer to a request of which shard."""
         self._interrupted: set[asyncio.Task[None]] = set()
+        self._in_hand_bytes = 0
+        """Lines that were taken and whose answers are not recorded."""
+        self._hands_free = asyncio.Event()
         self._turns = Turns()
         self._group = asyncio.TaskGroup()
 
@@ -171,9 +174,13 @@ class Runner:
             shard, index, line = await self._next()
             self._busy += 1
             self._drained.clear()
+            length = line.length
             try:
                 await self._answer(shard, index, line)
             finally:
+                del shard, line  # a worker that waits for the next request holds none
+                self._in_hand_bytes -= length
+                self._hands_free.set()
                 self._busy -= 1
                 if not self._busy:
                     self._drained.set()
@@ -192,7 +199,9 @@ class Runner:
         shard.journal.add(index, answer)
         del answer  # whoever waits for the disk below holds nothing: 256 pictures are 400 MB
         if shard.complete and shard.exhausted:
-            self._seal_soon(shard)
+            sealing = self._seal_soon(shard)
+            if sealing is not None and line.length >= limits.JOURNAL_SYNC_BYTES:
+                await asyncio.wait({sealing})  # it is in memory until then
         elif shard.journal.unwritten_bytes >= limits.JOURNAL_SYNC_BYTES:
             await self._flush(shard)
 
@@ -222,9 +231,13 @@ class Runner:
         while True:
             if self._stopping:
                 await asyncio.Event().wait()  # until cancelled
+            while self._in_hand_bytes >= limits.IN_HAND_BYTES_MAX:
+                self._hands_free.clear()
+                await self._hands_free.wait()
             while self._ready:
                 item = self._ready.popleft()
                 if not item[0].lost:
+                    self._in_hand_bytes += item[2].length
                     return item
             async with self._feeding:  # one worker refills while the others wait for it
                 if not self._ready:
@@ -326,13 +339,14 @@ class Runner:
 
     # ends -------------------------------------------------------------------------------------
 
-    def _seal_soon(self, shard: OpenShard) -> None:
+    def _seal_soon(self, shard: OpenShard) -> asyncio.Task[None] | None:
         if shard.sealing or shard.lost:
-            return
+            return None
         shard.sealing = True
         task = self._group.create_task(self._seal(shard))
         self._sealing.add(task)
         task.add_done_callback(self._sealing.discard)
+        return task
 
     async def _seal(self, shard: OpenShard) -> None:
         sealed = False
