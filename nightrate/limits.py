@@ -414,7 +414,12 @@ FILES_PAGE_SIZE_MAX = 100
 """Google: files."""
 
 RECEIVE_TIMEOUT_SECONDS = 30.0
-"""Ours: a client that sends nothing for this long in the middle of a body is dropped."""
+"""Ours: a client that sends nothing for this long in the middle of a body is dropped; so is one
+whose request has no whole head by then."""
+
+TAKE_TIMEOUT_SECONDS = 120.0
+"""Ours: a client that takes next to nothing of an answer for this long is dropped. What it has not
+taken can be had by a range."""
 
 CLIENT_TIMEOUT_SECONDS = 60.0
 """Ours: our own client waits this long for a server that says nothing."""
@@ -425,6 +430,13 @@ CLIENT_PIECE_BYTES = 8 * MIB
 HEADERS_MAX = 100
 HEADER_BYTES_MAX = 32 * KIB
 """Ours: headers of one HTTP request."""
+
+HEAD_BYTES_MAX = 2 * HEADER_BYTES_MAX + 64 * KIB
+"""Ours: the whole head of a request, its address too; what is over it is refused before its end."""
+
+DESCRIPTORS_WANTED = 16_384
+"""Ours: sockets and files that may be open at once, if the system lets us. Many systems begin with
+1,024, which a thousand idle clients use up."""
 
 DISK_RESERVE_BYTES = 2 * GIB
 DISK_RESERVE_SHARE = 0.05
