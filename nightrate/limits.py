@@ -158,9 +158,10 @@ JOURNAL_HELD_BYTES_MAX = 8 * MIB
 """Ours: answers of a shard that wait for the disk; while there are more, no request of it is begun.
 Without this, 256 pictures would gather behind one sync."""
 
-IN_HAND_BYTES_MAX = 24 * MIB
-"""Ours, measured: lines that one runner has asked and not yet recorded, or one line that is longer.
-A line is in memory up to four times on its way. Twenty-four lines of 1 MiB are asked at once."""
+LINES_HELD_BYTES_MAX = 24 * MIB
+"""Ours, measured: lines that one runner has read and not yet recorded the answers of, or one that
+is longer. A line is in memory up to four times on its way. Twenty-four lines of 1 MiB are asked at
+once."""
 
 OPEN_SHARDS_MAX = 32
 """Ours: shards that one runner holds at once, so that many small batches fill an engine too."""

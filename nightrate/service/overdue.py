@@ -27,14 +27,18 @@ class Overdue:
         self._cancelled: set[Worker] = set()
         self._looks = False
 
-    def begin(self, since: float) -> Worker:
-        """Take note of a call of the current task at this moment (`clock.monotonic`)."""
+    def begin(self) -> Worker:
+        """Take note of a call that the current task makes."""
         worker = asyncio.current_task()
         assert worker is not None, "called by a task"
-        self._since[worker] = since
+        self._since[worker] = clock.monotonic()
         if not self._looks:
             self._look_in(self._seconds)
         return worker
+
+    def since(self, worker: Worker) -> float:
+        """Tell when the call of a task began (`clock.monotonic`)."""
+        return self._since[worker]
 
     def end(self, worker: Worker) -> None:
         """Forget the call of a task."""
