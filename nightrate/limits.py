@@ -159,6 +159,11 @@ JOURNAL_HELD_BYTES_MAX = 8 * MIB
 """Ours: answers of a shard that wait for the disk; while there are more, no request of it is begun.
 Without this, 256 pictures would gather behind one sync."""
 
+LINES_HELD_BYTES_MAX = 24 * MIB
+"""Ours, measured: lines that one runner has read and not yet recorded the answers of, or one that
+is longer. A line is in memory up to four times on its way. Twenty-four lines of 1 MiB are asked at
+once."""
+
 OPEN_SHARDS_MAX = 32
 """Ours: shards that one runner holds at once, so that many small batches fill an engine too."""
 
@@ -264,6 +269,14 @@ ANSWER_BYTES_MAX = 32 * MIB
 
 ANSWER_EVENT_BYTES_MAX = MIB
 """Ours: one event of a streamed answer; most hold a word."""
+
+ANSWER_SECONDS = 4 * 3600.0
+"""Ours: an engine that works on one request for longer hangs, unless its settings say otherwise.
+Three such tries leave most of a batch's 48 hours to the others."""
+
+ENGINE_FRAME_BYTES_MAX = 128 * MIB
+"""Ours: one message between the server and an engine's process: the longest line and the largest
+cached content before it, with room to spare."""
 
 OUTPUT_TOKENS_DEFAULT = 1024
 """Ours: output limit of a request that sets none, on engines that need a number."""
@@ -447,7 +460,12 @@ FILES_PAGE_SIZE_MAX = 100
 """Google: files."""
 
 RECEIVE_TIMEOUT_SECONDS = 30.0
-"""Ours: a client that sends nothing for this long in the middle of a body is dropped."""
+"""Ours: a client that sends nothing for this long in the middle of a body is dropped; so is one
+whose request has no whole head by then."""
+
+TAKE_TIMEOUT_SECONDS = 120.0
+"""Ours: a client that takes next to nothing of an answer for this long is dropped. What it has not
+taken can be had by a range."""
 
 CLIENT_TIMEOUT_SECONDS = 60.0
 """Ours: our own client waits this long for a server that says nothing."""
@@ -458,6 +476,13 @@ CLIENT_PIECE_BYTES = 8 * MIB
 HEADERS_MAX = 100
 HEADER_BYTES_MAX = 32 * KIB
 """Ours: headers of one HTTP request."""
+
+HEAD_BYTES_MAX = 2 * HEADER_BYTES_MAX + 64 * KIB
+"""Ours: the whole head of a request, its address too; what is over it is refused before its end."""
+
+DESCRIPTORS_WANTED = 16_384
+"""Ours: sockets and files that may be open at once, if the system lets us. Many systems begin with
+1,024, which a thousand idle clients use up."""
 
 DISK_RESERVE_BYTES = 2 * GIB
 DISK_RESERVE_SHARE = 0.05

@@ -237,7 +237,7 @@ def _lanes(settings: Settings) -> dict[str, Lane]:
     for name in dict.fromkeys(settings.model_rules().values()):
         try:
             kind, options = settings.engine_options(name)
-            lanes[name] = Lane(name, create_engine(kind, options))
+            lanes[name] = Lane(name, create_engine(kind, options), settings.answer_seconds(name))
         except SettingsFault as fault:
             problems += fault.problems
     if problems:

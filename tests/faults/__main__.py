@@ -9,7 +9,10 @@ import time
 
 from tests.faults.campaign import Campaign, told
 
-MODULES: tuple[str, ...] = ("storms", "kill_points", "power_cuts", "disk_errors")
+MODULES: tuple[str, ...] = (
+    *("kill_points", "disk_errors", "power_cuts"),
+    *("engines", "storms", "hostile"),
+)
 """Modules of this folder that hold a ``CAMPAIGNS``."""
 
 
