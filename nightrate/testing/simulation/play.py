@@ -196,6 +196,7 @@ class Play:
             self._start(name)
         async with asyncio.TaskGroup() as group:
             clients = [group.create_task(client.run()) for client in self._clients()]
+            group.create_task(self._maintain())
             await clock.sleep(world.weather.seconds)
             world.quiet = True
             world.tell("all is quiet")
@@ -208,6 +209,22 @@ class Play:
                 await clock.sleep(2)
         check_promises(self.judge, self.ledger)
         await self._clean()
+
+    async def _maintain(self) -> None:
+        """Stop a process in good order now and then, as for an upgrade."""
+        chance = Chance(self.world.seed, "maintenance")
+        while True:
+            await clock.sleep(chance.between(5, 40))
+            if self.world.quiet:
+                return
+            rooms = self._rooms.get(chance.one_of(self._wanted))
+            if rooms is None:
+                continue
+            self.world.tell("is asked to stop", rooms.process)
+            await asyncio.wait([rooms.process.spawn(rooms.stop())])
+            if rooms.process.alive:
+                self.world.tell("stops", rooms.process)
+                rooms.process.die()
 
     async def _clean(self) -> None:
         """Start once more, as after an upgrade; what nothing names is removed in time."""
