@@ -151,8 +151,9 @@ BEAT_SECONDS = 1.0
 JOURNAL_SYNC_SECONDS = 0.25
 """Ours: finished answers reach the disk within this time; at most these run again."""
 
-JOURNAL_SYNC_BYTES = MIB
-"""Ours: or when this much has gathered."""
+JOURNAL_SYNC_BYTES = 4 * MIB
+"""Ours: or when this much has gathered. A shard of short answers from a fast engine is sealed
+before either, and its journal is never written; with 1 MiB, such answers were written twice."""
 
 JOURNAL_HELD_BYTES_MAX = 8 * MIB
 """Ours: answers of a shard that wait for the disk; while there are more, no request of it is begun.
@@ -362,6 +363,9 @@ READ_BYTES = 512 * KIB
 
 WRITE_BYTES = MIB
 """Ours: upload bytes gathered before one write."""
+
+SEGMENT_WRITE_BYTES = 4 * MIB
+"""Ours: lines of a segment gathered before one write; a shard of 2 KB answers is one."""
 
 UPLOAD_SYNC_BYTES = 64 * MIB
 """Ours: a long piece is synced and counted this often, so that a crash costs no more of it."""

@@ -21,7 +21,7 @@ from nightrate.dialects.openai_lines import (
 from nightrate.dialects.openai_results import render_openai_line, render_unasked_line
 from nightrate.dialects.row import Echo, OutcomeOfRow, ParsedLine
 from nightrate.domain.batch import BatchForm, Dialect, InputFault, Kind, Method
-from nightrate.domain.generation import Failure, Outcome
+from nightrate.domain.generation import Failure
 
 
 class Hand(Struct, frozen=True):
@@ -37,23 +37,9 @@ class Hand(Struct, frozen=True):
     """Writes of a row that was never asked why it was not, likewise."""
 
 
-def _untimed(
-    render: Callable[[Echo, Outcome, BatchForm, str], bytes],
-) -> Callable[[Echo, OutcomeOfRow, BatchForm, str, Instant], bytes]:
-    """Let a writing of single outcomes that tells no time be called like one of the others."""
-
-    def timed(
-        echo: Echo, outcome: OutcomeOfRow, form: BatchForm, name: str, _now: Instant
-    ) -> bytes:
-        assert not isinstance(outcome, tuple), "a row of this dialect asks one thing"
-        return render(echo, outcome, form, name)
-
-    return timed
-
-
 _HANDS: Final = {
-    (Dialect.GEMINI, Method.GENERATE): Hand(parse_line, _untimed(render_line), render_line),
-    (Dialect.GEMINI, Method.EMBED): Hand(parse_embedding_line, _untimed(render_line), render_line),
+    (Dialect.GEMINI, Method.GENERATE): Hand(parse_line, render_line, render_line),
+    (Dialect.GEMINI, Method.EMBED): Hand(parse_embedding_line, render_line, render_line),
     (Dialect.OPENAI, Method.GENERATE): Hand(
         parse_chat_line, render_openai_line, render_unasked_line
     ),

@@ -181,12 +181,12 @@ class Blobs:
         """
         path = self.path(name)
 
-        def call() -> Appender:
-            self._make(path.parent)
-            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
-            return Appender(self._run, path, os.open(path, flags, 0o600), 0)
+        return await self._run(lambda: Appender(self._run, path, self._begin(path), 0))
 
-        return await self._run(call)
+    def _begin(self, path: Path) -> int:
+        self._make(path.parent)
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+        return os.open(path, flags, 0o600)
 
     async def reopen(self, name: str, size_bytes: int) -> Appender:
         """Continue a blob whose first bytes count; what follows them is cut off.
@@ -207,12 +207,24 @@ class Blobs:
         return await self._run(call)
 
     async def put(self, name: str, pieces: Iterable[bytes]) -> None:
-        """Write a whole small blob and sync it."""
-        blob = await self.create(name)
-        try:
-            await blob.append(*pieces, sync=True)
-        finally:
-            await blob.close()
+        """Write a whole small blob and sync it, all in one call.
+
+        Raises:
+            FileExistsError: the name is in use.
+        """
+        path = self.path(name)
+
+        def call() -> None:
+            descriptor = self._begin(path)
+            try:
+                for piece in pieces:
+                    _write_all(descriptor, piece)
+                sync_file(descriptor)
+            finally:
+                os.close(descriptor)
+            sync_folder(path.parent)
+
+        await self._run(call)
 
     async def open(self, name: str) -> Reader:
         """Open a blob for reading.
