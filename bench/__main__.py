@@ -1,4 +1,4 @@
-"""``make bench``: every benchmark, as ratios measured in one run; ``--long`` for those of minutes."""
+"""``make bench``: every benchmark, as ratios measured in one run; ``--long``: slow ones, too."""
 
 from __future__ import annotations
 
