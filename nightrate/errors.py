@@ -21,6 +21,7 @@
     │   └─ NotReady             try again in a moment
     ├─ EngineFault              raised by engines
     │   ├─ RequestFailed        this prompt (code, retriable, after)
+    │   ├─ EngineBusy           the engine runs and takes nobody now: not the prompt's fault
     │   └─ EngineDown           the engine: not the prompt's fault, unless it keeps happening
     ├─ StoreFault               raised by the store
     │   ├─ InUse                another process holds the data directory
@@ -197,6 +198,29 @@ class RequestFailed(EngineFault):
         self.retriable = retriable
         self.after_seconds = after_seconds
         """How long the engine asks us to wait before another try."""
+
+
+class EngineBusy(EngineFault):
+    """The engine runs, but takes no prompt now: a rate limit, an overload, a broken connection.
+
+    It says nothing of the prompt, so no try of it is counted: one of a batch waits, however long.
+    ``in_flight`` tells that the connection to the engine broke on the way to the answer.
+    That happens to many prompts now and then; to one of them again and again it does not.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        code: Code = Code.UNAVAILABLE,
+        after_seconds: float | None = None,
+        in_flight: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.after_seconds = after_seconds
+        """How long the engine asks us to wait before another try."""
+        self.in_flight = in_flight
 
 
 class EngineDown(EngineFault):

@@ -162,6 +162,7 @@ class Blobs:
         self._run = run
         self._folders: set[Path] = {root}
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        sync_folder(root.parent)  # every blob hangs by this name
 
     def path(self, name: str) -> Path:
         """Give the place of a blob, for a child process that reads or writes it."""

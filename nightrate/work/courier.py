@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import email.utils
 import logging
 from typing import TYPE_CHECKING
 
 from nightrate import clock, limits
 from nightrate.dialects.gemini_events import event_claims, render_event
+from nightrate.dialects.retry_after import asked_seconds
 from nightrate.domain.webhook import Delivery, DeliveryState, judge
 from nightrate.errors import BadRequest, Damaged, StoreFault
 from nightrate.service.addresses import Addresses
@@ -162,7 +162,7 @@ class Courier:
             uri, data=body, headers=headers, timeout=timeout, allow_redirects=False
         ) as response:
             # The body of the answer is not read: it could be endless, and says nothing to us.
-            return response.status, _asked_seconds(response.headers.get("retry-after"))
+            return response.status, asked_seconds(response.headers.get("retry-after"), clock.now())
 
     async def _signed(self, delivery: Delivery, body: bytes) -> tuple[str, dict[str, str]]:
         """Give where to send it and the headers that prove where it came from."""
@@ -195,17 +195,3 @@ def _trouble(error: Exception) -> str:
     if isinstance(cause, OSError) and not isinstance(cause, aiohttp.ClientError):
         return f"not connected: {cause.strerror or cause}"
     return f"not sent: {type(error).__name__}"
-
-
-def _asked_seconds(header: str | None) -> float | None:
-    """Read ``Retry-After``: seconds or a date; None when it is neither."""
-    if header is None:
-        return None
-    text = header.strip()
-    if text.isascii() and text.isdecimal():
-        return float(text[:9])
-    try:
-        moment = email.utils.parsedate_to_datetime(text)
-        return max(0.0, moment.timestamp() - clock.now() / 1_000_000)
-    except (ValueError, OverflowError):
-        return None

@@ -9,7 +9,10 @@ import time
 
 from tests.faults.campaign import Campaign, told
 
-MODULES: tuple[str, ...] = ()
+MODULES: tuple[str, ...] = (
+    *("kill_points", "disk_errors", "power_cuts"),
+    *("engines", "storms", "hostile"),
+)
 """Modules of this folder that hold a ``CAMPAIGNS``."""
 
 
