@@ -201,11 +201,12 @@ class RequestFailed(EngineFault):
 
 
 class EngineBusy(EngineFault):
-    """The engine runs, but takes no prompt now: a rate limit, an overload, a broken connection.
+    """The engine runs, but answers nobody now: a rate limit, an overload, a broken connection.
 
     It says nothing of the prompt, so no try of it is counted: one of a batch waits, however long.
-    ``in_flight`` tells that the connection to the engine broke on the way to the answer.
-    That happens to many prompts now and then; to one of them again and again it does not.
+    ``in_flight`` tells that the engine had the prompt when a connection broke, or when it failed as
+    it fails for others. That happens to many now and then; a prompt to which it happens again and
+    again, for longer than such times last, is to blame after all.
     """
 
     def __init__(

@@ -226,8 +226,9 @@ ENGINE_DEATHS_MAX = 3
 """Ours: an engine that dies this often under one request has been killed by it."""
 
 ENGINE_BREAKS_MAX = 30
-"""Ours: connections that break under one request before it is to blame. The waits between them add
-up to more than ten minutes: a network that breaks for so long loses nothing."""
+"""Ours: times that an engine which answers hardly anybody, or a connection to it, breaks under one
+request before this is to blame. The waits between them add up to more than ten minutes, so an
+endpoint or a network that is ill for so long loses nothing."""
 
 LIVE_PATIENCE_SECONDS = 30.0
 """Ours: how long a live request waits for an engine that takes nobody or is gone; one of a batch
@@ -249,6 +250,10 @@ PACE_PAUSE_ASKED_SECONDS_MAX = 3600.0
 
 PACE_RECOVERY_SECONDS = 30.0
 """Ours: from one request at once to as many as are configured, after the last refusal."""
+
+ENDPOINT_REMEMBERED = 16
+"""Ours: about so many answers and failures of an endpoint say whether it is ill: when fewer than
+half of them are answers, a failure says nothing of its request."""
 
 ENDPOINT_CONNECT_SECONDS = 10.0
 """Ours: how long an endpoint may take to accept a connection, or to say what it serves."""
