@@ -305,7 +305,7 @@ class Customer:
         """Read the results, as often as asked, and compare them with what was ordered."""
         document = self._expect(job, await self.call("GET", f"/v1beta/{job.name}")).json
         self.wrong(job, *job.watched.look(document))
-        partial = job.cancel_after is not None
+        partial = job.watched.state == "JOB_STATE_CANCELLED" and job.cancel_after is not None
         if not partial and job.watched.state != "JOB_STATE_SUCCEEDED":
             self.wrong(job, f"it ended as {job.watched.state}")
             return
@@ -337,6 +337,4 @@ class Customer:
 
 def _shown(job: Job, document: Any) -> bool:
     """Tell whether the results are handed out; those of a cancelled batch come a little later."""
-    if job.cancel_after is None or job.watched.state == "JOB_STATE_SUCCEEDED":
-        return True
-    return "dest" in document
+    return job.watched.state != "JOB_STATE_CANCELLED" or "dest" in document
