@@ -9,7 +9,7 @@ import time
 
 from tests.faults.campaign import Campaign, told
 
-MODULES: tuple[str, ...] = ("kill_points", "power_cuts", "disk_errors", "zombies")
+MODULES: tuple[str, ...] = ("kill_points", "power_cuts", "disk_errors", "zombies", "kill_loop")
 """Modules of this folder that hold a ``CAMPAIGNS``."""
 
 
