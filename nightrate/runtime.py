@@ -101,6 +101,7 @@ class House:
             *(self.store, self.blobs),
             stopped=self._stop_batch,
             partial_results=settings.partial_results,
+            results_seconds=self.store.result_lifetime_seconds,
         )
         owner = f"server-{clock.new_id(12)}"  # no two starts share a name
         self.runners = [self._runner(lane, owner) for lane in self.lanes.values()]

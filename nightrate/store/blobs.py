@@ -17,7 +17,8 @@ import re
 import shutil
 import sys
 import zlib
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -227,6 +228,29 @@ class Blobs:
             sync_folder(path.parent)
 
         await self._run(call)
+
+    async def scan(self, folder: str) -> AsyncGenerator[list[str], None]:
+        """Name what lies in a folder, a slice at a time, however much that is.
+
+        What no blob can be called is not ours and is passed over.
+        """
+        path = self.path(folder)
+        found = await self._run(lambda: os.scandir(path) if path.is_dir() else None)
+        if found is None:
+            return
+        names: Iterator[str] = (entry.name for entry in found if _NAME.fullmatch(entry.name))
+        with found:
+            while some := await self._run(lambda: list(islice(names, limits.SCAN_NAMES))):
+                yield some
+
+    async def existing(self, names: Sequence[str]) -> list[str]:
+        """Give those of some names that are there, of blobs or of folders."""
+        paths = [self.path(name) for name in names]
+
+        def call() -> list[str]:
+            return [name for name, path in zip(names, paths, strict=True) if path.exists()]
+
+        return await self._run(call)
 
     async def list(self, folder: str) -> list[str]:
         """Name what lies in a folder; nothing when there is none."""
