@@ -206,6 +206,21 @@ ORPHAN_PASS_SECONDS = 3600.0
 ORPHANS_HELD_MAX = 10_000
 """Ours: suspected orphans that are held in memory, about 2 MB; more wait for the next pass."""
 
+BACKUP_PAGES = 256
+"""Ours: pages of the database that one step of a backup copies, a MiB."""
+
+BACKUP_BYTES = 8 * MIB
+"""Ours: bytes of blobs that one step of a backup copies, some ten milliseconds of a thread."""
+
+BACKUP_BLOBS = 64
+"""Ours: or how many blobs it looks at."""
+
+BACKUP_TOLD_SECONDS = 0.5
+"""Ours: how often it is told how far a backup is."""
+
+HELD_DELETIONS_MAX = 100_000
+"""Ours: deletions that wait for the end of a backup, about 20 MB of names."""
+
 DISK_PAUSE_SECONDS = 5.0
 """Ours: the wait after a disk refused a write, before the work is tried again elsewhere."""
 

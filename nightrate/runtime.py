@@ -38,6 +38,7 @@ from nightrate.store.blobs import Blobs, Run
 from nightrate.store.directory import DataDirectory, open_directory
 from nightrate.store.sqlite import SQLiteStore
 from nightrate.tools.search import Search, create_search
+from nightrate.work.backups import Backups
 from nightrate.work.closer import Closer
 from nightrate.work.courier import Courier
 from nightrate.work.inspector import Inspector
@@ -72,6 +73,7 @@ class House:
         self.store = SQLiteStore(directory.database, runs.database, runs.looks)
         self.store.result_lifetime_seconds = settings.results_kept_days * 86400
         self.blobs = Blobs(directory.blobs, runs.disk)
+        self.backups = Backups(directory.path, self.blobs, runs.disk)
         prefixes = Prefixes(self.store, self.blobs)
         self.executor = Executor(self.lanes, prefixes, Grounder(search))
         self.caches = Caches(

@@ -90,7 +90,7 @@ class _Administration:
 
     def __init__(self, house: House) -> None:
         self._folder = house.directory
-        self._server = _server(create_administration(house.keys))
+        self._server = _server(create_administration(house.keys, house.backups))
         self._serving: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -162,6 +162,7 @@ async def serve(
             await asyncio.wait([serving, stop], return_when=asyncio.FIRST_COMPLETED)
             telling.cancel()
             house.followers.stop()
+            house.backups.stop()
             server.should_exit = True
             await serving
             await administration.stop()

@@ -17,7 +17,16 @@ import re
 import shutil
 import sys
 import zlib
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Sequence,
+)
+from contextlib import asynccontextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -147,6 +156,8 @@ class Blobs:
         self._root = root
         self._run = run
         self._folders: set[Path] = {root}
+        self._holders = 0
+        self._held: list[str] = []
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def path(self, name: str) -> Path:
@@ -278,6 +289,10 @@ class Blobs:
 
     async def delete(self, *names: str) -> None:
         """Remove blobs or whole directories of them; missing ones are fine."""
+        if self._holders:
+            # What is over the bound stays as an orphan, and is found as one.
+            self._held += names[: limits.HELD_DELETIONS_MAX - len(self._held)]
+            return
         paths = [self.path(name) for name in names]
 
         def call() -> None:
@@ -288,6 +303,21 @@ class Blobs:
                     path.unlink(missing_ok=True)
 
         await self._run(call)
+
+    @asynccontextmanager
+    async def holding(self) -> AsyncIterator[None]:
+        """Delete nothing while the block runs, and then what should have been deleted.
+
+        For whoever copies the blobs that an earlier state of the database names.
+        """
+        self._holders += 1
+        try:
+            yield
+        finally:
+            self._holders -= 1
+            while self._held and not self._holders:
+                some, self._held = self._held[: limits.SCAN_NAMES], self._held[limits.SCAN_NAMES :]
+                await self.delete(*some)
 
     async def room(self) -> int:
         """Tell how many bytes may still be written before the reserve is touched."""
