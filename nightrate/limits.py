@@ -447,3 +447,7 @@ HEADER_BYTES_MAX = 32 * KIB
 DISK_RESERVE_BYTES = 2 * GIB
 DISK_RESERVE_SHARE = 0.05
 """Ours: the smaller of the two stays free for finishing what was accepted; new work is refused."""
+
+ROOM_SECONDS = 0.25
+"""Ours: how old a look at the disk may be when bytes of an upload are taken; at a GB a second that
+is an eighth of the reserve."""

@@ -66,6 +66,7 @@ class House:
     ) -> None:
         self.directory = directory.path
         self._lock = directory
+        self._stopping = False
         self._runs = runs
         self.models = Models(settings.model_rules(), lambda name: lanes[name].engine.capabilities)
         self.lanes = lanes
@@ -145,8 +146,20 @@ class House:
         self.followers.tell(batch, over=True)
         self.closer.wake()
 
+    def stop(self) -> None:
+        """Begin to end: not ready any more, and nothing new is taken up."""
+        self._stopping = True
+        self.followers.stop()
+        self.backups.stop()
+
+    async def drain(self) -> None:
+        """Let running requests finish for a while, then hand every claim back."""
+        await asyncio.gather(*(runner.stop(limits.DRAIN_SECONDS) for runner in self.runners))
+
     async def not_ready(self) -> str | None:
         """Say why the house cannot work; None when it can."""
+        if self._stopping:
+            return "The server is stopping."
         try:
             await self.store.check()
         except StoreFault as fault:
@@ -179,8 +192,7 @@ class House:
         loops.add_done_callback(lambda done: None if done.cancelled() else body.cancel())
         try:
             yield
-            for runner in self.runners:
-                await runner.stop(limits.DRAIN_SECONDS)
+            await self.drain()
         finally:
             loops.cancel()
             with contextlib.suppress(asyncio.CancelledError):

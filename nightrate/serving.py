@@ -161,10 +161,10 @@ async def serve(
             telling = asyncio.create_task(_tell(house, sock, listening))
             await asyncio.wait([serving, stop], return_when=asyncio.FIRST_COMPLETED)
             telling.cancel()
-            house.followers.stop()
-            house.backups.stop()
+            house.stop()
             server.should_exit = True
-            await serving
+            # Calls and requests of batches have the same seconds, not one after the other.
+            await asyncio.gather(serving, house.drain())
             await administration.stop()
     finally:
         sock.close()

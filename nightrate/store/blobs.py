@@ -11,6 +11,7 @@ simulation it calls them inline.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
@@ -361,6 +362,11 @@ def _read_ranges(descriptor: int, ranges: Sequence[tuple[int, int]], path: Path)
         return [_read_exactly(descriptor, offset, length, path) for offset, length in ranges]
     piece = _read_exactly(descriptor, first, end - first, path)
     return [piece[offset - first : offset - first + length] for offset, length in ranges]
+
+
+def is_full(error: OSError) -> bool:
+    """Tell whether a disk refused because it is full, and so may take the same again later."""
+    return error.errno in {errno.ENOSPC, errno.EDQUOT}
 
 
 def sync_file(descriptor: int) -> None:

@@ -109,11 +109,12 @@ class Process:
         *,
         environment: Mapping[str, str] | None = None,
         directory: Path | None = None,
+        command: Sequence[str] = COMMAND,
     ) -> None:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("NIGHTRATE_")}
         self.started_at = time.monotonic()
         self.popen = subprocess.Popen(
-            [*COMMAND, *arguments],
+            [*command, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
