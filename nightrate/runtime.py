@@ -67,6 +67,7 @@ class House:
         self.directory = directory.path
         self._lock = directory
         self._stopping = False
+        self._draining: asyncio.Future[list[None]] | None = None
         self._runs = runs
         self.models = Models(settings.model_rules(), lambda name: lanes[name].engine.capabilities)
         self.lanes = lanes
@@ -153,8 +154,11 @@ class House:
         self.backups.stop()
 
     async def drain(self) -> None:
-        """Let running requests finish for a while, then hand every claim back."""
-        await asyncio.gather(*(runner.stop(limits.DRAIN_SECONDS) for runner in self.runners))
+        """Let running requests finish for a while, then hand every claim back; once."""
+        if self._draining is None:
+            stops = (runner.stop(limits.DRAIN_SECONDS) for runner in self.runners)
+            self._draining = asyncio.gather(*stops)
+        await self._draining
 
     async def not_ready(self) -> str | None:
         """Say why the house cannot work; None when it can."""
