@@ -1,8 +1,8 @@
 """An engine that does what a prompt tells it, and has troubles of its own.
 
 A prompt says how it will fare: ``ok``, ``bad`` (refused for good), ``flaky N`` (fails N times, then
-answers), ``stubborn`` (fails every time), ``poison`` (kills the engine whenever it runs). Each answer is another one, so that an
-answer that was replaced is seen.
+answers), ``stubborn`` (fails every time), ``poison`` (kills the engine whenever it runs). Each
+answer is another one, so that an answer that was replaced is seen.
 """
 
 from __future__ import annotations

@@ -32,7 +32,8 @@ BOUNDS: Final[dict[str, float]] = {
     "UPLOADS_OPEN_MAX": 2,
     "SEGMENTS_PAGE_SIZE": 2,
     "SWEEP_ROWS_MAX": 3,
-    "SWEEP_BATCHES_MAX": 2,
+    "SCAN_NAMES": 3,
+    "ORPHAN_SECONDS": 16.0,
 }
 """Bounds as small as a few requests need to meet them; the code has no other way for large ones."""
 
