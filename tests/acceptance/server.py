@@ -109,11 +109,12 @@ class Process:
         *,
         environment: Mapping[str, str] | None = None,
         directory: Path | None = None,
+        prefix: Sequence[str] = (),
     ) -> None:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("NIGHTRATE_")}
         self.started_at = time.monotonic()
         self.popen = subprocess.Popen(
-            [*COMMAND, *arguments],
+            [*prefix, *COMMAND, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -176,6 +177,8 @@ class Server:
         self.ready_seconds = 0.0
         self._arguments = ("serve", "--port", "0", "--data", str(data), *arguments)
         self._environment = environment
+        self.prefix: Sequence[str] = ()
+        """Words before the command, such as another one that watches it."""
         self.process: Process
 
     # life -------------------------------------------------------------------------------------
@@ -185,7 +188,9 @@ class Server:
         if self.starts:
             self.process.close()
         self.starts += 1
-        self.process = Process(self._arguments, environment=self._environment)
+        self.process = Process(
+            self._arguments, environment=self._environment, prefix=self.prefix
+        )
 
     def ready(self) -> None:
         """Wait until the server says where it is."""

@@ -9,7 +9,7 @@ import time
 
 from tests.faults.campaign import Campaign, told
 
-MODULES: tuple[str, ...] = ("kill_points", "power_cuts", "disk_errors", "zombies", "kill_loop")
+MODULES: tuple[str, ...] = ("kill_points", "power_cuts", "disk_errors", "zombies", "kill_loop", "kill_calls")
 """Modules of this folder that hold a ``CAMPAIGNS``."""
 
 
