@@ -387,7 +387,7 @@ class Runner:
             *(shard.claim.plan.index, shard.batch.batch_id, error, limits.DISK_PAUSE_SECONDS),
         )
         self._forget(shard)
-        self._interrupt(lambda other: other is shard)  # they run again, and the engine is free
+        self._interrupt(shard.__eq__)  # its requests run again, and the engine is free
         self._disk_refused = True
         self._group.create_task(self._release_later(shard))
 
@@ -437,7 +437,7 @@ class Runner:
             if shard.claim in lost and not shard.sealing:
                 log.info("a claim of batch %s is lost", shard.batch.batch_id)
                 self._forget(shard)
-                self._interrupt(lambda other, lost=shard: other is lost)
+                self._interrupt(shard.__eq__)
                 await self._keep(shard)
                 await shard.close(self._blobs, sealed=False)
 

@@ -188,9 +188,7 @@ class Server:
         if self.starts:
             self.process.close()
         self.starts += 1
-        self.process = Process(
-            self._arguments, environment=self._environment, prefix=self.prefix
-        )
+        self.process = Process(self._arguments, environment=self._environment, prefix=self.prefix)
 
     def ready(self) -> None:
         """Wait until the server says where it is."""

@@ -9,7 +9,16 @@ import time
 
 from tests.faults.campaign import Campaign, told
 
-MODULES: tuple[str, ...] = ("kill_points", "power_cuts", "disk_errors", "zombies", "kill_loop", "kill_calls")
+MODULES: tuple[str, ...] = (
+    "kill_points",
+    "power_cuts",
+    "disk_errors",
+    "zombies",
+    "kill_loop",
+    "kill_calls",
+    "full_disk",
+    "neighbours",
+)
 """Modules of this folder that hold a ``CAMPAIGNS``."""
 
 

@@ -38,8 +38,9 @@ class Traced(Server):
 
     def __init__(self, data: Path, log: Path, call: str, number: int) -> None:
         super().__init__(data, "--engine", "echo")
-        self._strace = ("strace", "-f", "-qq", "-o", str(log), "-e", f"trace={call}")
-        self._strace += ("-e", f"inject={call}:signal=SIGKILL:when={number}")
+        inject = f"inject={call}:signal=SIGKILL:when={number}"
+        watched = ("-e", f"trace={call}", "-e", inject)
+        self._strace = ("strace", "-f", "-qq", "-o", str(log), *watched)
 
     def spawn(self) -> None:
         """Start under strace the first time, and alone from then on."""

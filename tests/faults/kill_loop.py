@@ -54,7 +54,9 @@ class Load:
             job = Job(
                 label=label,
                 inline=inline,
-                answers={key: f"{key} \u00e9\u2028 {'.' * (at % 40)}" for at, key in enumerate(keys)},
+                answers={
+                    key: f"{key} \u00e9\u2028 {'.' * (at % 40)}" for at, key in enumerate(keys)
+                },
                 piece_bytes=self._chance.choice((700, 4_000, 1 << 20)),
                 cancel_after=self._chance.randint(1, 1 + requests // 2) if cancel else None,
                 delete=self._chance.random() < 0.25,
@@ -193,11 +195,12 @@ def _notes(told: dict[str, Told], killer: Killer, counting: Counting) -> dict[st
         "jobs": f"{len(jobs)}, {sum(job.cancelled for job in jobs)} of them cancelled",
         "requests answered": f"{len(answered)}, {again} of them again",
         "events": str(sum(len(one.heard) for one in told.values())),
-        "from start to ready": (
-            f"{restarts[len(restarts) // 2]:.1f} s median, {restarts[-1]:.1f} s longest, of which at"
-            f" work {busy[len(busy) // 2]:.1f} and {busy[-1]:.1f} s"
-        ),
+        "from start to ready": f"{_spread(restarts)}, of which at work {_spread(busy)}",
     }
+
+
+def _spread(ordered: list[float]) -> str:
+    return f"{ordered[len(ordered) // 2]:.1f} s median, {ordered[-1]:.1f} s longest"
 
 
 def run(count: int | None, seed: int) -> Figures:

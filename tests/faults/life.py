@@ -25,7 +25,7 @@ import apsw
 import msgspec
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from nightrate import clock, limits, runtime, serving
+from nightrate import limits, runtime, serving
 from nightrate.domain.generation import Prompt, Reply
 from nightrate.engines.base import Options
 from nightrate.engines.echo import EchoEngine, EchoOptions
@@ -187,7 +187,11 @@ class _Child:
             return Answer(*await clockwork.ask_app(app, method, path, body, headers))
 
         customer = Customer(
-            self._told, ask, note=self.note, pause=clockwork.pass_seconds, failures=self._tap.policy.refuses
+            self._told,
+            ask,
+            note=self.note,
+            pause=clockwork.pass_seconds,
+            failures=self._tap.policy.refuses,
         )
         async with house.working(), asyncio.timeout(QUIET_SECONDS_MAX):
             await house.engines_settled()
