@@ -3,22 +3,37 @@
 from __future__ import annotations
 
 import re
+from typing import Final
 
-from msgspec import json
+from msgspec import Raw, Struct, json
 
+from nightrate.clock import Instant
+from nightrate.dialects.gemini_embedding_shapes import EmbeddedContent
 from nightrate.dialects.gemini_items import MARK, are_strings
 from nightrate.dialects.gemini_replies import response_of
-from nightrate.dialects.gemini_shapes import Status
+from nightrate.dialects.gemini_shapes import GenerateContentResponse, Status
 from nightrate.dialects.gemini_vectors import embedded_content
-from nightrate.dialects.row import Echo
+from nightrate.dialects.row import Echo, OutcomeOfRow
 from nightrate.domain.batch import BatchForm
 from nightrate.domain.embedding import Embedding
-from nightrate.domain.generation import Outcome, Reply
+from nightrate.domain.generation import Failure, Reply
 
 _encode = json.Encoder().encode
+_FILE: Final = BatchForm.FILE
 
 
-def render_line(echo: Echo, outcome: Outcome, form: BatchForm, response_id: str) -> bytes:
+class _OutputLine(Struct, omit_defaults=True, gc=False):
+    """The answer to a line or an item; what the client wants back is JSON text already."""
+
+    response: GenerateContentResponse | EmbeddedContent | None = None
+    error: Status | None = None
+    key: Raw | None = None
+    metadata: Raw | None = None
+
+
+def render_line(
+    echo: Echo, outcome: OutcomeOfRow, form: BatchForm, response_id: str, _now: Instant = 0
+) -> bytes:
     """Write the answer to one line or inline item: ASCII, compact, without a line end.
 
     Args:
@@ -28,29 +43,29 @@ def render_line(echo: Echo, outcome: Outcome, form: BatchForm, response_id: str)
             make strings of its metadata.
         response_id: an opaque id, used when there is a reply.
     """
-    pieces: list[bytes] = []
+    line = _OutputLine()
     if isinstance(outcome, Reply):
-        response = response_of(outcome, response_id, ascii_only=True)
-        pieces += (b'{"response":', _encode(response))
+        line.response = response_of(outcome, response_id, ascii_only=True)
     elif isinstance(outcome, Embedding):
-        pieces += (b'{"response":', _encode(embedded_content(outcome)))
+        line.response = embedded_content(outcome)
     else:
-        name = outcome.code.name if form is BatchForm.FILE else None
-        pieces += (b'{"error":', _encode(Status(int(outcome.code), outcome.message, name)))
-    if form is BatchForm.FILE:
+        assert isinstance(outcome, Failure), "a row of this dialect asks one thing"
+        name = outcome.code.name if form is _FILE else None
+        line.error = Status(int(outcome.code), outcome.message, name)
+    if echo.metadata is not None:
+        line.metadata = Raw(echo.metadata)
+    if form is _FILE:
         if echo.key is not None:
-            pieces += (b',"key":', echo.key)
-        if echo.metadata is not None:
-            pieces += (b',"metadata":', echo.metadata)
-        for member, value in echo.extras.items():
-            pieces += (b",", _encode(member), b":", value)
-    elif echo.metadata is not None:
-        pieces += (b',"metadata":', echo.metadata)
-        if not are_strings(echo.metadata):
-            pieces.insert(0, MARK)
-    pieces.append(b"}")
-    line = b"".join(pieces)
-    return escaped(line)
+            line.key = Raw(echo.key)
+        text = _encode(line)
+        if echo.extras:
+            members = (_encode(name) + b":" + value for name, value in echo.extras.items())
+            text = b",".join((text[:-1], *members)) + b"}"
+    else:
+        text = _encode(line)
+        if echo.metadata is not None and not are_strings(echo.metadata):
+            text = MARK + text
+    return escaped(text)
 
 
 _NOT_ASCII = re.compile("[^\x00-\x7f]+")

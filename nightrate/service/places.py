@@ -11,6 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
+from nightrate import limits
 from nightrate.engines.base import Capacity
 
 _Waiter = tuple[asyncio.Future[None], int]
@@ -25,6 +26,7 @@ class Places:
         self._live: deque[_Waiter] = deque()
         self._batch: deque[_Waiter] = deque()
         self._taken_alone = False
+        self._look: asyncio.TimerHandle | None = None
         self.requests = 0
         self.tokens = 0
 
@@ -32,7 +34,8 @@ class Places:
         """Take a place if there is one and nobody waits for it."""
         if self._alone or self._live or self._batch or not self._fits(cost):
             return False
-        self._enter(cost)
+        self.requests += 1
+        self.tokens += cost
         return True
 
     async def take(self, cost: int, *, live: bool = False, alone: bool = False) -> None:
@@ -58,7 +61,8 @@ class Places:
         self.tokens -= cost
         if alone:
             self._taken_alone = False
-        self._grant()
+        if self._alone or self._live or self._batch:
+            self._grant()
 
     def _fits(self, cost: int) -> bool:
         if self._taken_alone:
@@ -70,10 +74,6 @@ class Places:
             capacity.tokens is None or self.tokens + cost <= capacity.tokens
         )
 
-    def _enter(self, cost: int) -> None:
-        self.requests += 1
-        self.tokens += cost
-
     def _grant(self) -> None:
         if self._waits(self._alone):
             if self.requests == 0:
@@ -84,7 +84,18 @@ class Places:
             while self._waits(queue) and self._fits(queue[0][1]):
                 self._let_in(queue)
             if queue:
+                self._look_again_soon()
                 return
+
+    def _look_again_soon(self) -> None:
+        """Let those who wait profit when the capacity grows and nobody leaves for long."""
+        if self._look is None:
+            loop = asyncio.get_running_loop()
+            self._look = loop.call_later(limits.PLACES_LOOK_SECONDS, self._look_again)
+
+    def _look_again(self) -> None:
+        self._look = None
+        self._grant()
 
     def _waits(self, queue: deque[_Waiter]) -> bool:
         """Tell whether somebody waits, passing over those whose task was cancelled just now."""
@@ -94,5 +105,6 @@ class Places:
 
     def _let_in(self, queue: deque[_Waiter]) -> None:
         waiter, cost = queue.popleft()
-        self._enter(cost)
+        self.requests += 1
+        self.tokens += cost
         waiter.set_result(None)

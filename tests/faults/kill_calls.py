@@ -14,7 +14,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from tests.acceptance.server import Server
+from tests.acceptance.server import COMMAND, Server
 from tests.faults.campaign import Campaign, Figures
 from tests.faults.checker import Directory
 from tests.faults.customer import Customer, Job, Told
@@ -44,7 +44,7 @@ class Traced(Server):
 
     def spawn(self) -> None:
         """Start under strace the first time, and alone from then on."""
-        self.prefix = () if self.starts else self._strace
+        self._command = COMMAND if self.starts else (*self._strace, *COMMAND)
         super().spawn()
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import weakref
 from typing import Any
 
 import pytest
@@ -45,6 +46,40 @@ async def test_behind_a_slow_disk_no_more_requests_are_begun(
         await site.ended()
     assert begun < 10, "an answer came within three rounds"
     assert engine.answered.total() == 30
+
+
+# large lines ----------------------------------------------------------------------------------
+
+
+async def test_so_many_bytes_of_lines_are_asked_at_once_and_no_more(
+    shop: Workshop, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = numbered(12)
+    monkeypatch.setattr(limits, "LINES_HELD_BYTES_MAX", len(lines[0]) + 1)
+    monkeypatch.setattr(limits, "READ_BYTES", len(lines[0]) // 2)
+    engine.hold(*(f"say {number}" for number in range(12)))
+    await shop.plan(lines)
+    async with working(shop, engine) as site:
+        await until(lambda: len(engine.inside) == 2)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert len(engine.inside) == 2, "the second one reached the bound"
+        engine.let_go()
+        await site.ended()
+    assert engine.most_inside == 2
+    assert await shop.keys() == keys(12)
+
+
+async def test_a_worker_that_waits_holds_nothing_of_its_last_request(
+    shop: Workshop, engine: ScriptedEngine
+) -> None:
+    await shop.plan(numbered(5))
+    async with working(shop, engine) as site:
+        await until(lambda: site.runner._feed.open)
+        shard = weakref.ref(site.runner._feed.open[0])
+        await site.ended()
+        await until(lambda: not site.runner._feed.open)
+        await until(lambda: shard() is None)
 
 
 # stopping and taking over ---------------------------------------------------------------------
@@ -95,7 +130,7 @@ async def test_a_shard_that_was_answered_by_others_is_sealed_without_the_engine(
     await shop.store.release_all()
     async with working(shop, engine) as site:
         await site.ended()
-        await until(lambda: not site.runner._open)
+        await until(lambda: not site.runner._feed.open)
     assert not engine.asked
     assert await shop.keys() == keys(5)
     assert (await shop.batch()).tally.succeeded == 5
@@ -226,12 +261,12 @@ async def test_a_journal_that_fails_beside_a_seal_does_not_take_the_segment_away
 
         async def failing(_journal: Journal) -> None:
             engine.let_go()
-            await until(lambda: site.runner._open[0].sealing)
+            await until(lambda: site.runner._feed.open[0].sealing)
             raise OSError(errno.EIO, "the disk refuses")
 
         monkeypatch.setattr(Journal, "flush", failing)
         await waits.tick()
-        await until(lambda: not site.runner._open)
+        await until(lambda: not site.runner._feed.open)
     assert await shop.keys() == keys(2)
 
 
@@ -336,7 +371,7 @@ async def test_an_expired_batch_is_dropped_at_the_next_beat(
         ended = await shop.store.expire_batches(clock.later(clock.now(), 10**6))
         assert [batch.batch_id for batch in ended] == ["b1"]
         await waits.tick(limits.BEAT_SECONDS)
-        await until(lambda: not site.runner._open)
+        await until(lambda: not site.runner._feed.open)
         engine.let_go()
         await until(lambda: not engine.inside)
         await shop.plan(numbered(2, first=50), "b2")
@@ -356,7 +391,7 @@ async def test_a_shard_that_another_took_over_is_dropped_at_its_seal(
         other = await shop.claim("other")
         engine.let_go()
         with caplog.at_level(logging.INFO):
-            await until(lambda: not site.runner._open)
+            await until(lambda: not site.runner._feed.open)
     assert "is another's" in caplog.text
     assert not any("segments" in name for name in shop.files())
     assert await shop.store.claim(TENANT, "b1", "x", 0, 1) is None
