@@ -91,7 +91,7 @@ async def fill_once(data: Path, chance: random.Random) -> tuple[int, list[str]]:
         told.wrong += [f"it ended with status {status}"] if status else []
     finally:
         line.close()
-    return told.refused, told.wrong + Directory(data).wrong_at_rest()
+    return told.refused, told.wrong + Directory(data).wrong_at_rest(swept=False)
 
 
 def run(count: int | None, seed: int) -> Figures:

@@ -91,7 +91,7 @@ async def try_call(folder: Path, call: str, number: int) -> tuple[bool, list[str
     finally:
         line.close()
     end = Directory(folder / "data")
-    return killed, told.wrong + (end.wrong_at_rest() if killed else end.wrong_now())
+    return killed, told.wrong + (end.wrong_at_rest(swept=False) if killed else end.wrong_now())
 
 
 async def _until_killed(line: Line, work: asyncio.Task[None]) -> bool:

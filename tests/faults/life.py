@@ -209,7 +209,7 @@ class _Child:
 
     async def _quiet(self, house: House) -> None:
         """Let upkeep have its turns, and the courier write down its last attempt."""
-        await clockwork.pass_seconds(2 * limits.UPKEEP_SECONDS)
+        await clockwork.pass_seconds(limits.ORPHAN_SECONDS + 3 * limits.UPKEEP_SECONDS)
         reason = await house.not_ready()
         if reason is not None:
             self._told.wrong.append(f"not ready when all was done: {reason}")
