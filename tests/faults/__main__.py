@@ -9,7 +9,7 @@ import time
 
 from tests.faults.campaign import Campaign, told
 
-MODULES: tuple[str, ...] = ("engines", "hostile", "slow", "clocks", "endings")
+MODULES: tuple[str, ...] = ("engines", "hostile", "slow", "clocks", "endings", "webhooks")
 """Modules of this folder that hold a ``CAMPAIGNS``."""
 
 
