@@ -17,10 +17,12 @@
     │   ├─ OutOfRange           an offset or page token beyond what exists
     │   ├─ NotSupported         understood, but not served here
     │   ├─ OverQuota            a limit of the tenant is reached
-    │   │   └─ OverStorage      its files fill what they may
+    │   │   ├─ OverStorage      its files fill what they may
+    │   │   └─ NoRoom           the disk is full but for its reserve
     │   └─ NotReady             try again in a moment
     ├─ EngineFault              raised by engines
     │   ├─ RequestFailed        this prompt (code, retriable, after)
+    │   ├─ EngineBusy           the engine runs and takes nobody now: not the prompt's fault
     │   └─ EngineDown           the engine: not the prompt's fault, unless it keeps happening
     ├─ StoreFault               raised by the store
     │   ├─ InUse                another process holds the data directory
@@ -171,6 +173,10 @@ class OverStorage(OverQuota):
     """The files of the tenant fill what they may."""
 
 
+class NoRoom(OverQuota):
+    """The server's disk is nearly full and has no room for this; try again when space was freed."""
+
+
 class NotReady(Refused):
     """The server is not ready for this yet; try again in a moment."""
 
@@ -197,6 +203,30 @@ class RequestFailed(EngineFault):
         self.retriable = retriable
         self.after_seconds = after_seconds
         """How long the engine asks us to wait before another try."""
+
+
+class EngineBusy(EngineFault):
+    """The engine runs, but answers nobody now: a rate limit, an overload, a broken connection.
+
+    It says nothing of the prompt, so no try of it is counted: one of a batch waits, however long.
+    ``in_flight`` tells that the engine had the prompt when a connection broke, or when it failed as
+    it fails for others. That happens to many now and then; a prompt to which it happens again and
+    again, for longer than such times last, is to blame after all.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        code: Code = Code.UNAVAILABLE,
+        after_seconds: float | None = None,
+        in_flight: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.after_seconds = after_seconds
+        """How long the engine asks us to wait before another try."""
+        self.in_flight = in_flight
 
 
 class EngineDown(EngineFault):

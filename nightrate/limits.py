@@ -151,8 +151,9 @@ BEAT_SECONDS = 1.0
 JOURNAL_SYNC_SECONDS = 0.25
 """Ours: finished answers reach the disk within this time; at most these run again."""
 
-JOURNAL_SYNC_BYTES = MIB
-"""Ours: or when this much has gathered."""
+JOURNAL_SYNC_BYTES = 4 * MIB
+"""Ours: or when this much has gathered. A shard of short answers from a fast engine is sealed
+before either, and its journal is never written; with 1 MiB, such answers were written twice."""
 
 JOURNAL_HELD_BYTES_MAX = 8 * MIB
 """Ours: answers of a shard that wait for the disk; while there are more, no request of it is begun.
@@ -193,8 +194,38 @@ UPKEEP_SECONDS = 5.0
 SWEEP_ROWS_MAX = 500
 """Ours: rows that one sweep drops, so that it never holds the database for long."""
 
-SWEEP_BATCHES_MAX = 20
-"""Ours: deleted batches that one sweep drops; each may have 10,000 shard rows."""
+SWEEP_STEPS_MAX = 20
+"""Ours: such sweeps of batches in a row; a batch may have 10,000 shard rows."""
+
+SCAN_NAMES = 250
+"""Ours: names of a folder that one look at the disk gives, and one look at the database judges."""
+
+ORPHAN_NAMES = 2_500
+"""Ours: names that one turn of upkeep looks at, so that a million take half an hour of turns."""
+
+ORPHAN_SECONDS = 2 * LEASE_SECONDS
+"""Ours: what nothing named for this long is an orphan, not something whose row is on its way."""
+
+ORPHAN_PASS_SECONDS = 3600.0
+"""Ours: the wait between two looks at everything on the disk."""
+
+ORPHANS_HELD_MAX = 10_000
+"""Ours: suspected orphans that are held in memory, about 2 MB; more wait for the next pass."""
+
+BACKUP_PAGES = 256
+"""Ours: pages of the database that one step of a backup copies, a MiB."""
+
+BACKUP_BYTES = 8 * MIB
+"""Ours: bytes of blobs that one step of a backup copies, some ten milliseconds of a thread."""
+
+BACKUP_BLOBS = 64
+"""Ours: or how many blobs it looks at."""
+
+BACKUP_TOLD_SECONDS = 0.5
+"""Ours: how often it is told how far a backup is."""
+
+HELD_DELETIONS_MAX = 100_000
+"""Ours: deletions that wait for the end of a backup, about 20 MB of names."""
 
 DISK_PAUSE_SECONDS = 5.0
 """Ours: the wait after a disk refused a write, before the work is tried again elsewhere."""
@@ -224,9 +255,55 @@ ATTEMPTS_MAX = 6
 ENGINE_DEATHS_MAX = 3
 """Ours: an engine that dies this often under one request has been killed by it."""
 
+ENGINE_BREAKS_MAX = 30
+"""Ours: times that an engine which answers hardly anybody, or a connection to it, breaks under one
+request before this is to blame. The waits between them add up to more than ten minutes, so an
+endpoint or a network that is ill for so long loses nothing."""
+
+LIVE_PATIENCE_SECONDS = 30.0
+"""Ours: how long a live request waits for an engine that takes nobody or is gone; one of a batch
+waits on."""
+
+PLACES_LOOK_SECONDS = 1.0
+"""Ours: an engine that wants more than before, by the time alone, gets it this soon."""
+
 RETRY_FIRST_SECONDS = 0.5
 RETRY_LONGEST_SECONDS = 60.0
 """Ours: backoff doubles from the first delay to the longest, with jitter."""
+
+PACE_PAUSE_FIRST_SECONDS = 0.5
+PACE_PAUSE_LONGEST_SECONDS = 10.0
+"""Ours: how long an endpoint that refused is asked nothing, doubling by rounds of refusals."""
+
+PACE_PAUSE_ASKED_SECONDS_MAX = 3600.0
+"""Ours: a longer `Retry-After` is looked at again after an hour."""
+
+PACE_RECOVERY_SECONDS = 30.0
+"""Ours: from one request at once to as many as are configured, after the last refusal."""
+
+ENDPOINT_REMEMBERED = 16
+"""Ours: about so many answers and failures of an endpoint say whether it is ill: when fewer than
+half of them are answers, a failure says nothing of its request."""
+
+ENDPOINT_CONNECT_SECONDS = 10.0
+"""Ours: how long an endpoint may take to accept a connection, or to say what it serves."""
+
+ENDPOINT_PATIENCE_SECONDS = 600.0
+"""Ours: an endpoint that cannot be reached for so long is down. Before that, it is known which
+requests were in it when it died; a server of a large model takes minutes to come back."""
+
+ENDPOINT_LOOK_SECONDS = 1.0
+"""Ours: how often one that cannot be reached is tried meanwhile."""
+
+ENDPOINT_IDLE_SECONDS = 4.0
+"""Ours: an idle connection is closed before the server closes it: uvicorn, behind vLLM and others,
+waits for 5 seconds, and a request that meets the closing of its connection has to be sent again."""
+
+ANSWER_BYTES_MAX = 32 * MIB
+"""Ours: one answer of an endpoint, as one line of a batch file."""
+
+ANSWER_EVENT_BYTES_MAX = MIB
+"""Ours: one event of a streamed answer; most hold a word."""
 
 ANSWER_SECONDS = 4 * 3600.0
 """Ours: an engine that works on one request for longer hangs, unless its settings say otherwise.
@@ -376,6 +453,9 @@ READ_BYTES = 512 * KIB
 WRITE_BYTES = MIB
 """Ours: upload bytes gathered before one write."""
 
+SEGMENT_WRITE_BYTES = 4 * MIB
+"""Ours: lines of a segment gathered before one write; a shard of 2 KB answers is one."""
+
 UPLOAD_SYNC_BYTES = 64 * MIB
 """Ours: a long piece is synced and counted this often, so that a crash costs no more of it."""
 
@@ -442,3 +522,7 @@ DESCRIPTORS_WANTED = 16_384
 DISK_RESERVE_BYTES = 2 * GIB
 DISK_RESERVE_SHARE = 0.05
 """Ours: the smaller of the two stays free for finishing what was accepted; new work is refused."""
+
+ROOM_SECONDS = 0.25
+"""Ours: how old a look at the disk may be when bytes of an upload are taken; at a GB a second that
+is an eighth of the reserve."""

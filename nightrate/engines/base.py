@@ -100,6 +100,7 @@ class Engine(ABC):
 
         Raises:
             RequestFailed: this prompt cannot be answered, now or ever.
+            EngineBusy: the engine takes nobody now; the prompt had no try.
             EngineDown: the engine died or is not running.
         """
         del prompt
@@ -113,6 +114,7 @@ class Engine(ABC):
 
         Raises:
             RequestFailed: this passage cannot be embedded, now or ever.
+            EngineBusy: the engine takes nobody now; the passage had no try.
             EngineDown: the engine died or is not running.
         """
         del passage
@@ -129,6 +131,7 @@ class Engine(ABC):
 
         Raises:
             RequestFailed: as `generate`; after the first text, the answer breaks off there.
+            EngineBusy: likewise.
             EngineDown: likewise.
         """
         reply = await self.generate(prompt)
@@ -143,6 +146,7 @@ class Engine(ABC):
 
         Raises:
             RequestFailed: the engine reads no prompts, or not this one.
+            EngineBusy: it takes nobody now.
             EngineDown: the engine died or is not running.
         """
         del prompt

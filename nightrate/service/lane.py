@@ -17,7 +17,7 @@ from nightrate.domain.embedding import Embedding, Passage
 from nightrate.domain.generation import Asked, Capability, Failure, Outcome, Prompt, Reply
 from nightrate.domain.retry import retry_delay_seconds
 from nightrate.engines.base import Engine, Progress, ignore_progress
-from nightrate.errors import Code, EngineDown, EngineFault, RequestFailed
+from nightrate.errors import Code, EngineBusy, EngineDown, EngineFault, RequestFailed
 from nightrate.service.overdue import Overdue
 from nightrate.service.places import Places
 
@@ -30,12 +30,21 @@ _DEATHS_TOGETHER = limits.ENGINE_DEATHS_MAX - 1
 everybody tries again side by side. Whoever was there every time gets a last try with nobody else
 inside: the one that kills it is then known, and none of its neighbours fails with it."""
 
+_TELL_SECONDS = 60.0
+"""Between two log lines about an engine that requests wait for."""
+
 
 class _Tries(Struct):
     """What has happened to one prompt so far."""
 
     failures: int = 0
     deaths: int = 0
+    refusals: int = 0
+    """How often the engine took nobody."""
+    refused_since: float = 0.0
+    """When that was the first time; the monotonic clock."""
+    breaks: int = 0
+    """How often the engine had taken it and no answer came, as for others at that time."""
 
     @property
     def alone(self) -> bool:
@@ -64,6 +73,8 @@ class Lane:
         """Set while the engine is open."""
         self.fault: EngineDown | None = None
         """Why the engine is not open, once it failed to open."""
+        self._tell_at = -math.inf
+        """From when on it is logged again that requests wait for the engine."""
         self._broken = asyncio.Event()
         self.settled = asyncio.Event()
         """Set when the first try to open the engine has ended, well or not; or when it is not
@@ -162,7 +173,7 @@ class Lane:
                 overdue.end(worker)
                 places.give(cost, alone=alone)
             tries = tries or _Tries()
-            if failure := await self._before_next(tries, fault):
+            if failure := await self._before_next(tries, fault, live=live):
                 return failure
 
     async def stream(
@@ -176,7 +187,8 @@ class Lane:
         Raises:
             EngineDown: the engine has given up before the first text.
         """
-        if failure := self._unable(prompt):
+        failure = self._unable(prompt)
+        if failure:
             yield failure
             return
         tries = _Tries()
@@ -188,7 +200,10 @@ class Lane:
                         begun = True
                         yield piece
             except EngineFault as fault:
-                failure = _broken_off(fault) if begun else await self._before_next(tries, fault)
+                if begun:
+                    failure = _broken_off(fault)
+                else:
+                    failure = await self._before_next(tries, fault, live=live)
             else:
                 return
             if failure:
@@ -206,7 +221,7 @@ class Lane:
             try:
                 return await self.engine.count_tokens(prompt)
             except EngineFault as fault:
-                if failure := await self._before_next(tries, fault):
+                if failure := await self._before_next(tries, fault, live=True):
                     return failure
 
     def _unable(self, prompt: Asked) -> Failure | None:
@@ -222,7 +237,9 @@ class Lane:
             return Failure(Code.INVALID_ARGUMENT, message, prompt.picture.field)
         return None
 
-    async def _before_next(self, tries: _Tries, fault: EngineFault) -> Failure | None:
+    async def _before_next(
+        self, tries: _Tries, fault: EngineFault, *, live: bool
+    ) -> Failure | None:
         """Wait until another try makes sense, or give what it ended with if none does.
 
         Raises:
@@ -235,13 +252,52 @@ class Lane:
             chance = clock.jitter()
             await clock.sleep(retry_delay_seconds(tries.failures, fault.after_seconds, chance))
             return None
-        assert isinstance(fault, EngineDown), "engines raise these two"
+        if isinstance(fault, EngineBusy):
+            return await self._after_refusal(tries, fault, live=live)
+        assert isinstance(fault, EngineDown), "engines raise these three"
         tries.deaths += fault.in_flight
         if tries.deaths >= limits.ENGINE_DEATHS_MAX:
             message = f"The engine died or hung {tries.deaths} times while it ran this request."
             return Failure(Code.INTERNAL, message)
-        await self._until_ready()
+        self._tell(f"is waited for: {fault.message}")
+        patience = limits.LIVE_PATIENCE_SECONDS if live else None
+        try:
+            async with asyncio.timeout(patience):
+                await self._until_ready()
+        except TimeoutError:
+            return Failure(Code.UNAVAILABLE, fault.message)
         return None
+
+    async def _after_refusal(
+        self, tries: _Tries, fault: EngineBusy, *, live: bool
+    ) -> Failure | None:
+        """Wait until the engine may take the prompt, which had no try: of a batch, for ever.
+
+        Somebody waits for a live one, and is told what the engine says while there is time.
+        """
+        now = clock.monotonic()
+        if not tries.refusals:
+            tries.refused_since = now
+        self._tell(f"takes nobody now: {fault.message}")
+        tries.refusals += 1
+        tries.breaks += fault.in_flight
+        if tries.breaks >= limits.ENGINE_BREAKS_MAX:
+            return Failure(fault.code, f"{fault.message} It was tried {tries.breaks} times.")
+        chance = clock.jitter()
+        wait = retry_delay_seconds(tries.refusals, fault.after_seconds, chance)
+        if fault.in_flight:  # These are counted, so they are spread over time.
+            wait = max(wait, retry_delay_seconds(tries.breaks, None, chance))
+        if live and now + wait - tries.refused_since > limits.LIVE_PATIENCE_SECONDS:
+            return Failure(fault.code, fault.message)
+        await clock.sleep(wait)
+        return None
+
+    def _tell(self, what: str) -> None:
+        """Log what keeps requests waiting, once in a while: they may be thousands."""
+        now = clock.monotonic()
+        if now >= self._tell_at:
+            self._tell_at = now + _TELL_SECONDS
+            log.warning("engine %s %s", self.name, what)
 
     async def _pieces(
         self, prompt: Prompt, *, live: bool, alone: bool
@@ -301,6 +357,6 @@ def _numbers(embedding: Embedding) -> Embedding:
 
 def _broken_off(fault: EngineFault) -> Failure:
     """Say why an answer ends in the middle."""
-    if isinstance(fault, RequestFailed):
+    if isinstance(fault, RequestFailed | EngineBusy):
         return Failure(fault.code, fault.message)
     return Failure(Code.UNAVAILABLE, "The engine died in the middle of the answer.")

@@ -9,7 +9,9 @@ shard have their outcome it is sealed beside the work.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
+import operator
 from collections.abc import Callable
 
 from nightrate import clock, limits, telemetry
@@ -129,15 +131,19 @@ class Runner:
         open_before = [shard for shard in mine if not shard.sealing and not shard.lost]
         for shard in open_before:
             self._feed.forget(shard)
-        for worker in self._workers:
-            if worker.shard is not None and _of(worker.shard, batch) and not worker.interrupted:
-                worker.interrupted = True
-                worker.task.cancel()
+        self._interrupt(lambda shard: _of(shard, batch))
         for shard in open_before:
             await self._keep(shard)
             await shard.close(self._blobs, sealed=False)
         if self._sealing:  # they find out by themselves; a caller that leaves must not cancel them
             await asyncio.wait(set(self._sealing))
+
+    def _interrupt(self, unwanted: Callable[[OpenShard], bool]) -> None:
+        """Take requests off the engine whose answers nobody would record."""
+        for worker in self._workers:
+            if worker.shard is not None and unwanted(worker.shard) and not worker.interrupted:
+                worker.interrupted = True
+                worker.task.cancel()
 
     async def _keep(self, shard: OpenShard) -> None:
         """Put the last answers of a shard that is another's on the disk, where they will count."""
@@ -265,6 +271,9 @@ class Runner:
             *(shard.claim.plan.index, shard.batch.batch_id, error, limits.DISK_PAUSE_SECONDS),
         )
         self._feed.forget(shard)
+        self._interrupt(
+            functools.partial(operator.is_, shard)
+        )  # they run again, and the engine is free
         self._feed.disk_refused = True
         self._group.create_task(self._release_later(shard))
 
@@ -314,6 +323,7 @@ class Runner:
             if shard.claim in lost and not shard.sealing:
                 log.info("a claim of batch %s is lost", shard.batch.batch_id)
                 self._feed.forget(shard)
+                self._interrupt(functools.partial(operator.is_, shard))
                 await self._keep(shard)
                 await shard.close(self._blobs, sealed=False)
 
