@@ -17,7 +17,8 @@
     │   ├─ OutOfRange           an offset or page token beyond what exists
     │   ├─ NotSupported         understood, but not served here
     │   ├─ OverQuota            a limit of the tenant is reached
-    │   │   └─ OverStorage      its files fill what they may
+    │   │   ├─ OverStorage      its files fill what they may
+    │   │   └─ NoRoom           the disk is full but for its reserve
     │   └─ NotReady             try again in a moment
     ├─ EngineFault              raised by engines
     │   ├─ RequestFailed        this prompt (code, retriable, after)
@@ -172,6 +173,10 @@ class OverStorage(OverQuota):
     """The files of the tenant fill what they may."""
 
 
+class NoRoom(OverQuota):
+    """The server's disk is nearly full and has no room for this; try again when space was freed."""
+
+
 class NotReady(Refused):
     """The server is not ready for this yet; try again in a moment."""
 
@@ -201,11 +206,12 @@ class RequestFailed(EngineFault):
 
 
 class EngineBusy(EngineFault):
-    """The engine runs, but takes no prompt now: a rate limit, an overload, a broken connection.
+    """The engine runs, but answers nobody now: a rate limit, an overload, a broken connection.
 
     It says nothing of the prompt, so no try of it is counted: one of a batch waits, however long.
-    ``in_flight`` tells that the connection to the engine broke on the way to the answer.
-    That happens to many prompts now and then; to one of them again and again it does not.
+    ``in_flight`` tells that the engine had the prompt when a connection broke, or when it failed as
+    it fails for others. That happens to many now and then; a prompt to which it happens again and
+    again, for longer than such times last, is to blame after all.
     """
 
     def __init__(

@@ -1,10 +1,11 @@
 """An HTTP endpoint that answers prompts: bodies there and back, and what becomes of trouble.
 
 Three kinds of trouble are kept apart. The request is to blame for what the endpoint says of it
-alone (400 and its kin, 500, an answer that took too long). Nobody is to blame for an endpoint that
-takes nobody now (429, 503) or a connection that broke. The configuration is to blame, or the
-endpoint is gone, when it knows neither key nor path, or cannot be reached: then nothing is asked
-before somebody has looked after it, so that not one request of a batch fails for it.
+alone: 400 and its kin, and 500, rubbish or no answer in time while others are answered. Nobody is
+to blame for an endpoint that takes nobody now (429, 503), that fails for most, or for a connection
+that broke. The configuration is to blame, or the endpoint is gone, when it knows neither key nor
+path, or cannot be reached: then nothing is asked before somebody has looked after it, so that not
+one request of a batch fails for it.
 
 No word of a foreign body goes into an error; its status and its size do.
 """
@@ -13,8 +14,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Mapping
-from typing import Final
+from collections.abc import AsyncGenerator, Callable, Mapping
+from typing import Final, TypeVar
 
 import aiohttp
 from aiohttp.typedefs import LooseHeaders
@@ -25,6 +26,8 @@ from nightrate.dialects.openai_upstream import blamed, too_long
 from nightrate.dialects.retry_after import asked_seconds
 from nightrate.engines.pace import Pace
 from nightrate.errors import Code, EngineBusy, EngineDown, EngineFault, RequestFailed
+
+Read = TypeVar("Read")
 
 _TROUBLES = (TimeoutError, aiohttp.ClientError, OSError)
 
@@ -42,6 +45,7 @@ _MISCONFIGURED: Final = {
 }
 """Statuses that no other request would escape, and what to do."""
 
+_HEALTHY = 0.5
 _WAS_CLOSED = "The openai engine was closed."
 _DONE = b"[DONE]"
 _DATA = b"data:"
@@ -77,6 +81,8 @@ class Endpoint:
         self._given_up: EngineDown | None = None
         self._proven = False
         """Whether it has answered a request since it was opened."""
+        self._health = 1.0
+        """The share of answers among the latest answers and failures."""
         self._look: asyncio.Task[Look | None] | None = None
         common: LooseHeaders = {
             "content-type": "application/json",
@@ -137,12 +143,15 @@ class Endpoint:
                 raise EngineDown(f"The endpoint could not be reached for {seconds:g} seconds.")
             await clock.sleep(limits.ENDPOINT_LOOK_SECONDS)
 
-    async def post(self, url: str, body: bytes, *, optional: bool = False) -> bytes:
-        """Send a body and give the one that comes back.
+    async def post(
+        self, url: str, body: bytes, read: Callable[[bytes], Read], *, optional: bool = False
+    ) -> Read:
+        """Send a body and give what is read out of the one that comes back.
 
         Args:
             url: where to.
             body: what.
+            read: reads the answer, or fails with what may be tried again if it is none.
             optional: whether the endpoint may know no such call.
 
         Raises:
@@ -159,9 +168,12 @@ class Endpoint:
             raise await self._fault(error, sent_at) from error
         if response.status != _OK:
             raise self._refusal(response, content, sent_at, optional=optional)
-        self._proven = True
-        self.pace.answered()
-        return content
+        try:
+            answer = read(content)
+        except RequestFailed as failure:
+            raise self._weighed(failure, sent_at) from failure
+        self._answered()
+        return answer
 
     async def events(self, url: str, body: bytes) -> AsyncGenerator[bytes, None]:
         """Send a body and give the data of the events that come back, as they come.
@@ -190,8 +202,26 @@ class Endpoint:
             raise EngineDown(_WAS_CLOSED, in_flight=True) from error
         except _TROUBLES as error:
             raise await self._fault(error, sent_at) from error
+        self._answered()
+
+    def _answered(self) -> None:
         self._proven = True
+        self._health += (1 - self._health) / limits.ENDPOINT_REMEMBERED
         self.pace.answered()
+
+    def _weighed(self, failure: RequestFailed, sent_at: float) -> EngineFault:
+        """Say whose failure it is, when it may pass: of the request, or of an endpoint that is ill.
+
+        One that answers its list of models and fails for all prompts has been seen in the wild.
+        """
+        if not failure.retriable:
+            return failure
+        self._health -= self._health / limits.ENDPOINT_REMEMBERED
+        if self._health > _HEALTHY:
+            self.pace.slow(sent_at)
+            return failure
+        self.pace.pause(sent_at, None)
+        return EngineBusy(failure.message, code=failure.code, in_flight=True)
 
     def _check_open(self) -> None:
         if self._closed:
@@ -229,27 +259,7 @@ class Endpoint:
             self.pace.slow(sent_at)
             message = "The endpoint forbids the request (status 403): check `api_key`."
             return EngineBusy(message, code=Code.PERMISSION_DENIED)
-        return self._failure(status, body, sent_at)
-
-    def _failure(self, status: int, body: bytes, sent_at: float) -> RequestFailed:
-        """Say how this one request failed."""
-        if status in (_TIMED_OUT, _GATEWAY_TIME):
-            self.pace.slow(sent_at)
-            message = f"The endpoint took too long (status {status})."
-            return RequestFailed(message, code=Code.DEADLINE_EXCEEDED, retriable=True)
-        if status >= _ERROR or status in (_CONFLICT, _TOO_EARLY):
-            self.pace.slow(sent_at)
-            message = f"The endpoint failed (status {status})."
-            return RequestFailed(message, code=Code.INTERNAL, retriable=True)
-        if status < _REFUSED:
-            message = f"The endpoint gave no answer (status {status})."
-            return RequestFailed(message, code=Code.INTERNAL, retriable=True)
-        if status == _FORBIDDEN:
-            message = "The endpoint forbids this request, unlike others (status 403)."
-            return RequestFailed(message, code=Code.PERMISSION_DENIED)
-        why = ": it is too large" if status == _TOO_LARGE else blamed(body)
-        message = f"The endpoint refused the request (status {status}){why}."
-        return RequestFailed(message, code=Code.INVALID_ARGUMENT)
+        return self._weighed(_failure(status, body), sent_at)
 
     async def _fault(self, error: Exception, sent_at: float) -> EngineFault:
         """Say what an error on the way means."""
@@ -259,10 +269,11 @@ class Endpoint:
             self._lost = True
             self.pace.pause(sent_at, None)
             return _unreachable(error)
-        self.pace.slow(sent_at)
         if isinstance(error, TimeoutError):
             message = "The endpoint took longer than `timeout_seconds`."
-            return RequestFailed(message, code=Code.DEADLINE_EXCEEDED, retriable=True)
+            failure = RequestFailed(message, code=Code.DEADLINE_EXCEEDED, retriable=True)
+            return self._weighed(failure, sent_at)
+        self.pace.slow(sent_at)
         if await self._alive():
             message = "The connection to the endpoint broke."
             return EngineBusy(message, in_flight=True)
@@ -287,6 +298,25 @@ class Endpoint:
             return await self.look()
         except EngineDown:
             return None
+
+
+def _failure(status: int, body: bytes) -> RequestFailed:
+    """Say how one request failed."""
+    if status in (_TIMED_OUT, _GATEWAY_TIME):
+        message = f"The endpoint took too long (status {status})."
+        return RequestFailed(message, code=Code.DEADLINE_EXCEEDED, retriable=True)
+    if status >= _ERROR or status in (_CONFLICT, _TOO_EARLY):
+        message = f"The endpoint failed (status {status})."
+        return RequestFailed(message, code=Code.INTERNAL, retriable=True)
+    if status < _REFUSED:
+        message = f"The endpoint gave no answer (status {status})."
+        return RequestFailed(message, code=Code.INTERNAL, retriable=True)
+    if status == _FORBIDDEN:
+        message = "The endpoint forbids this request, unlike others (status 403)."
+        return RequestFailed(message, code=Code.PERMISSION_DENIED)
+    why = ": it is too large" if status == _TOO_LARGE else blamed(body)
+    message = f"The endpoint refused the request (status {status}){why}."
+    return RequestFailed(message, code=Code.INVALID_ARGUMENT)
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:

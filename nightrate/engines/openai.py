@@ -165,7 +165,9 @@ class OpenAIEngine(Engine):
         """Have the endpoint answer."""
         self._check()
         body = render_prompt(prompt, self._model, self._customs, streamed=False)
-        return read_reply(await self._opened().post(self._chat, body), prompt, self._model)
+        return await self._opened().post(
+            self._chat, body, lambda answer: read_reply(answer, prompt, self._model)
+        )
 
     async def stream(self, prompt: Prompt) -> AsyncGenerator[str | Reply, None]:
         """Have the endpoint answer, and give the texts as it sends them."""
@@ -191,8 +193,9 @@ class OpenAIEngine(Engine):
         from nightrate.engines.vectors import shortest, unit
 
         body = render_passage(passage, self._model, self._customs)
-        answer = await self._opened().post(self._vectors, body)
-        values, tokens, version = read_vector(answer, passage, self._model)
+        values, tokens, version = await self._opened().post(
+            self._vectors, body, lambda answer: read_vector(answer, passage, self._model)
+        )
         (numbers,) = shortest(unit(np.array([values])))
         return Embedding(numbers, tokens, version)
 
@@ -203,7 +206,7 @@ class OpenAIEngine(Engine):
             message = "The server behind this model counts no tokens."
             raise RequestFailed(message, code=Code.UNIMPLEMENTED)
         body = render_count(prompt, self._model)
-        return read_count(await self._opened().post(self._tokens, body, optional=True))
+        return await self._opened().post(self._tokens, body, read_count, optional=True)
 
     def _opened(self) -> Endpoint:
         if self._endpoint is None:

@@ -44,7 +44,7 @@ class _Tries(Struct):
     refused_since: float = 0.0
     """When that was the first time; the monotonic clock."""
     breaks: int = 0
-    """How often the connection to the engine broke on the way to the answer."""
+    """How often the engine had taken it and no answer came, as for others at that time."""
 
     @property
     def alone(self) -> bool:
@@ -282,9 +282,11 @@ class Lane:
         tries.refusals += 1
         tries.breaks += fault.in_flight
         if tries.breaks >= limits.ENGINE_BREAKS_MAX:
-            message = f"The connection to the engine broke {tries.breaks} times on this request."
-            return Failure(fault.code, message)
-        wait = retry_delay_seconds(tries.refusals, fault.after_seconds, clock.jitter())
+            return Failure(fault.code, f"{fault.message} It was tried {tries.breaks} times.")
+        chance = clock.jitter()
+        wait = retry_delay_seconds(tries.refusals, fault.after_seconds, chance)
+        if fault.in_flight:  # These are counted, so they are spread over time.
+            wait = max(wait, retry_delay_seconds(tries.breaks, None, chance))
         if live and now + wait - tries.refused_since > limits.LIVE_PATIENCE_SECONDS:
             return Failure(fault.code, fault.message)
         await clock.sleep(wait)

@@ -106,10 +106,9 @@ class Feed:
 
     def done(self, line: RawLine) -> None:
         """Be told that a line which was taken is in memory no more."""
-        was_full = self._full
-        self._held_bytes -= line.length
-        if was_full:
+        if self._full:
             self._wanted.set()
+        self._held_bytes -= line.length
 
     @property
     def _full(self) -> bool:

@@ -133,6 +133,27 @@ async def test_a_request_that_is_forbidden_waits_until_others_show_whose_fault_i
     assert (fault.code, fault.retriable) == (Code.PERMISSION_DENIED, False)
 
 
+async def test_an_endpoint_that_fails_for_most_is_ill_and_none_of_them_is_to_blame(
+    engine: OpenAIEngine, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("nightrate.clock.monotonic", lambda: now[0])
+    upstream.faults = [refuses(500), says(b"<html>"), refuses(504)] * 10
+    kinds = []
+    while upstream.faults:
+        fault = await fault_of(engine)
+        kinds.append(type(fault))
+        assert isinstance(fault, RequestFailed) or fault.in_flight  # type: ignore[attr-defined]
+        now[0] += 100
+    healthy = kinds.count(RequestFailed)
+    assert 5 < healthy < 15
+    assert kinds[healthy:] == [EngineBusy] * (len(kinds) - healthy)
+    for _ in range(20):
+        await engine.generate(asked("well"))
+    upstream.faults = [refuses(500)]
+    assert isinstance(await fault_of(engine), RequestFailed)
+
+
 # connections ----------------------------------------------------------------------------------
 
 

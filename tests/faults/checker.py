@@ -170,6 +170,10 @@ class Directory:
         found = set(self._stored()) - set(self._named())
         return sorted(name for name in found if not name.startswith(going))
 
+    def sealed(self) -> set[str]:
+        """Name the segments that are published."""
+        return {row["segment_blob"] for row in self._table("shard") if row["segment_blob"]}
+
     # every moment
 
     def _wrong_in_files(self) -> Iterator[str]:

@@ -50,12 +50,23 @@ def run(work: Callable[[], Awaitable[T]], start_seconds: float = 0.0) -> T:
     loop = Loop(start_seconds)
     clock.now = lambda: BEGINNING + int(loop.time() * 1_000_000)
     clock.monotonic = loop.time
+    clock.sleep = lambda seconds: pass_seconds(seconds)  # whichever it is by then
 
     async def main() -> T:
         return await work()
 
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
         return runner.run(main())
+
+
+async def pass_seconds(seconds: float) -> None:
+    """Let so much time pass."""
+    over = asyncio.Event()
+    alarm = asyncio.get_running_loop().call_later(seconds, over.set)
+    try:
+        await over.wait()
+    finally:
+        alarm.cancel()
 
 
 async def inline(call: Callable[[], T], /) -> T:

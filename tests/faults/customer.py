@@ -113,11 +113,10 @@ class Customer:
 
     async def run(self) -> None:
         """Carry every job to its end."""
-        if self.told.receiver and not self.told.webhook:
-            await self._register()
+        await self.register()
         async with asyncio.TaskGroup() as group:
             for job in self.told.jobs:
-                group.create_task(self._carry(job))
+                group.create_task(self.carry(job))
 
     def wrong(self, job: Job, *sentences: str) -> None:
         """Write down what should not be."""
@@ -163,7 +162,10 @@ class Customer:
 
     # the walk of a job
 
-    async def _register(self) -> None:
+    async def register(self) -> None:
+        """Have the events sent, unless they are already."""
+        if not self.told.receiver or self.told.webhook:
+            return
         listed = await self.call("GET", "/v1/webhooks")
         mine = [one["id"] for one in listed.json.get("webhooks", [])]
         if not mine:
@@ -178,7 +180,8 @@ class Customer:
         self.told.webhook = mine[0]
         self._note()
 
-    async def _carry(self, job: Job) -> None:
+    async def carry(self, job: Job) -> None:
+        """Carry one job to its end."""
         with contextlib.suppress(GaveUp):
             if not job.inline and not job.deleting:
                 await self._bring(job)
@@ -305,7 +308,7 @@ class Customer:
         """Read the results, as often as asked, and compare them with what was ordered."""
         document = self._expect(job, await self.call("GET", f"/v1beta/{job.name}")).json
         self.wrong(job, *job.watched.look(document))
-        partial = job.cancel_after is not None
+        partial = job.watched.state == "JOB_STATE_CANCELLED" and job.cancel_after is not None
         if not partial and job.watched.state != "JOB_STATE_SUCCEEDED":
             self.wrong(job, f"it ended as {job.watched.state}")
             return
@@ -337,6 +340,4 @@ class Customer:
 
 def _shown(job: Job, document: Any) -> bool:
     """Tell whether the results are handed out; those of a cancelled batch come a little later."""
-    if job.cancel_after is None or job.watched.state == "JOB_STATE_SUCCEEDED":
-        return True
-    return "dest" in document
+    return job.watched.state != "JOB_STATE_CANCELLED" or "dest" in document

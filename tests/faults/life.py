@@ -187,7 +187,11 @@ class _Child:
             return Answer(*await clockwork.ask_app(app, method, path, body, headers))
 
         customer = Customer(
-            self._told, ask, note=self.note, pause=clock.sleep, failures=self._tap.policy.refuses
+            self._told,
+            ask,
+            note=self.note,
+            pause=clockwork.pass_seconds,
+            failures=self._tap.policy.refuses,
         )
         async with house.working(), asyncio.timeout(QUIET_SECONDS_MAX):
             await house.engines_settled()
@@ -201,11 +205,11 @@ class _Child:
         """Wait for the event of every job; a batch that was deleted may take its event with it."""
         owed = {job.name for job in self._told.jobs if not job.deleted}
         while not self._told.wrong and not owed <= set(self._told.heard.values()):
-            await clock.sleep(1.0)
+            await clockwork.pass_seconds(1.0)
 
     async def _quiet(self, house: House) -> None:
         """Let upkeep have its turns, and the courier write down its last attempt."""
-        await clock.sleep(2 * limits.UPKEEP_SECONDS)
+        await clockwork.pass_seconds(2 * limits.UPKEEP_SECONDS)
         reason = await house.not_ready()
         if reason is not None:
             self._told.wrong.append(f"not ready when all was done: {reason}")
@@ -295,12 +299,14 @@ def _patch(child: _Child) -> None:
     setattr(runtime, "create_engine", lambda _kind, _options: _Engine(child))  # noqa: B010
     limits.SHARD_REQUESTS_MAX, limits.FIRST_SHARD_REQUESTS = 5, 3
 
-    async def sleep(seconds: float) -> None:
+    pass_seconds = clockwork.pass_seconds
+
+    async def told_sleep(seconds: float) -> None:
         if seconds == limits.JOURNAL_SYNC_SECONDS:
             child.say(Message("tick"))
-        await asyncio.sleep(seconds)
+        await pass_seconds(seconds)
 
-    clock.sleep = sleep
+    clockwork.pass_seconds = told_sleep
 
 
 class _Engine(EchoEngine):

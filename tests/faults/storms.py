@@ -160,6 +160,8 @@ STORMS = (
     Storm(name="503 with a date", trouble=refuse(503, 8, dated=True)),
     Storm(name="503 for everybody", trouble=refuse(503), share=1.0),
     Storm(name="429 now and then", trouble=refuse(429, 2), share=0.05, slower=False),
+    Storm(name="502 from a gateway", trouble=refuse(502)),
+    Storm(name="500 for most", trouble=refuse(500)),
     Storm(name="bodies cut in the middle", trouble=cut),
     Storm(name="slow tokens", trouble=drip(whole=True), slower=False),
     Storm(name="slow and cut", trouble=drip(whole=False), share=0.5),
