@@ -142,7 +142,7 @@ def test_a_schema_of_gemini_is_read_into_a_form(schema: object, expected: Node) 
         ({"type": "INTEGER", "enum": ["x"]}, ".enum[0]", '"x" is not a number.'),
         ({"minItems": "few"}, ".minItems", "it is not a whole number from 0 on."),
         ({"minItems": "9" * 5_000}, ".minItems", "it is not a whole number from 0 on."),
-        ({"minimum": "9" * 500}, ".minimum", '…" is not a number.'),
+        ({"minimum": "1e999"}, ".minimum", '"1e999" is not a number.'),
         ({"maximum": "nan"}, ".maximum", '"nan" is not a number.'),
         ({"properties": {"a": {"$ref": "#"}}}, ".properties.a.$ref",
          ('there is no such field in a schema. Use "responseJsonSchema" for what only JSON'
