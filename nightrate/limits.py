@@ -89,6 +89,9 @@ STOP_SEQUENCES_MAX = 5
 SCHEMA_BYTES_MAX = 64 * KIB
 """Ours: the form that a request asks of its answer; more than any model's context would show."""
 
+SCHEMAS_REMEMBERED_MAX = 32
+"""Ours: forms that are not read again when the next request has the same; 2 MiB of their texts."""
+
 SCHEMA_NODES_MAX = 1_000
 """Ours: parts of such a form; each becomes a rule of a grammar."""
 
