@@ -97,6 +97,7 @@ async def test_an_endpoint_that_takes_nobody_is_asked_nothing_for_a_while(
     held = await fault_of(engine)
     assert isinstance(held, EngineBusy)
     assert held.after_seconds == pytest.approx(7, abs=0.5)
+    assert held.code is code
     assert len(upstream.headers) == sent
     assert engine.capacity.requests == 32
 
