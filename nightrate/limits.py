@@ -151,12 +151,18 @@ BEAT_SECONDS = 1.0
 JOURNAL_SYNC_SECONDS = 0.25
 """Ours: finished answers reach the disk within this time; at most these run again."""
 
-JOURNAL_SYNC_BYTES = MIB
-"""Ours: or when this much has gathered."""
+JOURNAL_SYNC_BYTES = 4 * MIB
+"""Ours: or when this much has gathered. A shard of short answers from a fast engine is sealed
+before either, and its journal is never written; with 1 MiB, such answers were written twice."""
 
 JOURNAL_HELD_BYTES_MAX = 8 * MIB
 """Ours: answers of a shard that wait for the disk; while there are more, no request of it is begun.
 Without this, 256 pictures would gather behind one sync."""
+
+LINES_HELD_BYTES_MAX = 24 * MIB
+"""Ours, measured: lines that one runner has read and not yet recorded the answers of, or one that
+is longer. A line is in memory up to four times on its way. Twenty-four lines of 1 MiB are asked at
+once."""
 
 OPEN_SHARDS_MAX = 32
 """Ours: shards that one runner holds at once, so that many small batches fill an engine too."""
@@ -188,8 +194,38 @@ UPKEEP_SECONDS = 5.0
 SWEEP_ROWS_MAX = 500
 """Ours: rows that one sweep drops, so that it never holds the database for long."""
 
-SWEEP_BATCHES_MAX = 20
-"""Ours: deleted batches that one sweep drops; each may have 10,000 shard rows."""
+SWEEP_STEPS_MAX = 20
+"""Ours: such sweeps of batches in a row; a batch may have 10,000 shard rows."""
+
+SCAN_NAMES = 250
+"""Ours: names of a folder that one look at the disk gives, and one look at the database judges."""
+
+ORPHAN_NAMES = 2_500
+"""Ours: names that one turn of upkeep looks at, so that a million take half an hour of turns."""
+
+ORPHAN_SECONDS = 2 * LEASE_SECONDS
+"""Ours: what nothing named for this long is an orphan, not something whose row is on its way."""
+
+ORPHAN_PASS_SECONDS = 3600.0
+"""Ours: the wait between two looks at everything on the disk."""
+
+ORPHANS_HELD_MAX = 10_000
+"""Ours: suspected orphans that are held in memory, about 2 MB; more wait for the next pass."""
+
+BACKUP_PAGES = 256
+"""Ours: pages of the database that one step of a backup copies, a MiB."""
+
+BACKUP_BYTES = 8 * MIB
+"""Ours: bytes of blobs that one step of a backup copies, some ten milliseconds of a thread."""
+
+BACKUP_BLOBS = 64
+"""Ours: or how many blobs it looks at."""
+
+BACKUP_TOLD_SECONDS = 0.5
+"""Ours: how often it is told how far a backup is."""
+
+HELD_DELETIONS_MAX = 100_000
+"""Ours: deletions that wait for the end of a backup, about 20 MB of names."""
 
 DISK_PAUSE_SECONDS = 5.0
 """Ours: the wait after a disk refused a write, before the work is tried again elsewhere."""
@@ -268,6 +304,14 @@ ANSWER_BYTES_MAX = 32 * MIB
 
 ANSWER_EVENT_BYTES_MAX = MIB
 """Ours: one event of a streamed answer; most hold a word."""
+
+ANSWER_SECONDS = 4 * 3600.0
+"""Ours: an engine that works on one request for longer hangs, unless its settings say otherwise.
+Three such tries leave most of a batch's 48 hours to the others."""
+
+ENGINE_FRAME_BYTES_MAX = 128 * MIB
+"""Ours: one message between the server and an engine's process: the longest line and the largest
+cached content before it, with room to spare."""
 
 OUTPUT_TOKENS_DEFAULT = 1024
 """Ours: output limit of a request that sets none, on engines that need a number."""
@@ -409,6 +453,9 @@ READ_BYTES = 512 * KIB
 WRITE_BYTES = MIB
 """Ours: upload bytes gathered before one write."""
 
+SEGMENT_WRITE_BYTES = 4 * MIB
+"""Ours: lines of a segment gathered before one write; a shard of 2 KB answers is one."""
+
 UPLOAD_SYNC_BYTES = 64 * MIB
 """Ours: a long piece is synced and counted this often, so that a crash costs no more of it."""
 
@@ -448,7 +495,12 @@ FILES_PAGE_SIZE_MAX = 100
 """Google: files."""
 
 RECEIVE_TIMEOUT_SECONDS = 30.0
-"""Ours: a client that sends nothing for this long in the middle of a body is dropped."""
+"""Ours: a client that sends nothing for this long in the middle of a body is dropped; so is one
+whose request has no whole head by then."""
+
+TAKE_TIMEOUT_SECONDS = 120.0
+"""Ours: a client that takes next to nothing of an answer for this long is dropped. What it has not
+taken can be had by a range."""
 
 CLIENT_TIMEOUT_SECONDS = 60.0
 """Ours: our own client waits this long for a server that says nothing."""
@@ -460,6 +512,17 @@ HEADERS_MAX = 100
 HEADER_BYTES_MAX = 32 * KIB
 """Ours: headers of one HTTP request."""
 
+HEAD_BYTES_MAX = 2 * HEADER_BYTES_MAX + 64 * KIB
+"""Ours: the whole head of a request, its address too; what is over it is refused before its end."""
+
+DESCRIPTORS_WANTED = 16_384
+"""Ours: sockets and files that may be open at once, if the system lets us. Many systems begin with
+1,024, which a thousand idle clients use up."""
+
 DISK_RESERVE_BYTES = 2 * GIB
 DISK_RESERVE_SHARE = 0.05
 """Ours: the smaller of the two stays free for finishing what was accepted; new work is refused."""
+
+ROOM_SECONDS = 0.25
+"""Ours: how old a look at the disk may be when bytes of an upload are taken; at a GB a second that
+is an eighth of the reserve."""

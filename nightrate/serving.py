@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import resource
 import shlex
 import signal
 import socket
@@ -90,7 +91,7 @@ class _Administration:
 
     def __init__(self, house: House) -> None:
         self._folder = house.directory
-        self._server = _server(create_administration(house.keys))
+        self._server = _server(create_administration(house.keys, house.backups))
         self._serving: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -141,6 +142,7 @@ async def serve(
         StoreFault: the data directory cannot be used.
     """
     sys.setswitchinterval(limits.THREAD_SWITCH_SECONDS)
+    _want_descriptors()
     if not await asyncio.to_thread(Path(settings.data).exists):  # a refusal makes nothing
         await _require_keys(settings, None)
     sock = _bind(settings.host, settings.port)
@@ -161,9 +163,10 @@ async def serve(
             telling = asyncio.create_task(_tell(house, sock, listening))
             await asyncio.wait([serving, stop], return_when=asyncio.FIRST_COMPLETED)
             telling.cancel()
-            house.followers.stop()
+            house.stop()
             server.should_exit = True
-            await serving
+            # Calls and requests of batches have the same seconds, not one after the other.
+            await asyncio.gather(serving, house.drain())
             await administration.stop()
     finally:
         sock.close()
@@ -196,6 +199,16 @@ def _address(sock: socket.socket) -> str:
     host, port = sock.getsockname()[:2]
     name = f"[{host}]" if ":" in host else host
     return f"http://{name}:{port}"
+
+
+def _want_descriptors() -> None:
+    """Have as many descriptors as the system allows, up to what is wanted."""
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = limits.DESCRIPTORS_WANTED
+    if most != resource.RLIM_INFINITY:
+        wanted = min(wanted, most)
+    if now != resource.RLIM_INFINITY and now < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 def _stop_signals() -> asyncio.Future[None]:

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from nightrate import limits
 from nightrate.errors import SettingsFault
 from nightrate.limits import GIB
 from nightrate.remote import DEFAULT_BASE_URL, Remote, require_http
@@ -71,7 +72,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     models: dict[str, str] = {}
     """Which engine answers for a model name, or for a pattern such as ``gemini-*``."""
     engines: dict[str, dict[str, Any]] = {}
-    """Options of each engine by name. ``kind`` names the kind of engine when it is not the name."""
+    """Options of each engine by name. ``kind`` names the kind of engine when it is not the name;
+    ``answer_seconds`` is how long it may work on one request before it counts as hung."""
 
     def model_rules(self) -> dict[str, str]:
         """Give the table of models with the override and the default applied."""
@@ -105,9 +107,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         if problems:
             raise SettingsFault(problems)
         kind = str(options.pop("kind", name))
+        options.pop("answer_seconds", None)
         if kind in {DEFAULT_ENGINE, DEFAULT_EMBEDDING_ENGINE} and self.cache:
             options.setdefault("cache_directory", self.cache)
         return kind, options
+
+    def answer_seconds(self, name: str) -> float:
+        """Give how long a named engine may work on one request."""
+        return float(self.engines.get(name, {}).get("answer_seconds", limits.ANSWER_SECONDS))
 
 
 def _resolved(value: Any, at: str, environment: Mapping[str, str], problems: list[str]) -> Any:
@@ -261,6 +268,10 @@ def _contradictions(settings: Settings) -> list[str]:
         for name, options in settings.engines.items()
         if isinstance(options.get("api_key"), str)
     ]
+    for name, options in settings.engines.items():
+        seconds = options.get("answer_seconds", 1)
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds <= 0:
+            problems.append(f"engines.{name}.answer_seconds {seconds!r}: not a number above 0")
     if settings.cached_tokens_min < 0:
         problems.append(f"cached_tokens_min {settings.cached_tokens_min}: not 0 or more")
     return problems

@@ -86,6 +86,15 @@ class Engine(ABC):
             EngineDown: it has given up; the message says why and what to do.
         """
 
+    def hung(self, since: float) -> None:
+        """Be told that a request which came at ``since`` was not answered in time.
+
+        The call is cancelled already. An engine with a process of its own ends it, if it ran by
+        then, and starts it again: requests in flight fail with `EngineDown`. ``since`` is of
+        `clock.monotonic`.
+        """
+        del since
+
     async def generate(self, prompt: Prompt) -> Reply:
         """Answer one prompt. Cancelling the call frees its place in the engine.
 

@@ -6,9 +6,9 @@ import asyncio
 import contextlib
 import logging
 import math
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable
 from contextlib import aclosing
-from typing import overload
+from typing import TypeVar, overload
 
 from msgspec import Struct
 
@@ -18,7 +18,10 @@ from nightrate.domain.generation import Asked, Capability, Failure, Outcome, Pro
 from nightrate.domain.retry import retry_delay_seconds
 from nightrate.engines.base import Engine, Progress, ignore_progress
 from nightrate.errors import Code, EngineBusy, EngineDown, EngineFault, RequestFailed
+from nightrate.service.overdue import Overdue
 from nightrate.service.places import Places
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -49,11 +52,22 @@ class _Tries(Struct):
 
 
 class Lane:
-    """One engine and everybody who uses it."""
+    """One engine and everybody who uses it.
 
-    def __init__(self, name: str, engine: Engine) -> None:
+    Args:
+        name: of the engine, in the settings.
+        engine: runs the prompts.
+        answer_seconds: how long it may work on one of them; what takes longer hangs, which counts
+            as a death of the engine.
+    """
+
+    def __init__(
+        self, name: str, engine: Engine, answer_seconds: float = limits.ANSWER_SECONDS
+    ) -> None:
         self.name = name
         self.engine = engine
+        self._answer_seconds = answer_seconds
+        self._overdue = Overdue(answer_seconds)
         self.places = Places(lambda: engine.capacity)
         self.opened = asyncio.Event()
         """Set while the engine is open."""
@@ -135,7 +149,7 @@ class Lane:
         """
         if failure := self._unable(asked):
             return failure
-        engine, places = self.engine, self.places
+        engine, places, overdue = self.engine, self.places, self._overdue
         tries: _Tries | None = None
         while True:
             # Written out: this stands in the way of every request, and each step into a function
@@ -144,13 +158,19 @@ class Lane:
             cost = engine.cost(asked)
             if alone or not places.try_take(cost):
                 await places.take(cost, live=live, alone=alone)
+            worker = overdue.begin()
             try:
                 if isinstance(asked, Prompt):
                     return await engine.generate(asked)
-                return await engine.embed(asked)
+                return _numbers(await engine.embed(asked))
             except EngineFault as error:
                 fault = error
+            except asyncio.CancelledError:
+                if not overdue.caused_cancel(worker):
+                    raise
+                fault = self._hung(overdue.since(worker))
             finally:
+                overdue.end(worker)
                 places.give(cost, alone=alone)
             tries = tries or _Tries()
             if failure := await self._before_next(tries, fault, live=live):
@@ -237,7 +257,7 @@ class Lane:
         assert isinstance(fault, EngineDown), "engines raise these three"
         tries.deaths += fault.in_flight
         if tries.deaths >= limits.ENGINE_DEATHS_MAX:
-            message = f"The engine died {tries.deaths} times while it ran this request."
+            message = f"The engine died or hung {tries.deaths} times while it ran this request."
             return Failure(Code.INTERNAL, message)
         self._tell(f"is waited for: {fault.message}")
         patience = limits.LIVE_PATIENCE_SECONDS if live else None
@@ -287,10 +307,32 @@ class Lane:
             await self.places.take(cost, live=live, alone=alone)
         try:
             async with aclosing(self.engine.stream(prompt)) as pieces:
-                async for piece in pieces:
+                while (piece := await self._in_time(anext(pieces, None))) is not None:
                     yield piece
         finally:
             self.places.give(cost, alone=alone)
+
+    async def _in_time(self, piece: Awaitable[T]) -> T:
+        """Wait for the next piece of a stream: each may take as long as a whole answer.
+
+        Raises:
+            EngineDown: it took longer.
+        """
+        since = clock.monotonic()
+        try:
+            async with asyncio.timeout(self._answer_seconds) as patience:
+                return await piece
+        except TimeoutError:
+            if not patience.expired():
+                raise
+            raise self._hung(since) from None
+
+    def _hung(self, since: float) -> EngineDown:
+        """Tell the engine that it hangs, and give what counts as its death."""
+        self.engine.hung(since)
+        log.warning("engine %s hung for %g s over one request", self.name, self._answer_seconds)
+        message = f"The engine gave no answer within {self._answer_seconds:g} s."
+        return EngineDown(message, in_flight=True)
 
     async def _until_ready(self) -> None:
         try:
@@ -300,6 +342,17 @@ class Lane:
             self.opened.clear()
             self._broken.set()
             raise
+
+
+def _numbers(embedding: Embedding) -> Embedding:
+    """Give a vector that consists of numbers.
+
+    Raises:
+        RequestFailed: it does not; another try would compute the same.
+    """
+    if not math.isfinite(sum(embedding.values)):
+        raise RequestFailed("The engine's vector holds what is no number.", code=Code.INTERNAL)
+    return embedding
 
 
 def _broken_off(fault: EngineFault) -> Failure:

@@ -29,6 +29,7 @@ from nightrate.domain.webhook import (
     WebhookConfig,
     WebhookWish,
 )
+from nightrate.store.sweeps import Sweeps
 
 
 class SealedSegment(Struct, frozen=True, gc=False):
@@ -40,7 +41,7 @@ class SealedSegment(Struct, frozen=True, gc=False):
     segment: Segment
 
 
-class Store(ABC):
+class Store(Sweeps, ABC):
     """Durable truth."""
 
     # files and uploads ------------------------------------------------------------------------
@@ -424,31 +425,6 @@ class Store(ABC):
         """Record a use, unless one after ``before`` is recorded already."""
 
     # upkeep -----------------------------------------------------------------------------------
-
-    @abstractmethod
-    async def sweep(self, now: Instant, uploads_before: Instant, limit: int) -> list[str]:
-        """Drop rows that nobody can ask for any more, and name the blobs they held.
-
-        Those of deleted and expired files that no live batch reads, of cancelled uploads, and of
-        uploads begun before that time that never became a file. The row goes first: a crash before
-        the blob is deleted leaves an orphan, never a row without bytes.
-        """
-
-    @abstractmethod
-    async def sweep_batches(self, limit: int) -> list[tuple[str, str]]:
-        """Drop the rows of deleted batches whose results nobody can ask for any more.
-
-        Returns:
-            tenant and id of each; everything that it kept may go.
-        """
-
-    @abstractmethod
-    async def sweep_caches(self, now: Instant, limit: int) -> list[str]:
-        """Drop the rows of expired cached contents, and name the blobs they held.
-
-        One stays as long as the tenant has a live batch that was made before it expired: requests
-        of that batch may name it.
-        """
 
     @abstractmethod
     async def check(self) -> None:

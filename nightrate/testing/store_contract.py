@@ -35,6 +35,12 @@ from nightrate.testing.store_keys import KeyPromises, StoragePromises, TokenProm
 from nightrate.testing.store_orders import OrderPromises
 from nightrate.testing.store_parts import PartPromises
 from nightrate.testing.store_records import BatchPromises, SweepPromises, UploadPromises
+from nightrate.testing.store_retention import (
+    InputRetentionPromises,
+    NamePromises,
+    ResultsRetentionPromises,
+    RetentionPromises,
+)
 from nightrate.testing.store_samples import (
     END,
     FAULT,
@@ -327,6 +333,10 @@ class StoreContract(
     PartialPromises,
     PartPromises,
     SweepPromises,
+    RetentionPromises,
+    ResultsRetentionPromises,
+    InputRetentionPromises,
+    NamePromises,
     WebhookPromises,
     DeliveryPromises,
     KeyPromises,

@@ -1,7 +1,7 @@
 """What a finished batch leaves behind: journals that nothing names, segments that lost a race.
 
 The plan file is kept until all of that is gone, and so marks a batch that is still to be tidied: a
-crash in the middle costs nothing but another look at the next start.
+crash in the middle costs nothing but another look (`work.orphans`).
 """
 
 from __future__ import annotations
@@ -26,14 +26,3 @@ async def tidy_batch(store: Store, blobs: Blobs, batch: Batch) -> None:
     written = {f"{folder}/segments/{name}" for name in await blobs.list(f"{folder}/segments")}
     await blobs.delete(*(written - named), f"{folder}/journal")
     await blobs.delete(f"{folder}/plan")
-
-
-async def tidy_all(store: Store, blobs: Blobs) -> None:
-    """Tidy what an earlier process left: every batch with its results that still has its plan."""
-    for tenant in await blobs.list("batches"):
-        for batch_id in await blobs.list(f"batches/{tenant}"):
-            if await blobs.size(f"{batch_folder(tenant, batch_id)}/plan") is None:
-                continue
-            batch = await store.get_batch(tenant, batch_id)
-            if batch is not None and batch.has_results:
-                await tidy_batch(store, blobs, batch)

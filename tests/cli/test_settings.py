@@ -122,6 +122,16 @@ def test_a_cached_content_cannot_have_less_than_no_tokens(commands: Commands) ->
     assert "cached_tokens_min -1: not 0 or more" in told.complaint
 
 
+@pytest.mark.parametrize("value", ["0", "-1", "true", '"long"'])
+def test_an_engine_has_some_time_for_an_answer(commands: Commands, value: str) -> None:
+    commands.write("bad.toml", f"[engines.echo]\nanswer_seconds = {value}\n")
+    told = commands.run("settings", "--config", "bad.toml")
+    assert told.status != 0
+    assert "engines.echo.answer_seconds" in told.complaint
+    commands.write("good.toml", "[engines.echo]\nanswer_seconds = 0.5\n")
+    assert commands.run("settings", "--config", "good.toml").status == 0
+
+
 def test_models_tells_which_engine_answers(commands: Commands) -> None:
     commands.write("my.toml", '[models]\n"gemini-*" = "openvino"\nmine = "echo"\n')
     told = commands.run("models", "--config", "my.toml")
