@@ -224,7 +224,7 @@ class Stream:
             text = "" if said is None else said.content or said.refusal or ""
             self._reason = part.finish_reason or self._reason
         self._characters += len(text)
-        if self._characters > limits.ANSWER_BYTES_MAX:
+        if self._characters > limits.LINE_BYTES_MAX:
             raise too_long()
         if text:
             self._texts.append(text)
@@ -299,7 +299,7 @@ def blamed(body: bytes) -> str:
 
 def too_long() -> RequestFailed:
     """Say that an answer is beyond what is held."""
-    most = limits.ANSWER_BYTES_MAX
+    most = limits.LINE_BYTES_MAX
     return RequestFailed(f"The answer is longer than {most} bytes.", code=Code.OUT_OF_RANGE)
 
 

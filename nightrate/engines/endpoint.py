@@ -141,7 +141,7 @@ class Endpoint:
             if clock.monotonic() >= patience_ends:
                 seconds = limits.ENDPOINT_PATIENCE_SECONDS
                 raise EngineDown(f"The endpoint could not be reached for {seconds:g} seconds.")
-            await clock.sleep(limits.ENDPOINT_LOOK_SECONDS)
+            await clock.sleep(limits.IDLE_POLL_SECONDS)
 
     async def post(
         self, url: str, body: bytes, read: Callable[[bytes], Read], *, optional: bool = False
@@ -311,14 +311,14 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
     """
     size = response.content_length
     if size is not None:
-        if size > limits.ANSWER_BYTES_MAX:
+        if size > limits.LINE_BYTES_MAX:
             response.close()
             raise too_long()
         return await response.read()
     pieces, size = [], 0
     async for piece in response.content.iter_any():
         size += len(piece)
-        if size > limits.ANSWER_BYTES_MAX:
+        if size > limits.LINE_BYTES_MAX:
             response.close()
             raise too_long()
         pieces.append(piece)

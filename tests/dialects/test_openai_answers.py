@@ -143,7 +143,7 @@ def test_a_stream_is_put_together() -> None:
 
 
 def test_a_stream_of_which_too_much_is_held_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nightrate.limits.ANSWER_BYTES_MAX", 5)
+    monkeypatch.setattr("nightrate.limits.LINE_BYTES_MAX", 5)
     stream = Stream(HELLO, "m")
     event = msgspec.json.encode({"choices": [{"delta": {"content": "abc"}}]})
     stream.read(event)
