@@ -168,7 +168,11 @@ class Server:
     """``nightrate serve`` on a free port; `restart` goes on with the same data."""
 
     def __init__(
-        self, data: Path, *arguments: str, environment: Mapping[str, str] | None = None
+        self,
+        data: Path,
+        *arguments: str,
+        environment: Mapping[str, str] | None = None,
+        command: Sequence[str] = COMMAND,
     ) -> None:
         self.data = data
         self.base_url = ""
@@ -177,6 +181,7 @@ class Server:
         self.ready_seconds = 0.0
         self._arguments = ("serve", "--port", "0", "--data", str(data), *arguments)
         self._environment = environment
+        self._command = command
         self.process: Process
 
     # life -------------------------------------------------------------------------------------
@@ -186,7 +191,9 @@ class Server:
         if self.starts:
             self.process.close()
         self.starts += 1
-        self.process = Process(self._arguments, environment=self._environment)
+        self.process = Process(
+            self._arguments, environment=self._environment, command=self._command
+        )
 
     def ready(self) -> None:
         """Wait until the server says where it is."""
