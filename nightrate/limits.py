@@ -139,6 +139,10 @@ PLAN_IN_PLACE_BYTES_MAX = MIB
 PLAN_TOTAL_BYTES_MAX = MIB
 """Ours: the last line of a plan file, with its listed faults; about 20 KB in practice."""
 
+REPAIR_SECONDS_MAX = 48 * 3600
+"""Ours: a damaged shard of an ended batch that is not made again by then is given up, so that its
+input can go and its readers are told; as long as a batch may take."""
+
 PLAN_ATTEMPTS_MAX = 3
 """Ours: a planning process that dies this often fails its batch."""
 
@@ -380,6 +384,9 @@ CHECK_BYTES = 16 * MIB
 
 SEGMENTS_VERIFIED_MAX = 65_536
 """Ours: segments remembered as sound, about 10 MB; one that is forgotten is read twice."""
+
+SEGMENTS_VERIFIED_SECONDS = 3_600.0
+"""Ours: and for how long; a disk can spoil at any time what it once gave rightly."""
 
 UPLOAD_GRANULARITY_BYTES = 256 * KIB
 """Google: the announced chunk granularity of resumable uploads."""

@@ -124,6 +124,29 @@ class Reader:
 
         return await self._run(call)
 
+    async def feed(self, take: Callable[[bytes], object], offset: int, length: int) -> None:
+        """Hand exactly so many bytes to a function, beside the event loop; a piece is held.
+
+        Raises:
+            Damaged: the blob is shorter than that.
+        """
+
+        def call() -> None:
+            for start in range(offset, offset + length, limits.READ_BYTES):
+                want = min(limits.READ_BYTES, offset + length - start)
+                take(_read_exactly(self._descriptor, start, want, self._path))
+
+        await self._run(call)
+
+    async def stamp(self) -> tuple[int, int, int]:
+        """Give what changes when anybody writes to the blob through the file system."""
+
+        def call() -> tuple[int, int, int]:
+            status = os.fstat(self._descriptor)
+            return status.st_ino, status.st_mtime_ns, status.st_size
+
+        return await self._run(call)
+
     async def size(self) -> int:
         """Tell how long the blob is."""
         return await self._run(lambda: os.fstat(self._descriptor).st_size)
@@ -252,6 +275,13 @@ class Blobs:
             self._folders = {self._root}
         self._folders.add(folder)
 
+    def _forget(self, gone: Path) -> None:
+        """Let a folder that was deleted be made anew when somebody writes into it again."""
+        below = f"{gone}/"
+        for folder in tuple(self._folders):  # a copy: other threads add to it
+            if f"{folder}/".startswith(below):
+                self._folders.discard(folder)
+
     async def delete(self, *names: str) -> None:
         """Remove blobs or whole directories of them; missing ones are fine."""
         paths = [self.path(name) for name in names]
@@ -260,6 +290,7 @@ class Blobs:
             for path in paths:
                 if path.is_dir():
                     shutil.rmtree(path, ignore_errors=True)
+                    self._forget(path)
                 else:
                     path.unlink(missing_ok=True)
 

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from nightrate import clock, limits
+from nightrate.clock import Instant
 from nightrate.domain.batch import Batch, batch_folder
 from nightrate.errors import StoreFault
 from nightrate.store.base import Store
@@ -65,6 +66,7 @@ class Upkeep:
         for batch in expired:
             log.info("batch %s expired", batch.batch_id)
             await self._stopped(batch)
+        await self._give_up_repairs(now)
         uploads_before = clock.later(now, -limits.UPLOAD_LIFETIME_SECONDS)
         blobs = await self._store.sweep(now, uploads_before, limits.SWEEP_ROWS_MAX)
         await self._blobs.delete(*blobs)
@@ -83,3 +85,11 @@ class Upkeep:
         while self._ended:
             await tidy_batch(self._store, self._blobs, self._ended[-1])
             self._ended.pop()
+
+    async def _give_up_repairs(self, now: Instant) -> None:
+        """Let damage stay that nobody has made good, perhaps because no engine serves it now."""
+        before = clock.later(now, -limits.REPAIR_SECONDS_MAX)
+        why = f"its requests did not run again within {limits.REPAIR_SECONDS_MAX // 3600} hours"
+        for batch in await self._store.expire_repairs(before, why, now, limits.SWEEP_ROWS_MAX):
+            log.error("batch %s: its damage stays: %s", batch.batch_id, why)
+            self._ended.append(batch)

@@ -15,7 +15,7 @@ from nightrate.dialects.gemini_profiles import Profile
 from nightrate.domain.batch import Batch, BatchForm, Kind, Plan
 from nightrate.domain.shard import Claim, Segment, ShardPlan, Tally
 from nightrate.domain.states import BatchState
-from nightrate.errors import Damaged, NotFound
+from nightrate.errors import NotFound, NotReady
 from nightrate.service.files import Files
 from nightrate.service.results import Content, Results
 from nightrate.store.blobs import Blobs
@@ -195,14 +195,15 @@ async def test_no_byte_of_a_damaged_segment_is_served(
         async for piece in content.stream(0, content.size_bytes):
             served.append(piece)  # noqa: PERF401 - what came before the damage counts
 
-    with pytest.raises(Damaged, match=bad):
+    with pytest.raises(NotReady, match=bad):
         await serve()
     assert b"".join(served) == b"sound\n"
     assert await read(content, 14, 24) == b"sound too\n"
-    with pytest.raises(Damaged, match=bad):
-        await bench.results.verify(batch)
-    with pytest.raises(Damaged, match=bad):
-        await items(bench, batch)
+    found = await bench.store.get_batch(TENANT, batch.batch_id)
+    assert found is not None
+    for refused in (bench.content(), bench.results.verify(found), items(bench, found)):
+        with pytest.raises(NotReady, match="batches/b1 was damaged"):
+            await refused
 
 
 async def test_before_an_answer_only_the_first_segments_are_read(
@@ -216,14 +217,23 @@ async def test_before_an_answer_only_the_first_segments_are_read(
     path.write_bytes(b"other\n")
     await bench.results.verify(batch)  # damage there is found on the way
     served = b""
-    with pytest.raises(Damaged, match=bad):  # noqa: PT012 - what came before the damage counts
+    with pytest.raises(NotReady, match=bad):  # noqa: PT012 - what came before the damage counts
         async for piece in bench.results.items(batch, Profile.DOCUMENTED):
             served += piece
     assert served == b"0,\n1"
-    for damage in (lambda: path.write_bytes(b"soun\n"), path.unlink):  # these are found at once
-        damage()
-        with pytest.raises(Damaged, match=bad):
-            await bench.results.verify(batch)
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone"])
+async def test_what_is_not_there_in_full_is_found_before_an_answer(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    monkeypatch.setattr(limits, "CHECKED_FIRST_BYTES", 4)
+    batch = await bench.plan(3, BatchForm.INLINE)
+    _, _, bad = await bench.seal(b"0\n", b"1\n", b"sound\n")
+    path = bench.blobs.path(bad)
+    path.unlink() if damage == "gone" else path.write_bytes(b"soun\n")
+    with pytest.raises(NotReady, match=bad):
+        await bench.results.verify(batch)
 
 
 async def test_the_first_segment_is_checked_however_long_it_is(
@@ -235,7 +245,7 @@ async def test_the_first_segment_is_checked_however_long_it_is(
     batch = await bench.plan(1, BatchForm.INLINE)
     (bad,) = await bench.seal(b"a long segment\n")
     bench.blobs.path(bad).write_bytes(b"a long Segment\n")
-    with pytest.raises(Damaged, match=bad):
+    with pytest.raises(NotReady, match=bad):
         await bench.results.verify(batch)
 
 
