@@ -197,11 +197,12 @@ WHERE b.ended_at IS NULL AND b.state = '{BatchState.SUBMITTED}'
   AND b.input_bytes >= :bytes_from AND b.input_bytes < :bytes_below
 GROUP BY b.tenant, b.batch_id ORDER BY b.created_at LIMIT :limit"""
 
+# Two halves, each with an index of its own; the 14th column is when it ended.
 UNCLOSED_BATCHES = f"""{_COUNTED}
-WHERE (b.tenant, b.batch_id) IN (
-  SELECT tenant, batch_id FROM batch WHERE partial = {_DUE}
-  UNION ALL SELECT tenant, batch_id FROM batch WHERE {_CLOSED_AGAIN})
-GROUP BY b.tenant, b.batch_id ORDER BY b.ended_at LIMIT :limit"""
+WHERE b.partial = {_DUE} GROUP BY b.tenant, b.batch_id
+UNION ALL {_COUNTED}
+WHERE b.repair_since IS NOT NULL AND b.partial = {_SHOWN} GROUP BY b.tenant, b.batch_id
+ORDER BY 14 LIMIT :limit"""
 
 # One that ended before it was planned gets its shards as well: its requests are to be counted and
 # to get their status lines.
