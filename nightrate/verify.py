@@ -30,7 +30,13 @@ from nightrate.work.soundness import Checker
 
 T = TypeVar("T")
 
-KEY_FILES = ("secrets.key", "pepper.key", "signing.pem")
+_NEEDED = "without it the server does not start"
+KEY_FILES = {
+    "secrets.key": _NEEDED,
+    "pepper.key": _NEEDED,
+    "signing.pem": "without it the server makes a new one, and receivers ask for that",
+}
+"""The server's own keys, and what becomes of it without each."""
 
 _RESTORE = "restore it from a backup"
 _BY_ITSELF = "nothing is to be done: the server does what was lost again"
@@ -149,8 +155,7 @@ class _Look:
         folder = self._directory.keys
         missing = [name for name in KEY_FILES if not (folder / name).exists()]
         for name in missing:
-            remedy = f"{_RESTORE}; without it the server makes a new one, and what depends on the"
-            self._flaw(f"keys/{name}", "it is missing", f"{remedy} old one is lost")
+            self._flaw(f"keys/{name}", "it is missing", f"{_RESTORE}; {KEY_FILES[name]}")
         if not missing:
             try:
                 Vault(folder)
@@ -204,7 +209,7 @@ class _Look:
         while page := await self._store.every_cache(after, limits.SEGMENTS_PAGE_SIZE):
             for cache in page:
                 self._names.add(cache.blob)
-                check = self._checker.exactly(cache.blob, cache.size_bytes)
+                check = self._checker.kept(cache.blob, cache.size_bytes, cache.crc32)
                 remedy = f"make the content of cachedContents/{cache.cache_id} again, or {_RESTORE}"
                 await self._check(cache.blob, check, remedy)
             after = page[-1].tenant, page[-1].cache_id

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -76,6 +77,7 @@ def _cache() -> Cache:
         created_at=now,
         updated_at=now,
         expires_at=clock.later(now, 3600),
+        crc32=zlib.crc32(b"{}"),
     )
 
 
@@ -153,6 +155,7 @@ async def test_what_cannot_be_made_again_is_told_so_for_ever(data: Path) -> None
         (f"files/{TENANT}/f1", "flip", "SHA-256"),
         (f"files/{TENANT}/f1", "cut", "bytes, not"),
         (f"files/{TENANT}/f1", "gone", "it is missing"),
+        (f"caches/{TENANT}/c1", "flip", "CRC-32"),
         (f"caches/{TENANT}/c1", "cut", "1 bytes, not 2"),
         (f"caches/{TENANT}/c1", "gone", "it is missing"),
         (f"{LIVE}/input", "cut", "bytes, not"),

@@ -69,6 +69,20 @@ class Checker:
             return f"it holds {held_bytes} bytes, but {size_bytes} were acknowledged"
         return None
 
+    async def kept(self, blob: str, size_bytes: int, crc32: int | None) -> str | None:
+        """Check length and, if it is known, checksum."""
+        found = 0
+
+        def take(piece: bytes) -> None:
+            nonlocal found
+            found = zlib.crc32(piece, found)
+
+        if (flaw := await self._whole(blob, size_bytes, take)) is not None:
+            return flaw
+        if crc32 is not None and found != crc32:
+            return f"its CRC-32 is {found:08x}, it was written with {crc32:08x}"
+        return None
+
     async def exactly(self, blob: str, size_bytes: int) -> str | None:
         """Check the length alone, of what has no digest."""
         held_bytes = await self._blobs.size(blob)

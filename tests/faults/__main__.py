@@ -9,7 +9,7 @@ import time
 
 from tests.faults.campaign import Campaign, told
 
-MODULES: tuple[str, ...] = ()
+MODULES: tuple[str, ...] = ("corruption",)
 """Modules of this folder that hold a ``CAMPAIGNS``."""
 
 
