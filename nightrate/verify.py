@@ -25,8 +25,8 @@ from nightrate.store.blobs import Blobs
 from nightrate.store.directory import DataDirectory, open_directory
 from nightrate.store.records import BEFORE_ALL
 from nightrate.store.sqlite import SQLiteStore
-from nightrate.work.orphans import Names, Orphans, walk
 from nightrate.work.soundness import Checker
+from nightrate.work.strays import Names, Strays, walk
 
 T = TypeVar("T")
 
@@ -62,7 +62,7 @@ class Summary(Struct, kw_only=True):
     flaws: int = 0
     reopened: int = 0
     """Damaged shards that will run again when the server is started."""
-    orphans: Orphans
+    orphans: Strays
 
 
 async def verify(
@@ -111,7 +111,7 @@ class _Look:
         self._tell = tell
         self._watch = watch
         self._repair = repair
-        self._summary = Summary(orphans=Orphans(names=[]))
+        self._summary = Summary(orphans=Strays(names=[]))
         self._names = Names()
         self._blobs = Blobs(directory.blobs, _inline)
         self._checker = Checker(self._blobs, self._read)
@@ -272,7 +272,8 @@ class _Look:
                     check = self._checker.journal(name, part)
                     await self._check(name, check, _BY_ITSELF, batch)
             return
-        assert record.segment is not None, "sealed"
+        if record.segment is None:  # nobody can ask for it any more
+            return
         self._summary.blobs += 1
         if record.lost is not None:
             found: str | None = f"it is damaged for good: {record.lost}"

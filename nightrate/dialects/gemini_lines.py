@@ -16,6 +16,7 @@ from nightrate import limits
 from nightrate.dialects import tolerant
 from nightrate.dialects.gemini_embedding_shapes import EmbedContentConfig, EmbedContentRequest
 from nightrate.dialects.gemini_passages import passage_from_tree, passage_of
+from nightrate.dialects.gemini_plain import PlainRequest, plain_prompt
 from nightrate.dialects.gemini_prompts import bare_model, prompt_from_tree, prompt_of
 from nightrate.dialects.gemini_shapes import (
     GenerateContentRequest,
@@ -31,7 +32,10 @@ from nightrate.domain.generation import Asked, Failure
 from nightrate.errors import BadRequest, Refused
 
 _NO_ECHO: Final = Echo()
+_FILE: Final = BatchForm.FILE  # looking it up each time takes longer than the comparison
 
+_decode_plain_line = json.Decoder(Line[PlainRequest]).decode
+_decode_plain_item = json.Decoder(InlineItem[PlainRequest]).decode
 _decode_members = json.Decoder(dict[str, Raw]).decode
 _decode = json.Decoder().decode
 
@@ -136,6 +140,15 @@ def parse_line(line: bytes | None, number: int, form: BatchForm, model: str) -> 
         form: a line of a file, or an inline item.
         model: the model of the batch, without ``models/``.
     """
+    if line is not None:
+        found = _plainly(line, form, model)
+        if found is not None:
+            return found
+    return parse_line_in_full(line, number, form, model)
+
+
+def parse_line_in_full(line: bytes | None, number: int, form: BatchForm, model: str) -> ParsedLine:
+    """Read a line as `parse_line` does, without the short way that plain ones go."""
     return _parse(line, number, form, model, _GENERATION)
 
 
@@ -144,6 +157,38 @@ def parse_embedding_line(
 ) -> ParsedLine:
     """Read one line or inline item that asks for a vector; otherwise as `parse_line`."""
     return _parse(line, number, form, model, _EMBEDDING)
+
+
+def _plainly(line: bytes, form: BatchForm, model: str) -> ParsedLine | None:
+    """Read a plain line, which almost all are, in one go; None for any other."""
+    row: Line[PlainRequest] | InlineItem[PlainRequest]
+    try:
+        if form is _FILE:
+            row = _decode_plain_line(line)
+            echo = _plain_echo(row, line)
+        else:
+            row = _decode_plain_item(line)
+            echo = _NO_ECHO
+            if row.metadata:
+                tolerant.check_depth_of(line)
+                echo = Echo(None, _metadata(row.metadata))
+    except (ValueError, RecursionError, Refused):
+        return None
+    return ParsedLine(echo, plain_prompt(row.request, model))
+
+
+def _plain_echo(row: Line[PlainRequest], line: bytes) -> Echo:
+    """Take what a plain line wants back; only that can be nested too deep in it."""
+    key = row.key
+    if row.metadata:
+        tolerant.check_depth_of(line)
+        return _echo_of(key, row.metadata)
+    if not key:
+        return _NO_ECHO
+    if type(_decode(key)) is str:
+        return Echo(bytes(key))
+    tolerant.check_depth_of(line)
+    return Echo(_value(key))
 
 
 def _parse(

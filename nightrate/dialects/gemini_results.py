@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 
-from msgspec import json
+from msgspec import Raw, Struct, json
 
+from nightrate.dialects.gemini_embedding_shapes import EmbeddedContent
 from nightrate.dialects.gemini_items import MARK, are_strings
 from nightrate.dialects.gemini_replies import response_of
-from nightrate.dialects.gemini_shapes import Status
+from nightrate.dialects.gemini_shapes import GenerateContentResponse, Status
 from nightrate.dialects.gemini_vectors import embedded_content
 from nightrate.dialects.row import Echo
 from nightrate.domain.batch import BatchForm
@@ -16,6 +17,15 @@ from nightrate.domain.embedding import Embedding
 from nightrate.domain.generation import Outcome, Reply
 
 _encode = json.Encoder().encode
+
+
+class _OutputLine(Struct, omit_defaults=True, gc=False):
+    """The answer to a line or an item; what the client wants back is JSON text already."""
+
+    response: GenerateContentResponse | EmbeddedContent | None = None
+    error: Status | None = None
+    key: Raw | None = None
+    metadata: Raw | None = None
 
 
 def render_line(echo: Echo, outcome: Outcome, form: BatchForm, response_id: str) -> bytes:
@@ -28,29 +38,28 @@ def render_line(echo: Echo, outcome: Outcome, form: BatchForm, response_id: str)
             make strings of its metadata.
         response_id: an opaque id, used when there is a reply.
     """
-    pieces: list[bytes] = []
+    line = _OutputLine()
     if isinstance(outcome, Reply):
-        response = response_of(outcome, response_id, ascii_only=True)
-        pieces += (b'{"response":', _encode(response))
+        line.response = response_of(outcome, response_id, ascii_only=True)
     elif isinstance(outcome, Embedding):
-        pieces += (b'{"response":', _encode(embedded_content(outcome)))
+        line.response = embedded_content(outcome)
     else:
         name = outcome.code.name if form is BatchForm.FILE else None
-        pieces += (b'{"error":', _encode(Status(int(outcome.code), outcome.message, name)))
+        line.error = Status(int(outcome.code), outcome.message, name)
+    if echo.metadata is not None:
+        line.metadata = Raw(echo.metadata)
     if form is BatchForm.FILE:
         if echo.key is not None:
-            pieces += (b',"key":', echo.key)
-        if echo.metadata is not None:
-            pieces += (b',"metadata":', echo.metadata)
-        for member, value in echo.extras.items():
-            pieces += (b",", _encode(member), b":", value)
-    elif echo.metadata is not None:
-        pieces += (b',"metadata":', echo.metadata)
-        if not are_strings(echo.metadata):
-            pieces.insert(0, MARK)
-    pieces.append(b"}")
-    line = b"".join(pieces)
-    return escaped(line)
+            line.key = Raw(echo.key)
+        text = _encode(line)
+        if echo.extras:
+            members = (_encode(name) + b":" + value for name, value in echo.extras.items())
+            text = b",".join((text[:-1], *members)) + b"}"
+    else:
+        text = _encode(line)
+        if echo.metadata is not None and not are_strings(echo.metadata):
+            text = MARK + text
+    return escaped(text)
 
 
 _NOT_ASCII = re.compile("[^\x00-\x7f]+")

@@ -23,12 +23,17 @@ from nightrate.domain.batch import BatchForm, Dialect, InputFault, Kind, Method
 from nightrate.domain.generation import Failure, Outcome
 
 
-class _Hand(Struct, frozen=True):
+class Hand(Struct, frozen=True):
     """The reading and the writing of one kind of row."""
 
     parse: Callable[[bytes | None, int, BatchForm, str], ParsedLine]
+    """See `parse_row`."""
     render: Callable[[Echo, OutcomeOfRow, BatchForm, str, Instant], bytes]
+    """Writes the answer to one row: ASCII, compact, without a line end. Takes what the client wants
+    back, how the request ended, the form, an opaque id for a reply, and the time, for dialects that
+    tell when they answered."""
     render_unasked: Callable[[Echo, Failure, BatchForm, str], bytes]
+    """Writes of a row that was never asked why it was not, likewise."""
 
 
 def _untimed(
@@ -46,15 +51,20 @@ def _untimed(
 
 
 _HANDS: Final = {
-    (Dialect.GEMINI, Method.GENERATE): _Hand(parse_line, _untimed(render_line), render_line),
-    (Dialect.GEMINI, Method.EMBED): _Hand(parse_embedding_line, _untimed(render_line), render_line),
-    (Dialect.OPENAI, Method.GENERATE): _Hand(
+    (Dialect.GEMINI, Method.GENERATE): Hand(parse_line, _untimed(render_line), render_line),
+    (Dialect.GEMINI, Method.EMBED): Hand(parse_embedding_line, _untimed(render_line), render_line),
+    (Dialect.OPENAI, Method.GENERATE): Hand(
         parse_chat_line, render_openai_line, render_unasked_line
     ),
-    (Dialect.OPENAI, Method.EMBED): _Hand(
+    (Dialect.OPENAI, Method.EMBED): Hand(
         parse_passages_line, render_openai_line, render_unasked_line
     ),
 }
+
+
+def hand_of(kind: Kind) -> Hand:
+    """Give the reading and the writing of a kind of row, for those who meet many of them."""
+    return _HANDS[kind.dialect, kind.method]
 
 
 def parse_row(line: bytes | None, number: int, kind: Kind, model: str) -> ParsedLine:
@@ -87,21 +97,6 @@ def no_row(kind: Kind) -> InputFault:
     return EMPTY_FILE
 
 
-def render_row(
-    echo: Echo, outcome: OutcomeOfRow, kind: Kind, response_id: str, now: Instant
-) -> bytes:
-    """Write the answer to one row: ASCII, compact, without a line end.
-
-    Args:
-        echo: what the client wants back.
-        outcome: how the request ended.
-        kind: how the rows of the batch are written.
-        response_id: an opaque id, used when there is a reply.
-        now: the time, for dialects that tell when they answered.
-    """
-    return _HANDS[kind.dialect, kind.method].render(echo, outcome, kind.form, response_id, now)
-
-
 def render_unasked(echo: Echo, why: Failure, kind: Kind, response_id: str) -> bytes:
-    """Write of a row that was never asked why it was not, as `render_row` writes an answer."""
+    """Write of a row that was never asked why it was not."""
     return _HANDS[kind.dialect, kind.method].render_unasked(echo, why, kind.form, response_id)

@@ -42,15 +42,17 @@ class Tally(Struct, frozen=True, gc=False):
     output_tokens: int = 0
     cached_tokens: int = 0
 
-    def plus(self, other: Tally) -> Tally:
-        """Add two tallies."""
-        return Tally(
-            self.succeeded + other.succeeded,
-            self.failed + other.failed,
-            self.prompt_tokens + other.prompt_tokens,
-            self.output_tokens + other.output_tokens,
-            self.cached_tokens + other.cached_tokens,
-        )
+
+def sum_of(*tallies: Tally) -> Tally:
+    """Add tallies."""
+    succeeded = failed = prompt_tokens = output_tokens = cached_tokens = 0
+    for tally in tallies:
+        succeeded += tally.succeeded
+        failed += tally.failed
+        prompt_tokens += tally.prompt_tokens
+        output_tokens += tally.output_tokens
+        cached_tokens += tally.cached_tokens
+    return Tally(succeeded, failed, prompt_tokens, output_tokens, cached_tokens)
 
 
 class Answer(Struct, frozen=True, gc=False):

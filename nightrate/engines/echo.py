@@ -80,6 +80,8 @@ class EchoEngine(Engine):
         self._tries: dict[str, int] = {}
         self._drawing = asyncio.Semaphore(limits.ECHO_PICTURES_MAX)
         self._open = False
+        self._at_once = False
+        """Open, and in no need to wait before an answer."""
         self._pauses: set[asyncio.Future[None]] = set()
 
     @classmethod
@@ -104,10 +106,11 @@ class EchoEngine(Engine):
         """Nothing to load."""
         del progress
         self._open = True
+        self._at_once = not self._options.delay_seconds
 
     async def close(self) -> None:
         """Nothing to stop but delayed answers."""
-        self._open = False
+        self._open = self._at_once = False
         for pause in self._pauses:
             pause.cancel()
 
@@ -118,7 +121,10 @@ class EchoEngine(Engine):
 
     async def generate(self, prompt: Prompt) -> Reply:
         """Give the last user text back."""
-        orders = self._orders(prompt.messages[-1].text)
+        text = prompt.messages[-1].text
+        if self._at_once and prompt.picture is None and "[[" not in text:
+            return self._reply(prompt, text, _NO_ORDERS)  # most prompts: nothing to wait for
+        orders = self._orders(text)
         reply = await self._begin(prompt, orders)
         if "pace" in orders or "break" in orders:
             # Whoever does not stream waits for the same tokens.
@@ -265,5 +271,7 @@ def _token_count(text: str) -> int:
 
 
 def _tokens_of_prompt(prompt: Prompt) -> int:
-    turns = sum(_token_count(message.text) for message in prompt.messages)
-    return turns + (_token_count(prompt.system) if prompt.system else 0)
+    tokens = _token_count(prompt.system) if prompt.system else 0
+    for message in prompt.messages:
+        tokens += _token_count(message.text)
+    return tokens

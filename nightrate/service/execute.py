@@ -13,7 +13,7 @@ from msgspec import structs
 from nightrate import clock, limits
 from nightrate.dialects.lines import RawLine
 from nightrate.dialects.row import AskedOfRow, Echo, OutcomeOfRow
-from nightrate.dialects.rows import parse_row, render_row, render_unasked
+from nightrate.dialects.rows import hand_of, parse_row, render_unasked
 from nightrate.domain.batch import Batch, Kind
 from nightrate.domain.cache import Reach
 from nightrate.domain.embedding import Embedding, Passage
@@ -28,6 +28,7 @@ from nightrate.service.prefixes import Prefixes, missing_cache
 log = logging.getLogger(__name__)
 
 _FAILED = Tally(failed=1)
+_NO_ECHO = Echo()
 
 
 class Executor:
@@ -138,52 +139,25 @@ class Executor:
         except EngineDown as fault:
             return Failure(Code.UNAVAILABLE, fault.message)
 
-    async def answer(
-        self,
-        lane: Lane,
-        model: str,
-        kind: Kind,
-        line: RawLine,
-        response_id: str,
-        *,
-        reach: Reach | None = None,
-    ) -> Answer:
-        """Answer one row of a batch: its line in, its output line out.
-
-        Whatever is wrong with the row, and a mistake of our own too, becomes an error line.
+    def rows(self, lane: Lane, model: str, kind: Kind, *, reach: Reach | None = None) -> Rows:
+        """Give what answers the rows of one batch.
 
         Args:
             lane: the engine.
             model: the model of the batch.
-            kind: how the line is to be read, and its answer to be written.
-            line: the row.
-            response_id: the id that its answer gets.
-            reach: which cached contents it may continue; None for none.
+            kind: how the lines are to be read, and their answers to be written.
+            reach: which cached contents they may continue; None for none.
+        """
+        return Rows(self, lane, model, kind, reach)
+
+    async def of_row(
+        self, lane: Lane, model: str, asked: AskedOfRow, reach: Reach | None
+    ) -> OutcomeOfRow:
+        """Take what a row asks through its engine, with the cached content that it may name.
 
         Raises:
             EngineDown: the engine has given up; the row has no outcome yet.
         """
-        echo = Echo()
-        outcome: OutcomeOfRow
-        try:
-            parsed = parse_row(line.data, line.number, kind, model)
-            echo = parsed.echo
-            if isinstance(parsed.prompt, Failure):
-                outcome = parsed.prompt
-            else:
-                outcome = await self._outcome(lane, model, parsed.prompt, reach)
-            output = render_row(echo, outcome, kind, response_id, clock.now())
-        except EngineDown:
-            raise
-        except Exception:  # one row must not stop the server; the trace tells us of our mistake
-            log.exception("line %d failed by a mistake of the server", line.number)
-            outcome = Failure(Code.INTERNAL, "Internal error; see the log of the server.")
-            output = render_row(echo, outcome, kind, response_id, clock.now())
-        return Answer(output, _tally(outcome))
-
-    async def _outcome(
-        self, lane: Lane, model: str, asked: AskedOfRow, reach: Reach | None
-    ) -> OutcomeOfRow:
         if isinstance(asked, tuple):
             return await _outcome_of_all(lane, asked)
         if isinstance(asked, Prompt) and asked.cache is not None:
@@ -209,6 +183,52 @@ class Executor:
             except (OSError, StoreFault) as error:
                 log.error("a cached content cannot be read now: %s", error)  # noqa: TRY400 - the reason is all
                 await clock.sleep(limits.DISK_PAUSE_SECONDS)
+
+
+class Rows:
+    """Answers the rows of one batch. Made by `Executor.rows`, once for many rows."""
+
+    def __init__(
+        self, executor: Executor, lane: Lane, model: str, kind: Kind, reach: Reach | None
+    ) -> None:
+        hand = hand_of(kind)
+        self._parse, self._render, self._form = hand.parse, hand.render, kind.form
+        self._executor = executor
+        self._lane = lane
+        self._model = model
+        self._reach = reach
+
+    async def answer(self, line: RawLine, response_id: str) -> Answer:
+        """Answer one row: its line in, its output line out.
+
+        Whatever is wrong with the row, and a mistake of our own too, becomes an error line.
+
+        Args:
+            line: the row.
+            response_id: the id that its answer gets.
+
+        Raises:
+            EngineDown: the engine has given up; the row has no outcome yet.
+        """
+        echo = _NO_ECHO
+        outcome: OutcomeOfRow
+        try:
+            parsed = self._parse(line.data, line.number, self._form, self._model)
+            echo, asked = parsed.echo, parsed.prompt
+            if isinstance(asked, Failure):
+                outcome = asked
+            elif isinstance(asked, Prompt) and asked.cache is None and asked.search is None:
+                outcome = await self._lane.outcome(asked)  # nearly every row: the straight way
+            else:
+                outcome = await self._executor.of_row(self._lane, self._model, asked, self._reach)
+            output = self._render(echo, outcome, self._form, response_id, clock.now())
+        except EngineDown:
+            raise
+        except Exception:  # one row must not stop the server; the trace tells us of our mistake
+            log.exception("line %d failed by a mistake of the server", line.number)
+            outcome = Failure(Code.INTERNAL, "Internal error; see the log of the server.")
+            output = self._render(echo, outcome, self._form, response_id, clock.now())
+        return Answer(output, _tally(outcome))
 
 
 def _counted(prompt: Prompt, outcome: Reply | Failure) -> Reply | Failure:
@@ -266,11 +286,11 @@ def unanswered(batch: Batch, line: RawLine, why: Failure, response_id: str) -> A
 
 
 def _tally(outcome: OutcomeOfRow) -> Tally:
-    if isinstance(outcome, tuple):
-        return Tally(1, 0, sum(embedding.prompt_tokens for embedding in outcome))
     if isinstance(outcome, Reply):
         usage = outcome.usage
         return Tally(1, 0, usage.prompt_tokens, usage.output_tokens, usage.cached_tokens)
+    if isinstance(outcome, tuple):
+        return Tally(1, 0, sum(embedding.prompt_tokens for embedding in outcome))
     if isinstance(outcome, Embedding):
         return Tally(1, 0, outcome.prompt_tokens)
     return _FAILED

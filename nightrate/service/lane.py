@@ -123,13 +123,26 @@ class Lane:
         """
         if failure := self._unable(asked):
             return failure
-        tries = _Tries()
+        engine, places = self.engine, self.places
+        tries: _Tries | None = None
         while True:
+            # Written out: this stands in the way of every request, and each step into a function
+            # of its own costs as much as a place.
+            alone = tries is not None and tries.alone
+            cost = engine.cost(asked)
+            if alone or not places.try_take(cost):
+                await places.take(cost, live=live, alone=alone)
             try:
-                return await self._ask(asked, live=live, alone=tries.alone)
-            except EngineFault as fault:
-                if failure := await self._before_next(tries, fault):
-                    return failure
+                if isinstance(asked, Prompt):
+                    return await engine.generate(asked)
+                return await engine.embed(asked)
+            except EngineFault as error:
+                fault = error
+            finally:
+                places.give(cost, alone=alone)
+            tries = tries or _Tries()
+            if failure := await self._before_next(tries, fault):
+                return failure
 
     async def stream(
         self, prompt: Prompt, *, live: bool = False
@@ -177,7 +190,7 @@ class Lane:
 
     def _unable(self, prompt: Asked) -> Failure | None:
         """Say what a prompt asks for and the engine cannot do, under the path of the wish."""
-        if not isinstance(prompt, Prompt):
+        if not isinstance(prompt, Prompt) or (prompt.form is None and prompt.picture is None):
             return None
         abilities = self.engine.capabilities
         if prompt.form is not None and Capability.SCHEMA not in abilities:
@@ -209,35 +222,18 @@ class Lane:
         await self._until_ready()
         return None
 
-    async def _ask(self, asked: Asked, *, live: bool, alone: bool) -> Reply | Embedding:
-        cost = await self._take_place(asked, live=live, alone=alone)
-        try:
-            if isinstance(asked, Prompt):
-                return await self.engine.generate(asked)
-            return await self.engine.embed(asked)
-        finally:
-            self.places.give(cost, alone=alone)
-
     async def _pieces(
         self, prompt: Prompt, *, live: bool, alone: bool
     ) -> AsyncGenerator[str | Reply, None]:
-        cost = await self._take_place(prompt, live=live, alone=alone)
+        cost = self.engine.cost(prompt)
+        if alone or not self.places.try_take(cost):
+            await self.places.take(cost, live=live, alone=alone)
         try:
             async with aclosing(self.engine.stream(prompt)) as pieces:
                 async for piece in pieces:
                     yield piece
         finally:
             self.places.give(cost, alone=alone)
-
-    async def _take_place(self, asked: Asked, *, live: bool, alone: bool) -> int:
-        """Wait for a place, and say what it costs; whoever took one gives it back.
-
-        No context manager: this stands in the way of every request, and one costs as much again.
-        """
-        cost = self.engine.cost(asked)
-        if alone or not self.places.try_take(cost):
-            await self.places.take(cost, live=live, alone=alone)
-        return cost
 
     async def _until_ready(self) -> None:
         try:

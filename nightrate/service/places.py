@@ -32,7 +32,8 @@ class Places:
         """Take a place if there is one and nobody waits for it."""
         if self._alone or self._live or self._batch or not self._fits(cost):
             return False
-        self._enter(cost)
+        self.requests += 1
+        self.tokens += cost
         return True
 
     async def take(self, cost: int, *, live: bool = False, alone: bool = False) -> None:
@@ -58,7 +59,8 @@ class Places:
         self.tokens -= cost
         if alone:
             self._taken_alone = False
-        self._grant()
+        if self._alone or self._live or self._batch:
+            self._grant()
 
     def _fits(self, cost: int) -> bool:
         if self._taken_alone:
@@ -69,10 +71,6 @@ class Places:
         return self.requests < capacity.requests and (
             capacity.tokens is None or self.tokens + cost <= capacity.tokens
         )
-
-    def _enter(self, cost: int) -> None:
-        self.requests += 1
-        self.tokens += cost
 
     def _grant(self) -> None:
         if self._waits(self._alone):
@@ -94,5 +92,6 @@ class Places:
 
     def _let_in(self, queue: deque[_Waiter]) -> None:
         waiter, cost = queue.popleft()
-        self._enter(cost)
+        self.requests += 1
+        self.tokens += cost
         waiter.set_result(None)

@@ -331,7 +331,13 @@ def _read_exactly(descriptor: int, offset: int, length: int, path: Path) -> byte
 
 
 def _read_ranges(descriptor: int, ranges: Sequence[tuple[int, int]], path: Path) -> list[bytes]:
-    return [_read_exactly(descriptor, offset, length, path) for offset, length in ranges]
+    """Read ranges that mostly lie side by side: one call for all, if little is read in vain."""
+    first = min((offset for offset, _ in ranges), default=0)
+    end = max((offset + length for offset, length in ranges), default=0)
+    if end - first > 2 * sum(length for _, length in ranges):
+        return [_read_exactly(descriptor, offset, length, path) for offset, length in ranges]
+    piece = _read_exactly(descriptor, first, end - first, path)
+    return [piece[offset - first : offset - first + length] for offset, length in ranges]
 
 
 def sync_file(descriptor: int) -> None:

@@ -22,7 +22,7 @@ from msgspec import Struct
 
 from nightrate import limits
 from nightrate.domain.batch import batch_folder
-from nightrate.domain.shard import Answer, Claim, JournalPart, Tally
+from nightrate.domain.shard import Answer, Claim, JournalPart, Tally, sum_of
 from nightrate.errors import Damaged
 from nightrate.store.blobs import Appender, Blobs, Reader
 
@@ -35,6 +35,8 @@ _HEAD = struct.Struct("<IIIIIII")
 cached tokens."""
 
 _CRC = struct.Struct("<I")
+_REST = struct.Struct("<IIIIII")
+"""The head without its checksum."""
 
 
 class Entry(Struct, frozen=True, gc=False):
@@ -52,19 +54,18 @@ def journal_name(claim: Claim, epoch: int) -> str:
     return f"{batch_folder(claim.tenant, claim.batch_id)}/journal/{shard:08d}.{epoch}"
 
 
-def frame(index: int, answer: Answer) -> bytes:
-    """Write one record."""
-    tally = answer.tally
-    body = _HEAD.pack(
-        0,
+def head_of(index: int, answer: Answer) -> bytes:
+    """Write what stands before the line in a record."""
+    line, tally = answer.line, answer.tally
+    rest = _REST.pack(
         index,
-        len(answer.line),
+        len(line),
         tally.succeeded,
         tally.prompt_tokens,
         tally.output_tokens,
         tally.cached_tokens,
-    )[_CRC.size :]
-    return _CRC.pack(zlib.crc32(answer.line, zlib.crc32(body))) + body + answer.line
+    )
+    return _CRC.pack(zlib.crc32(line, zlib.crc32(rest))) + rest
 
 
 class Record(Struct, frozen=True, gc=False):
@@ -107,11 +108,20 @@ class Journal:
         self._readers: dict[int, Reader] = {}
         self._flushing = asyncio.Lock()
         self._closed = False
-        self.tally = Tally()
+        self._tally = Tally()
+        self._added: list[Tally] = []
+        """What `_tally` does not hold yet."""
         self.counted_bytes = 0
         """How many bytes of our own part are synced."""
         self.counted = Tally()
         """What the synced outcomes add up to; only these may be told to anybody."""
+
+    @property
+    def tally(self) -> Tally:
+        """What all recorded outcomes add up to."""
+        if self._added:
+            self._tally, self._added = sum_of(self._tally, *self._added), []
+        return self._tally
 
     @property
     def unwritten_bytes(self) -> int:
@@ -134,18 +144,14 @@ class Journal:
     def add(self, index: int, answer: Answer) -> None:
         """Record an outcome; it is durable after the next `flush`."""
         assert index not in self._entries, "the first recorded outcome counts"
-        record = frame(index, answer)
-        self._entries[index] = Entry(
-            self._claim.epoch,
-            self._end + len(record) - len(answer.line),
-            len(answer.line),
-            bool(answer.tally.succeeded),
-        )
-        self._recent[index] = answer.line
-        self._unwritten.append(record)
-        self._unwritten_bytes += len(record)
-        self._end += len(record)
-        self.tally = self.tally.plus(answer.tally)
+        line = answer.line
+        length, start = len(line), self._end + _HEAD.size
+        self._entries[index] = Entry(self._claim.epoch, start, length, answer.tally.succeeded > 0)
+        self._recent[index] = line
+        self._unwritten += (head_of(index, answer), line)  # joined only once, when written
+        self._unwritten_bytes += _HEAD.size + length
+        self._end = start + length
+        self._added.append(answer.tally)
 
     async def flush(self) -> None:
         """Write and sync what has gathered; callers wait for each other.
@@ -203,27 +209,30 @@ class Journal:
 
     async def chosen_lines(self, wanted: Iterable[int], bytes_max: int) -> list[bytes]:
         """Give the recorded lines of some indices, in their order, until the bound or a gap."""
+        found: list[bytes] = []
+        written: dict[int, list[int]] = {}
+        """By epoch, where in ``found`` lines belong that are only on the disk."""
         indices: list[int] = []
         size = 0
         for index in wanted:
             entry = self._entries.get(index)
             if entry is None or (indices and size + entry.length > bytes_max):
                 break
+            line = self._recent.get(index)
+            if line is None:
+                written.setdefault(entry.epoch, []).append(len(found))
+                line = b""
+            found.append(line)
             indices.append(index)
             size += entry.length
-        found = {index: self._recent[index] for index in indices if index in self._recent}
-        places: dict[int, list[int]] = {}
-        for index in indices:
-            if index not in found:
-                places.setdefault(self._entries[index].epoch, []).append(index)
-        for epoch, written in places.items():
+        for epoch, places in written.items():
             source = self._appender if epoch == self._claim.epoch else self._readers[epoch]
             assert source is not None, "written, so open"
-            ranges = [
-                (self._entries[index].offset, self._entries[index].length) for index in written
-            ]
-            found.update(zip(written, await source.read_all(ranges), strict=True))
-        return [found[index] for index in indices]
+            entries = [self._entries[indices[place]] for place in places]
+            ranges = [(entry.offset, entry.length) for entry in entries]
+            for place, line in zip(places, await source.read_all(ranges), strict=True):
+                found[place] = line
+        return found
 
     async def recover(self, parts: Sequence[JournalPart]) -> None:
         """Take over what counts of earlier owners' journals."""
@@ -242,7 +251,7 @@ class Journal:
                         succeeded = bool(record.tally.succeeded)
                         entry = Entry(part.epoch, record.offset, record.length, succeeded)
                         self._entries[record.index] = entry
-                        self.tally = self.tally.plus(record.tally)
+                        self._added.append(record.tally)
                 if end < part.byte_length:
                     name = journal_name(self._claim, part.epoch)
                     log.error("blob %s is damaged: answers after byte %d are made again", name, end)

@@ -33,6 +33,9 @@ class OpenShard:
         self._reader = reader
         self._using_reader = asyncio.Lock()
         plan = claim.plan
+        self._first_request = plan.first_request
+        self._request_count = plan.request_count
+        self._response_prefix = f"{batch.batch_id}-"
         self._position = plan.byte_offset
         self._end = plan.byte_offset + plan.byte_length
         self._splitter = LineSplitter(first_offset=plan.byte_offset, first_number=plan.first_line)
@@ -43,12 +46,12 @@ class OpenShard:
     @property
     def complete(self) -> bool:
         """Whether every request has its outcome."""
-        return len(self.journal) == self.claim.plan.request_count
+        return len(self.journal) == self._request_count
 
     @property
     def exhausted(self) -> bool:
         """Whether every line has been handed out."""
-        return self._next_index == self.claim.plan.request_count
+        return self._next_index == self._request_count
 
     async def read(self) -> list[tuple[int, RawLine]]:
         """Read on, and give the requests that have no outcome yet, with their index.
@@ -66,16 +69,18 @@ class OpenShard:
         if self._position == self._end:
             lines += self._splitter.finish()
         first, self._next_index = self._next_index, self._next_index + len(lines)
-        if self._next_index > self.claim.plan.request_count or (
+        if self._next_index > self._request_count or (
             self._position == self._end and not self.exhausted
         ):
             raise Damaged(f"blob {self.batch.input_blob} has other lines than were planned")
         numbered = enumerate(lines, first)
+        if not len(self.journal):
+            return list(numbered)
         return [(index, line) for index, line in numbered if index not in self.journal]
 
     def response_id(self, index: int) -> str:
         """Name a response: the same for the same request, whoever runs it."""
-        return f"{self.batch.batch_id}-{self.claim.plan.first_request + index}"
+        return self._response_prefix + str(self._first_request + index)
 
     def due_beat(self) -> Beat | None:
         """Give what is to be told to the store now, if anything is."""

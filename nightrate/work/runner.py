@@ -1,36 +1,44 @@
 """The runner of one lane: keeps the engine full and loses nothing.
 
 As many workers as the engine wants prompts in flight each take the next request, answer it and
-record the answer. The feed hands requests out in order and claims the next shard when the last one
-has been handed out, not when it is finished, so that no tail leaves the engine idle. Two more loops
-sync journals and renew leases. When all requests of a shard have their outcome it is sealed beside
-the work.
+record the answer. The feed has the next requests ready, also those of the next shard, so that no
+tail leaves the engine idle. Two more loops sync journals and renew leases. When all requests of a
+shard have their outcome it is sealed beside the work.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-from collections import deque
 from collections.abc import Callable
 
 from nightrate import clock, limits, telemetry
 from nightrate.dialects.lines import RawLine
-from nightrate.domain.batch import Batch, Claimable
-from nightrate.domain.cache import Reach
-from nightrate.domain.generation import Failure
-from nightrate.domain.shard import Answer, Claim, Tally
-from nightrate.errors import ClaimLost, Code, Damaged, EngineDown, StoreFault
-from nightrate.service.execute import Executor
+from nightrate.domain.batch import Batch
+from nightrate.domain.shard import Tally
+from nightrate.errors import ClaimLost, EngineDown, StoreFault
+from nightrate.service.execute import Executor, Rows
 from nightrate.service.lane import Lane
 from nightrate.store.base import Store
 from nightrate.store.blobs import Blobs
-from nightrate.work.open_shard import OpenShard, open_shard
-from nightrate.work.schedule import choose
+from nightrate.work.feed import Feed
+from nightrate.work.open_shard import OpenShard
 from nightrate.work.turns import Turns
 
 log = logging.getLogger(__name__)
+
+
+class _Worker:
+    """A task that answers one request after the other."""
+
+    __slots__ = ("interrupted", "shard", "task")
+
+    def __init__(self, task: asyncio.Task[None]) -> None:
+        self.task = task
+        self.shard: OpenShard | None = None
+        """Of which shard it waits for an answer."""
+        self.interrupted = False
+        """Whether that answer is not wanted any more."""
 
 
 class Runner:
@@ -61,75 +69,53 @@ class Runner:
             sealed: told each batch of which a shard was sealed here.
         """
         self._lane = lane
-        self._executor = executor
         self._store = store
         self._blobs = blobs
-        self._serves = serves
-        self._owner = owner
         self._tell_ended = ended
         self._tell_sealed = sealed
-        self._ready: deque[tuple[OpenShard, int, RawLine]] = deque()
-        self._open: list[OpenShard] = []
-        self._reading: OpenShard | None = None
-        self._feeding = asyncio.Lock()
-        self._claiming = asyncio.Lock()
-        self._disk_refused = False
-        self._wake = asyncio.Event()
-        self._stopping = False
+        self._feed = Feed(
+            *(lane, executor, store, blobs),
+            serves=serves,
+            owner=owner,
+            answered=self._seal_soon,
+            abandon=self._abandon,
+        )
         self._busy = 0
         self._drained = asyncio.Event()
-        self._drained.set()
+        """Set when the last request of a stopping runner has been answered."""
         self._sealing: set[asyncio.Task[None]] = set()
-        self._asking: dict[asyncio.Task[None], OpenShard] = {}
-        """Which worker waits for an answer to a request of which shard."""
-        self._interrupted: set[asyncio.Task[None]] = set()
+        self._workers: list[_Worker] = []
         self._turns = Turns()
         self._group = asyncio.TaskGroup()
 
     def wake(self) -> None:
         """Look for shards now."""
-        self._wake.set()
+        self._feed.wake()
 
     async def run(self) -> None:
         """Work until cancelled."""
         async with self._group:
             if self._lane.engine.on_demand:
-                self._group.create_task(self._demand())
+                self._group.create_task(self._feed.demand())
             await self._lane.opened.wait()
             self._group.create_task(self._sync_journals())
+            self._group.create_task(self._feed.run())
             for _ in range(self._lane.engine.capacity.requests):
                 self._group.create_task(self._work())
-
-    async def _demand(self) -> None:
-        """Ask for an engine that is opened on demand whenever work waits for it, for ever."""
-        while True:
-            if self._lane.opened.is_set():
-                await clock.sleep(limits.IDLE_POLL_SECONDS)
-                continue
-            self._wake.clear()
-            try:
-                if await self._choose() is not None:
-                    self._lane.demand()
-            except StoreFault as fault:
-                log.error("no work could be looked for: %s", fault)  # noqa: TRY400 - the reason is all
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(limits.IDLE_POLL_SECONDS):
-                    await self._wake.wait()
 
     async def stop(self, patience_seconds: float) -> None:
         """Take no new requests, let running ones finish for a while, then hand every claim back.
 
         What finished is journaled and counted; correctness never needs this to be called.
         """
-        self._stopping = True
+        self._feed.stopping = True
         try:
             async with asyncio.timeout(patience_seconds):
-                await self._drained.wait()
+                if self._busy:
+                    await self._drained.wait()
         except TimeoutError:
             log.info("%d requests did not finish in time and will run again", self._busy)
-        async with self._claiming:  # a claim that is being made is handed back as well
-            shards = tuple(self._open)
-        for shard in shards:
+        for shard in await self._feed.held():
             await self._hand_back(shard)
         await asyncio.gather(*self._sealing)
 
@@ -139,15 +125,14 @@ class Runner:
         What was answered is on the disk when this returns. Nothing depends on this being called:
         whoever works on for an ended batch is stopped by the fence at its next beat.
         """
-        async with self._claiming:  # a claim that is being made is dropped as well
-            mine = [shard for shard in self._open if _of(shard, batch)]
+        mine = [shard for shard in await self._feed.held() if _of(shard, batch)]
         open_before = [shard for shard in mine if not shard.sealing and not shard.lost]
         for shard in open_before:
-            self._forget(shard)
-        for worker, shard in self._asking.items():
-            if _of(shard, batch) and worker not in self._interrupted:
-                self._interrupted.add(worker)
-                worker.cancel()
+            self._feed.forget(shard)
+        for worker in self._workers:
+            if worker.shard is not None and _of(worker.shard, batch) and not worker.interrupted:
+                worker.interrupted = True
+                worker.task.cancel()
         for shard in open_before:
             await self._keep(shard)
             await shard.close(self._blobs, sealed=False)
@@ -164,169 +149,60 @@ class Runner:
     # requests ---------------------------------------------------------------------------------
 
     async def _work(self) -> None:
-        """Take requests and answer them, one at a time."""
+        """Take requests and answer them, one at a time.
+
+        What must hardly ever be waited for is asked about first: a coroutine costs a microsecond.
+        """
+        task = asyncio.current_task()
+        assert task is not None, "run as a task"
+        worker = _Worker(task)
+        self._workers.append(worker)
+        opened, turns, feed = self._lane.opened, self._turns, self._feed
         while True:
-            await self._lane.opened.wait()
-            await self._turns.take()  # an engine that never waits must not stall the API
-            shard, index, line = await self._next()
+            if not opened.is_set():
+                await opened.wait()
+            if turns.over:  # an engine that never waits must not stall the API
+                await turns.take()
+            request = feed.next() or await feed.take()
+            if request[0].lost:
+                continue
             self._busy += 1
-            self._drained.clear()
             try:
-                await self._answer(shard, index, line)
+                await self._answer(worker, *request)
             finally:
                 self._busy -= 1
-                if not self._busy:
+                if feed.stopping and not self._busy:
                     self._drained.set()
 
-    async def _answer(self, shard: OpenShard, index: int, line: RawLine) -> None:
+    async def _answer(
+        self, worker: _Worker, shard: OpenShard, rows: Rows, index: int, line: RawLine
+    ) -> None:
+        journal = shard.journal
+        while journal.held_bytes >= limits.JOURNAL_HELD_BYTES_MAX and not shard.lost:
+            await self._flush(shard)
+        worker.shard = shard
         try:
-            while shard.journal.held_bytes >= limits.JOURNAL_HELD_BYTES_MAX and not shard.lost:
-                await self._flush(shard)
-            answer = await self._ask(shard, index, line)
+            answer = await rows.answer(line, shard.response_id(index))
         except EngineDown:
-            for held in tuple(self._open):
+            worker.shard = None
+            for held in tuple(self._feed.open):
                 await self._hand_back(held)
             return
-        if answer is None or shard.lost:
-            return
-        shard.journal.add(index, answer)
-        del answer  # whoever waits for the disk below holds nothing: 256 pictures are 400 MB
-        if shard.complete and shard.exhausted:
-            self._seal_soon(shard)
-        elif shard.journal.unwritten_bytes >= limits.JOURNAL_SYNC_BYTES:
-            await self._flush(shard)
-
-    async def _ask(self, shard: OpenShard, index: int, line: RawLine) -> Answer | None:
-        """Get the answer to a request; None when its batch has been dropped meanwhile."""
-        worker = asyncio.current_task()
-        assert worker is not None, "called by a worker"
-        self._asking[worker] = shard
-        batch = shard.batch
-        try:
-            return await self._executor.answer(
-                *(self._lane, batch.model, batch.kind, line, shard.response_id(index)),
-                reach=Reach(batch.tenant, batch.created_at),
-            )
         except asyncio.CancelledError:
-            if worker not in self._interrupted or worker.uncancel():
+            if not worker.interrupted or worker.task.uncancel():
                 raise  # the runner itself is cancelled
-            return None
+            return  # the batch has been dropped meanwhile
         finally:
-            del self._asking[worker]
-            self._interrupted.discard(worker)
-
-    # the feed ---------------------------------------------------------------------------------
-
-    async def _next(self) -> tuple[OpenShard, int, RawLine]:
-        """Give the next request, waiting until there is one."""
-        while True:
-            if self._stopping:
-                await asyncio.Event().wait()  # until cancelled
-            while self._ready:
-                item = self._ready.popleft()
-                if not item[0].lost:
-                    return item
-            async with self._feeding:  # one worker refills while the others wait for it
-                if not self._ready:
-                    await self._refill()
-
-    async def _refill(self) -> None:
-        shard = self._reading
-        if shard is None or shard.lost:
-            shard = self._reading = await self._open_next()
-        try:
-            requests = await shard.read()
-        except Damaged as fault:
-            await self._end_unreadable(shard, fault)
+            worker.shard = None
+            worker.interrupted = False
+        if shard.lost:
             return
-        except OSError as error:
-            self._abandon(shard, error)
-            return
-        self._ready.extend((shard, index, line) for index, line in requests)
-        if shard.exhausted:
-            self._reading = None
-            if shard.complete:  # everything had been answered by an earlier owner
-                self._seal_soon(shard)
-
-    async def _open_next(self) -> OpenShard:
-        """Claim and open a shard, waiting until there is one."""
-        while True:
-            self._wake.clear()
-            await self._lane.opened.wait()
-            if self._disk_refused:
-                self._disk_refused = False
-                await clock.sleep(limits.DISK_PAUSE_SECONDS)
-            async with self._claiming:
-                shard = await self._claim()
-            if shard is not None:
-                return shard
-            if not self._disk_refused:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(limits.IDLE_POLL_SECONDS):
-                        await self._wake.wait()
-
-    async def _choose(self) -> Claimable | None:
-        """Find the batch that gives the next shard."""
-        found = await self._store.claimable(clock.now(), limits.CLAIMABLE_BATCHES_MAX)
-        return choose([candidate for candidate in found if self._serves(candidate.model)])
-
-    async def _claim(self) -> OpenShard | None:
-        """Claim a shard and open it, if there is one that we may have."""
-        if self._stopping or len(self._open) >= limits.OPEN_SHARDS_MAX:
-            return None
-        try:
-            chosen = await self._choose()
-            if chosen is None:
-                return None
-            now = clock.now()
-            lease_until = clock.later(now, limits.LEASE_SECONDS)
-            claim = await self._store.claim(
-                chosen.tenant, chosen.batch_id, self._owner, now, lease_until
-            )
-            return None if claim is None else await self._begin(claim)
-        except (OSError, StoreFault) as error:
-            log.error("no shard could be claimed: %s", error)  # noqa: TRY400 - the reason is all
-            self._disk_refused = True
-            return None
-
-    async def _begin(self, claim: Claim) -> OpenShard | None:
-        """Open a claimed shard; whatever prevents it, the claim is not kept."""
-        try:
-            batch = await self._store.get_batch(claim.tenant, claim.batch_id)
-            if batch is None:  # deleted just now
-                return None
-            try:
-                shard = await open_shard(claim, batch, self._store, self._blobs)
-            except ClaimLost:
-                return None
-            except Damaged as fault:
-                await self._fail(batch, fault)
-                return None
-        except (OSError, StoreFault):
-            await self._store.release([claim])
-            raise
-        self._open.append(shard)
-        return shard
-
-    async def _end_unreadable(self, shard: OpenShard, fault: Damaged) -> None:
-        try:
-            await self._fail(shard.batch, fault)
-        except StoreFault as error:
-            self._abandon(shard, error)
-            return
-        self._forget(shard)
-        await shard.close(self._blobs, sealed=False)
-
-    async def _fail(self, batch: Batch, fault: Damaged) -> None:
-        """End a batch whose input cannot be read any more, or the repair of one that has ended."""
-        if batch.ended_at is not None:
-            log.error("batch %s: its damage stays: %s", batch.batch_id, fault)
-            await self._store.end_repair(batch, f"its input: {fault.message}", clock.now())
-            return
-        log.error("batch %s fails: %s", batch.batch_id, fault)
-        message = f"The input of the batch cannot be read any more: {fault.message}"
-        failure = Failure(Code.NOT_FOUND, message)
-        await self._store.fail_batch(batch, None, failure, clock.now())
+        journal.add(index, answer)
+        del answer  # whoever waits for the disk below holds nothing: 256 pictures are 400 MB
+        if shard.exhausted and shard.complete:
+            self._seal_soon(shard)
+        elif journal.unwritten_bytes >= limits.JOURNAL_SYNC_BYTES:
+            await self._flush(shard)
 
     # ends -------------------------------------------------------------------------------------
 
@@ -356,21 +232,15 @@ class Runner:
         except (OSError, StoreFault) as error:
             self._abandon(shard, error)
             return
-        self._forget(shard)
+        self._feed.forget(shard)
         await shard.close(self._blobs, sealed=sealed)
-
-    def _forget(self, shard: OpenShard) -> None:
-        shard.lost = True
-        if shard in self._open:
-            self._open.remove(shard)
-        self.wake()
 
     async def _hand_back(self, shard: OpenShard) -> None:
         """Give up a claim; what is synced of its answers is counted and kept."""
         await self._flush(shard)
         if shard.lost or shard.sealing:
             return
-        self._forget(shard)  # from here on nobody adds an answer, and nobody seals
+        self._feed.forget(shard)  # from here on nobody adds an answer, and nobody seals
         now = clock.now()
         try:
             await self._store.beat([shard.beat()], now, now)
@@ -386,8 +256,8 @@ class Runner:
             "the disk refused shard %d of batch %s: %s; trying again in %.0f s",
             *(shard.claim.plan.index, shard.batch.batch_id, error, limits.DISK_PAUSE_SECONDS),
         )
-        self._forget(shard)
-        self._disk_refused = True
+        self._feed.forget(shard)
+        self._feed.disk_refused = True
         self._group.create_task(self._release_later(shard))
 
     async def _release_later(self, shard: OpenShard) -> None:
@@ -405,7 +275,7 @@ class Runner:
         """Sync journals and renew leases, for ever."""
         while True:
             await clock.sleep(limits.JOURNAL_SYNC_SECONDS)
-            for shard in tuple(self._open):
+            for shard in tuple(self._feed.open):
                 if not shard.sealing:
                     await self._flush(shard)
             await self._beat()
@@ -421,7 +291,7 @@ class Runner:
     async def _beat(self) -> None:
         due = [
             beat
-            for shard in self._open
+            for shard in self._feed.open
             if not shard.sealing and not shard.lost and (beat := shard.due_beat()) is not None
         ]
         if not due:
@@ -432,10 +302,10 @@ class Runner:
         except StoreFault as fault:
             log.error("progress could not be recorded: %s", fault)  # noqa: TRY400 - the reason is all
             return
-        for shard in tuple(self._open):
+        for shard in tuple(self._feed.open):
             if shard.claim in lost and not shard.sealing:
                 log.info("a claim of batch %s is lost", shard.batch.batch_id)
-                self._forget(shard)
+                self._feed.forget(shard)
                 await self._keep(shard)
                 await shard.close(self._blobs, sealed=False)
 

@@ -64,8 +64,9 @@ class _Writer:
         while done < len(indices):
             lines = await self._journal.chosen_lines(indices[done:], limits.WRITE_BYTES)
             assert lines, "sealed only when every request has its outcome"
-            piece = b"\n".join(lines) + b"\n"
-            self.crc32 = zlib.crc32(piece, self.crc32)
             done += len(lines)
             self._left -= len(lines)
+            lines.append(b"")
+            piece = b"\n".join(lines)
+            self.crc32 = zlib.crc32(piece, self.crc32)
             await self.blob.append(piece, sync=not self._left)

@@ -22,9 +22,14 @@ class Turns:
         self._called = 1
         self._coming = False
 
+    @property
+    def over(self) -> bool:
+        """Whether the slice has been used up, and a turn must be taken."""
+        return clock.monotonic() >= self._end
+
     async def take(self) -> None:
         """Return at once while the slice lasts, else when it is the caller's turn."""
-        while clock.monotonic() >= self._end:
+        while self.over:
             turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
             self._line.append(turn)
             if not self._coming:

@@ -10,7 +10,7 @@ from nightrate.dialects.gemini_items import ItemJoiner
 from nightrate.dialects.gemini_profiles import Profile
 from nightrate.dialects.gemini_vectors import render_embedding, render_embeddings
 from nightrate.dialects.row import Echo
-from nightrate.dialects.rows import render_row
+from nightrate.dialects.rows import hand_of
 from nightrate.domain.batch import BatchForm, Kind, Method
 from nightrate.domain.embedding import Embedding
 
@@ -22,12 +22,16 @@ RESPONSE = (
 
 
 def test_a_vector_in_a_result_file_comes_before_the_key() -> None:
-    line = render_row(Echo(b'"k"', b'{"n":1}'), VECTOR, Kind(BatchForm.FILE, Method.EMBED), "r1", 0)
+    line = hand_of(Kind(BatchForm.FILE, Method.EMBED)).render(
+        Echo(b'"k"', b'{"n":1}'), VECTOR, Kind(BatchForm.FILE, Method.EMBED).form, "r1", 0
+    )
     assert line == b'{"response":' + RESPONSE + b',"key":"k","metadata":{"n":1}}'
 
 
 def test_a_vector_in_an_inline_item_has_metadata_of_strings() -> None:
-    line = render_row(Echo(None, b'{"n":1}'), VECTOR, Kind(BatchForm.INLINE, Method.EMBED), "r1", 0)
+    line = hand_of(Kind(BatchForm.INLINE, Method.EMBED)).render(
+        Echo(None, b'{"n":1}'), VECTOR, Kind(BatchForm.INLINE, Method.EMBED).form, "r1", 0
+    )
     shown = ItemJoiner(Profile.DOCUMENTED).feed(line + b"\n")
     assert shown == b'{"response":' + RESPONSE + b',"metadata":{"n":"1"}}'
 

@@ -15,7 +15,7 @@ from nightrate import limits
 from nightrate.dialects.openai import EmbeddingCall, parse_embeddings, render_embeddings
 from nightrate.dialects.openai_embeddings import PACKED
 from nightrate.dialects.row import Echo, ParsedLine
-from nightrate.dialects.rows import parse_row, render_row
+from nightrate.dialects.rows import hand_of, parse_row
 from nightrate.domain.batch import Dialect, Kind, Method
 from nightrate.domain.embedding import Embedding, Passage
 from nightrate.domain.generation import Failure
@@ -125,12 +125,14 @@ def test_a_wrong_body_is_the_failure_of_its_line(body: Any) -> None:
 
 def test_the_answer_to_a_line_is_that_of_a_live_call() -> None:
     for extras, packed in (({}, False), ({PACKED: b"true"}, True)):
-        row = json.loads(render_row(Echo(b'"a"', None, extras), VECTORS, KIND, "b-1", 0))
+        row = json.loads(
+            hand_of(KIND).render(Echo(b'"a"', None, extras), VECTORS, KIND.form, "b-1", 0)
+        )
         assert (row["custom_id"], row["response"]["status_code"]) == ("a", 200)
         assert row["response"]["body"] == json.loads(render_embeddings(VECTORS, packed=packed))
 
 
 def test_a_failed_line_says_why() -> None:
     failure = Failure(Code.UNIMPLEMENTED, "No vectors.")
-    row = json.loads(render_row(Echo(b'"a"'), failure, KIND, "b-1", 0))
+    row = json.loads(hand_of(KIND).render(Echo(b'"a"'), failure, KIND.form, "b-1", 0))
     assert row["response"]["status_code"] == 501

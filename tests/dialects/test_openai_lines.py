@@ -17,10 +17,10 @@ from nightrate.dialects.openai_endpoints import method_of
 from nightrate.dialects.openai_shapes import ChatBody
 from nightrate.dialects.row import Echo, ParsedLine
 from nightrate.dialects.rows import (
+    hand_of,
     more_faults,
     no_row,
     parse_row,
-    render_row,
     render_unasked,
     repeated_key,
 )
@@ -191,7 +191,7 @@ def test_the_model_of_a_batch_is_that_of_its_first_line(
 
 
 def test_a_reply_is_what_a_live_call_gives() -> None:
-    line = render_row(Echo(b'"\\u00e9"'), REPLY, KIND, "b-1", NOW)
+    line = hand_of(KIND).render(Echo(b'"\\u00e9"'), REPLY, KIND.form, "b-1", NOW)
     assert line.isascii()
     row = json.loads(line)
     assert list(row) == ["id", "custom_id", "response", "error"]
@@ -203,7 +203,7 @@ def test_a_reply_is_what_a_live_call_gives() -> None:
 
 def test_a_failure_is_what_a_live_call_gives() -> None:
     failure = Failure(Code.INVALID_ARGUMENT, "n: no.", "n")
-    row = json.loads(render_row(Echo(b'"a"'), failure, KIND, "b-1", NOW))
+    row = json.loads(hand_of(KIND).render(Echo(b'"a"'), failure, KIND.form, "b-1", NOW))
     assert (row["custom_id"], row["error"], row["response"]["status_code"]) == ("a", None, 400)
     assert row["response"]["body"]["error"]["param"] == "n"
 
@@ -225,7 +225,7 @@ def test_what_was_never_run_says_why(code: Code, name: str) -> None:
 def test_the_other_dialect_says_it_in_its_own_way() -> None:
     line = render_unasked(Echo(b'"k"'), Failure(Code.CANCELLED, "Too late."), Kind(), "b-1")
     assert json.loads(line)["error"]["status"] == "CANCELLED"
-    answered = render_row(Echo(b'"k"'), REPLY, Kind(), "b-1", NOW)
+    answered = hand_of(Kind()).render(Echo(b'"k"'), REPLY, Kind().form, "b-1", NOW)
     assert json.loads(answered)["response"]["responseId"] == "b-1"
 
 

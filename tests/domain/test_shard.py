@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nightrate.domain.file import ResultPart
-from nightrate.domain.shard import JournalPart, Segment, Tally, taken_over
+from nightrate.domain.shard import JournalPart, Segment, Tally, sum_of, taken_over
 
 COUNTS = st.integers(0, 10**9)
 TALLIES = st.builds(Tally, COUNTS, COUNTS, COUNTS, COUNTS, COUNTS)
@@ -22,14 +22,14 @@ def histories(draw: st.DrawFn) -> tuple[tuple[JournalPart, ...], int]:
 
 
 def test_tallies_add_up_member_by_member() -> None:
-    assert Tally(1, 2, 3, 4, 5).plus(Tally(10, 20, 30, 40, 50)) == Tally(11, 22, 33, 44, 55)
+    assert sum_of(Tally(1, 2, 3, 4, 5), Tally(10, 20, 30, 40, 50)) == Tally(11, 22, 33, 44, 55)
 
 
 @given(TALLIES, TALLIES, TALLIES)
 def test_tallies_add_up_in_any_order(one: Tally, two: Tally, three: Tally) -> None:
-    assert one.plus(two) == two.plus(one)
-    assert one.plus(two).plus(three) == one.plus(two.plus(three))
-    assert one.plus(Tally()) == one
+    assert sum_of(one, two) == sum_of(two, one)
+    assert sum_of(sum_of(one, two), three) == sum_of(one, two, three)
+    assert sum_of(one, Tally()) == one
 
 
 def test_the_first_owner_begins_with_nothing() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import msgspec
 
 from nightrate.dialects import tolerant
-from nightrate.dialects.gemini_lines import parse_line
+from nightrate.dialects.gemini_lines import parse_line, parse_line_in_full
 from nightrate.dialects.gemini_results import render_line
 from nightrate.dialects.lines import LineSplitter, RawLine
 from nightrate.domain.batch import BatchForm
@@ -78,10 +78,14 @@ def _split(blocks: list[bytes]) -> list[RawLine]:
 
 
 def read_row(chance: random.Random) -> str:
-    """Read a row: it becomes a prompt or a failure, and either is answered by one line of JSON."""
+    """Read a row: it becomes a prompt or a failure, and either is answered by one line of JSON.
+
+    The short way that plain rows go must not matter.
+    """
     form = chance.choice(list(BatchForm))
     row = damaged(chance)
     parsed = parse_line(row, 7, form, "m")
+    assert parsed == parse_line_in_full(row, 7, form, "m"), row
     failed = isinstance(parsed.prompt, Failure)
     why = parsed.prompt if isinstance(parsed.prompt, Failure) else Failure(Code.INTERNAL, "no")
     output = render_line(parsed.echo, why, form, "id")

@@ -9,10 +9,11 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec import structs
 
 from nightrate import limits
 from nightrate.dialects.lines import RawLine
-from nightrate.dialects.rows import render_row
+from nightrate.dialects.rows import hand_of
 from nightrate.domain.batch import Kind
 from nightrate.domain.cache import Reach, continued
 from nightrate.domain.embedding import Embedding, Passage
@@ -57,7 +58,7 @@ def executor(lane: Lane) -> Executor:
 
 
 async def answered(executor: Executor, lane: Lane, line: RawLine) -> Answer:
-    return await executor.answer(lane, MODEL.name, Kind(), line, "b1-0")
+    return await executor.rows(lane, MODEL.name, Kind()).answer(line, "b1-0")
 
 
 async def test_a_row_becomes_its_output_line_and_its_tally(executor: Executor, lane: Lane) -> None:
@@ -111,15 +112,18 @@ async def test_a_mistake_of_ours_costs_one_row_and_leaves_a_trace(
         raise ZeroDivisionError("our own mistake")
 
     def render(echo: Any, outcome: Any, *rest: Any) -> bytes:
-        return render_row(echo, outcome, *rest) if isinstance(outcome, Failure) else mistake()
+        return hand.render(echo, outcome, *rest) if isinstance(outcome, Failure) else mistake()
 
+    hand = hand_of(Kind())
+    clumsy = {
+        "parse": structs.replace(hand, parse=mistake),
+        "render": structs.replace(hand, render=render),
+    }
     with monkeypatch.context() as patch:
-        if where == "parse":
-            patch.setattr(execute_module, "parse_row", mistake)
-        elif where == "run":
+        if where == "run":
             patch.setattr(lane.engine, "generate", mistake)
         else:
-            patch.setattr(execute_module, "render_row", render)
+            patch.setattr(execute_module, "hand_of", lambda _kind: clumsy[where])
         answer = await answered(executor, lane, raw("hello"))
     row = msgspec.json.decode(answer.line)
     assert row["error"]["code"] == Code.INTERNAL
@@ -162,7 +166,7 @@ REACH = Reach("ours", 3)
 async def test_a_row_that_continues_a_cached_content_counts_its_tokens(lane: Lane) -> None:
     kept = Kept()
     executor = Executor({"echo": lane}, kept)
-    answer = await executor.answer(lane, MODEL.name, Kind(), naming(), "b1-0", reach=REACH)
+    answer = await executor.rows(lane, MODEL.name, Kind(), reach=REACH).answer(naming(), "b1-0")
     usage = msgspec.json.decode(answer.line)["response"]["usageMetadata"]
     assert usage == {
         "promptTokenCount": 5,
@@ -176,7 +180,7 @@ async def test_a_row_that_continues_a_cached_content_counts_its_tokens(lane: Lan
 
 async def test_no_more_tokens_are_cached_than_there_are(lane: Lane) -> None:
     executor = Executor({"echo": lane}, Kept())
-    answer = await executor.answer(lane, MODEL.name, Kind(), naming("x"), "b1-0", reach=REACH)
+    answer = await executor.rows(lane, MODEL.name, Kind(), reach=REACH).answer(naming("x"), "b1-0")
     assert answer.tally == Tally(1, 0, 3, 1, 3)
 
 
@@ -193,7 +197,7 @@ async def test_a_row_whose_cached_content_cannot_be_had_is_an_error_line(
     lane: Lane, fault: Exception, code: Code
 ) -> None:
     executor = Executor({"echo": lane}, Kept(fault))
-    answer = await executor.answer(lane, MODEL.name, Kind(), naming(), "b1-0", reach=REACH)
+    answer = await executor.rows(lane, MODEL.name, Kind(), reach=REACH).answer(naming(), "b1-0")
     assert msgspec.json.decode(answer.line)["error"]["code"] == code
     assert answer.tally == Tally(0, 1)
 
@@ -209,7 +213,7 @@ async def test_a_row_waits_for_a_disk_that_refuses_its_cached_content(
 
     monkeypatch.setattr("nightrate.clock.sleep", sleep)
     executor = Executor({"echo": lane}, Kept(fault))
-    answer = await executor.answer(lane, MODEL.name, Kind(), naming(), "b1-0", reach=REACH)
+    answer = await executor.rows(lane, MODEL.name, Kind(), reach=REACH).answer(naming(), "b1-0")
     assert answer.tally.succeeded == 1
     assert slept == [limits.DISK_PAUSE_SECONDS]
 
@@ -218,7 +222,7 @@ async def test_a_row_waits_for_a_disk_that_refuses_its_cached_content(
 async def test_where_none_are_kept_none_is_found(
     executor: Executor, lane: Lane, reach: Reach | None
 ) -> None:
-    answer = await executor.answer(lane, MODEL.name, Kind(), naming(), "b1-0", reach=reach)
+    answer = await executor.rows(lane, MODEL.name, Kind(), reach=reach).answer(naming(), "b1-0")
     error = msgspec.json.decode(answer.line)["error"]
     assert error["code"] == Code.NOT_FOUND
     assert "cachedContents/c1" in error["message"]

@@ -43,7 +43,7 @@ async def answered(lane: Lane, *texts: str) -> tuple[Answer, Any]:
     }
     data = msgspec.json.encode(row)
     line = RawLine(1, 0, len(data), data)
-    answer = await Executor({"echo": lane}).answer(lane, "m", KIND, line, "b1-0")
+    answer = await Executor({"echo": lane}).rows(lane, "m", KIND).answer(line, "b1-0")
     return answer, msgspec.json.decode(answer.line)["response"]
 
 

@@ -268,7 +268,7 @@ async def test_a_claim_that_is_lost_keeps_the_last_answers(
         await until(lambda: engine.answered.total() == 3)
         await desk.cancel()
         await waits.tick(2.0)
-        await until(lambda: not site.runner._open)
+        await until(lambda: not site.runner._feed.open)
         await desk.close()
         engine.let_go()
         await until(lambda: not engine.inside)

@@ -22,7 +22,7 @@ from nightrate.work.journal import (
     MAGIC,
     Journal,
     Record,
-    frame,
+    head_of,
     journal_name,
     readable_bytes,
     records,
@@ -78,6 +78,11 @@ async def written(blobs: Blobs, *answers: Answer, epoch: int = 1) -> int:
     await journal.flush()
     await journal.close()
     return journal.counted_bytes
+
+
+def frame(index: int, one: Answer) -> bytes:
+    """Write one whole record."""
+    return head_of(index, one) + one.line
 
 
 # records --------------------------------------------------------------------------------------

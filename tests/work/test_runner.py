@@ -47,7 +47,7 @@ async def test_a_finished_shard_leaves_only_its_segment(
         assert any("journal" in name for name in shop.files())
         engine.let_go()
         await site.ended()
-        await until(lambda: not site.runner._open)
+        await until(lambda: not site.runner._feed.open)
     assert not any("journal" in name for name in shop.files())
     assert sum("segments" in name for name in shop.files()) == 2
 
@@ -147,7 +147,7 @@ async def test_no_more_shards_are_held_than_the_bound(
         await until(lambda: len(engine.inside) == 2)
         for _ in range(50):
             await asyncio.sleep(0)
-        assert len(engine.inside) == len(site.runner._open) == 2
+        assert len(engine.inside) == len(site.runner._feed.open) == 2
         engine.let_go()
         await until(lambda: engine.answered.total() == 3)
 
@@ -243,7 +243,7 @@ async def test_an_engine_that_gave_up_loses_its_claims_and_gets_them_back(
         engine.given_up = True
         engine.let_go()
         await until(lambda: not site.lane.opened.is_set())
-        await until(lambda: not site.runner._open and not engine.inside)
+        await until(lambda: not site.runner._feed.open and not engine.inside)
         assert (await shop.batch()).tally.succeeded == 28
         assert await shop.store.release_all() == 0
         engine.given_up = False

@@ -95,7 +95,7 @@ async def test_a_shard_that_was_answered_by_others_is_sealed_without_the_engine(
     await shop.store.release_all()
     async with working(shop, engine) as site:
         await site.ended()
-        await until(lambda: not site.runner._open)
+        await until(lambda: not site.runner._feed.open)
     assert not engine.asked
     assert await shop.keys() == keys(5)
     assert (await shop.batch()).tally.succeeded == 5
@@ -226,12 +226,12 @@ async def test_a_journal_that_fails_beside_a_seal_does_not_take_the_segment_away
 
         async def failing(_journal: Journal) -> None:
             engine.let_go()
-            await until(lambda: site.runner._open[0].sealing)
+            await until(lambda: site.runner._feed.open[0].sealing)
             raise OSError(errno.EIO, "the disk refuses")
 
         monkeypatch.setattr(Journal, "flush", failing)
         await waits.tick()
-        await until(lambda: not site.runner._open)
+        await until(lambda: not site.runner._feed.open)
     assert await shop.keys() == keys(2)
 
 
@@ -336,7 +336,7 @@ async def test_an_expired_batch_is_dropped_at_the_next_beat(
         ended = await shop.store.expire_batches(clock.later(clock.now(), 10**6))
         assert [batch.batch_id for batch in ended] == ["b1"]
         await waits.tick(limits.BEAT_SECONDS)
-        await until(lambda: not site.runner._open)
+        await until(lambda: not site.runner._feed.open)
         engine.let_go()
         await until(lambda: not engine.inside)
         await shop.plan(numbered(2, first=50), "b2")
@@ -356,7 +356,7 @@ async def test_a_shard_that_another_took_over_is_dropped_at_its_seal(
         other = await shop.claim("other")
         engine.let_go()
         with caplog.at_level(logging.INFO):
-            await until(lambda: not site.runner._open)
+            await until(lambda: not site.runner._feed.open)
     assert "is another's" in caplog.text
     assert not any("segments" in name for name in shop.files())
     assert await shop.store.claim(TENANT, "b1", "x", 0, 1) is None

@@ -50,7 +50,7 @@ def _digest(name: str) -> int:
     return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=_DIGEST_BYTES).digest(), "big")
 
 
-class Orphans(Struct, kw_only=True):
+class Strays(Struct, kw_only=True):
     """How much nothing names."""
 
     count: int = 0
