@@ -13,6 +13,7 @@ are refused, because what ends at a gap would look complete.
 
 from __future__ import annotations
 
+import errno
 import zlib
 from bisect import bisect_right
 from collections import OrderedDict
@@ -157,7 +158,7 @@ class Results:
             try:
                 reader = await self._open(segment)
                 try:
-                    if await self._is_verified(reader, segment):
+                    if self._is_verified(reader, segment):
                         continue
                     if not checked_bytes or wanted <= limits.CHECKED_FIRST_BYTES:
                         await self._verify(reader, segment)
@@ -198,7 +199,7 @@ class Results:
     ) -> AsyncGenerator[bytes, None]:
         reader = await self._open(segment)
         try:
-            if check and not await self._is_verified(reader, segment):
+            if check and not self._is_verified(reader, segment):
                 whole = await self._verify(reader, segment)
                 if whole is not None:
                     yield whole[start:stop]
@@ -209,13 +210,12 @@ class Results:
         finally:
             await reader.close()
 
-    async def _is_verified(self, reader: Reader, segment: Segment) -> bool:
+    def _is_verified(self, reader: Reader, segment: Segment) -> bool:
         stamp, until = self._verified.get(segment.blob, (None, 0.0))
-        return stamp is not None and clock.monotonic() < until and stamp == await reader.stamp()
+        return stamp == reader.stamp and clock.monotonic() < until
 
     async def _verify(self, reader: Reader, segment: Segment) -> bytes | None:
         """Check a whole segment; give its bytes back if they fit into one piece."""
-        stamp = await reader.stamp()  # before: what is written meanwhile is not what was checked
         crc32, piece = 0, None
         if segment.byte_length <= limits.READ_BYTES:
             piece = await _read(reader, segment, 0, segment.byte_length)
@@ -230,7 +230,8 @@ class Results:
                 f" it was written with {segment.crc32:08x}"
             )
             raise Damaged(message)
-        self._verified[segment.blob] = stamp, clock.monotonic() + limits.SEGMENTS_VERIFIED_SECONDS
+        until = clock.monotonic() + limits.SEGMENTS_VERIFIED_SECONDS
+        self._verified[segment.blob] = reader.stamp, until
         if len(self._verified) > limits.SEGMENTS_VERIFIED_MAX:
             self._verified.popitem(last=False)
         return piece
@@ -289,15 +290,24 @@ async def _read(reader: Reader, segment: Segment, offset: int, length: int) -> b
     try:
         return await reader.read(offset, length)
     except StoreFault as error:
-        raise _damaged(segment, error) from error
+        raise _damaged(segment, error.message) from error
+    except OSError as error:
+        raise _unreadable(segment, error) from error
 
 
 async def _checksum(reader: Reader, segment: Segment, offset: int, length: int, crc32: int) -> int:
     try:
         return await reader.checksum(offset, length, crc32)
     except StoreFault as error:
-        raise _damaged(segment, error) from error
+        raise _damaged(segment, error.message) from error
+    except OSError as error:
+        raise _unreadable(segment, error) from error
 
 
-def _damaged(segment: Segment, error: StoreFault) -> Damaged:
-    return Damaged(f"blob {segment.blob} is damaged: {error.message}")
+def _damaged(segment: Segment, why: str) -> Damaged:
+    return Damaged(f"blob {segment.blob} is damaged: {why}")
+
+
+def _unreadable(segment: Segment, error: OSError) -> Exception:
+    """Take a sector that the disk cannot read for damage; anything else may pass by itself."""
+    return _damaged(segment, f"{error.strerror}") if error.errno == errno.EIO else error

@@ -95,6 +95,9 @@ class Reader:
         self._run = run
         self._path = path
         self._descriptor = descriptor
+        status = os.fstat(descriptor)
+        self.stamp = status.st_ino, status.st_mtime_ns, status.st_size
+        """As it was opened: another one after anybody wrote to it through the file system."""
 
     async def read(self, offset: int, length: int) -> bytes:
         """Read exactly so many bytes.
@@ -137,15 +140,6 @@ class Reader:
                 take(_read_exactly(self._descriptor, start, want, self._path))
 
         await self._run(call)
-
-    async def stamp(self) -> tuple[int, int, int]:
-        """Give what changes when anybody writes to the blob through the file system."""
-
-        def call() -> tuple[int, int, int]:
-            status = os.fstat(self._descriptor)
-            return status.st_ino, status.st_mtime_ns, status.st_size
-
-        return await self._run(call)
 
     async def size(self) -> int:
         """Tell how long the blob is."""

@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 from unittest.mock import patch
+from weakref import WeakKeyDictionary
 
 import msgspec
 
@@ -28,9 +30,11 @@ from nightrate.errors import Damaged, NotReady
 from nightrate.runtime import House, open_house
 from nightrate.settings import Settings
 
+T = TypeVar("T")
+
 TENANT = "default"
 MODEL = "gemini-flash-latest"
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 HELD = "hold this"
 """Begins the texts that are not answered before the directory is closed for the first time."""
 
@@ -70,6 +74,36 @@ class Museum:
         )
 
 
+class Commits:
+    """Lets one wait for whatever a house records next."""
+
+    def __init__(self, house: House) -> None:
+        self.next = asyncio.Event()
+        write = house.store._write
+
+        async def noted(call: Callable[[], T]) -> T:
+            try:
+                return await write(call)
+            finally:
+                event, self.next = self.next, asyncio.Event()
+                event.set()
+
+        house.store._write = noted  # type: ignore[method-assign]
+
+
+_COMMITS: WeakKeyDictionary[House, Commits] = WeakKeyDictionary()
+
+
+async def until(house: House, look: Callable[[], Awaitable[T | None]]) -> T:
+    """Look after each commit until there is something to see."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while True:
+            commit = _COMMITS[house].next  # taken before the look: nothing happens unheard
+            if (seen := await look()) is not None:
+                return seen
+            await commit.wait()
+
+
 @contextlib.contextmanager
 def quick_ends() -> Iterator[None]:
     """Let no stop wait for what an engine has in hand."""
@@ -90,6 +124,7 @@ async def at_work(path: Path, *, holding: bool = False) -> AsyncIterator[House]:
                 await asyncio.Event().wait()
             return await generate(prompt)
 
+        _COMMITS[house] = Commits(house)
         if holding:
             engine.generate = held  # type: ignore[method-assign]
         with quick_ends():
@@ -118,12 +153,12 @@ async def build(path: Path) -> Museum:
         order = Order(display_name=None, priority=0, file_name=None, inline=requests, webhook=None)
         inline = await house.batches.submit(TENANT, MODEL, order)
         museum.batches["inline"] = inline.batch_id
-        await _until(lambda: _sealed(house, museum, "cancelled", 1))
+        await until(house, lambda: _sealed(house, museum, "cancelled", 1))
         await house.batches.cancel(TENANT, museum.batches["cancelled"])
-        await _until(lambda: _ended(house, museum, "file"))
-        await _until(lambda: _ended(house, museum, "inline"))
-        await _until(lambda: _shown(house, museum))
-        await _until(lambda: _counted(house, museum, "live", 30))
+        await until(house, lambda: _ended(house, museum, "file"))
+        await until(house, lambda: _ended(house, museum, "inline"))
+        await until(house, lambda: _shown(house, museum))
+        await until(house, lambda: _counted(house, museum, "live", 30))
         museum.cache_id = await _add_cache(house)
         house.planner._plan_waiting = _nothing_waits  # type: ignore[method-assign]
         museum.batches["waiting"] = await _submit(house, lines["waiting"])
@@ -131,7 +166,7 @@ async def build(path: Path) -> Museum:
     shutil.copytree(path, whole)
     async with at_work(whole) as house:
         for role in museum.batches:
-            await _until(lambda role=role: _ended(house, museum, role))
+            await until(house, partial(_ended, house, museum, role))
             museum.expected[role] = await read(house, museum, role)
     shutil.rmtree(whole)
     return museum
@@ -181,42 +216,38 @@ async def read(house: House, museum: Museum, role: str) -> list[bytes]:
         return b"".join([piece async for piece in stream]).splitlines(keepends=True)
 
 
-async def _until(true: Any) -> None:
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while not await true():
-            await clock.sleep(0.01)
-
-
 async def settled(house: House, museum: Museum, role: str) -> list[bytes] | str:
     """Wait until a batch has ended and is whole; give its lines, or why there are none for good."""
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while True:
-            batch = await found(house, museum, role)
-            done = batch.state in FINAL_STATES and batch.partial is not PartialResults.DUE
-            if done and batch.repair_since is None:
-                try:
-                    if not batch.has_results:
-                        return f"{batch.state}: {batch.failure and batch.failure.message}"
-                    return await read(house, museum, role)
-                except NotReady:
-                    pass
-                except Damaged as damage:
-                    return damage.message
-            await clock.sleep(0.01)
+
+    async def look() -> list[bytes] | str | None:
+        batch = await found(house, museum, role)
+        due = batch.partial is PartialResults.DUE or batch.repair_since is not None
+        if batch.state not in FINAL_STATES or due:
+            return None
+        if not batch.has_results:
+            return f"{batch.state}: {batch.failure and batch.failure.message}"
+        try:
+            return await read(house, museum, role)
+        except NotReady:
+            return None
+        except Damaged as damage:
+            return damage.message
+
+    return await until(house, look)
 
 
-async def _sealed(house: House, museum: Museum, role: str, shards: int) -> bool:
+async def _sealed(house: House, museum: Museum, role: str, shards: int) -> bool | None:
     found = await house.store.segments(TENANT, museum.batches[role], 0, 99)
-    return len(found) >= shards
+    return len(found) >= shards or None
 
 
-async def _ended(house: House, museum: Museum, role: str) -> bool:
-    return (await found(house, museum, role)).state in FINAL_STATES
+async def _ended(house: House, museum: Museum, role: str) -> bool | None:
+    return (await found(house, museum, role)).state in FINAL_STATES or None
 
 
-async def _shown(house: House, museum: Museum) -> bool:
-    return (await found(house, museum, "cancelled")).has_results
+async def _shown(house: House, museum: Museum) -> bool | None:
+    return (await found(house, museum, "cancelled")).has_results or None
 
 
-async def _counted(house: House, museum: Museum, role: str, answers: int) -> bool:
-    return (await found(house, museum, role)).tally.succeeded >= answers
+async def _counted(house: House, museum: Museum, role: str, answers: int) -> bool | None:
+    return (await found(house, museum, role)).tally.succeeded >= answers or None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import zlib
 from collections.abc import AsyncIterator
 from itertools import pairwise
@@ -18,7 +20,7 @@ from nightrate.domain.states import BatchState
 from nightrate.errors import NotFound, NotReady
 from nightrate.service.files import Files
 from nightrate.service.results import Content, Results
-from nightrate.store.blobs import Blobs
+from nightrate.store.blobs import Blobs, Reader
 from nightrate.store.sqlite import SQLiteStore
 from tests.service.home import TENANT, inline
 
@@ -247,6 +249,52 @@ async def test_the_first_segment_is_checked_however_long_it_is(
     bench.blobs.path(bad).write_bytes(b"a long Segment\n")
     with pytest.raises(NotReady, match=bad):
         await bench.results.verify(batch)
+
+
+async def test_a_segment_that_was_written_to_is_checked_again(bench: Bench) -> None:
+    await bench.plan(1)
+    (blob,) = await bench.seal(b"sound\n")
+    assert await read(await bench.content()) == b"sound\n"
+    path = bench.blobs.path(blob)
+    path.write_bytes(b"other\n")
+    os.utime(path, ns=(1, 1))  # a clock that stands still must not hide it
+    with pytest.raises(NotReady, match=blob):
+        await read(await bench.content())
+
+
+async def test_a_segment_is_checked_again_after_an_hour(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bench.plan(1)
+    (blob,) = await bench.seal(b"sound\n")
+    now = clock.monotonic()
+    monkeypatch.setattr("nightrate.clock.monotonic", lambda: now)
+    assert await read(await bench.content()) == b"sound\n"
+    path = bench.blobs.path(blob)
+    status = path.stat()
+    path.write_bytes(b"other\n")  # as a disk spoils it: nobody has written
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    now += limits.SEGMENTS_VERIFIED_SECONDS
+    with pytest.raises(NotReady, match=blob):
+        await read(await bench.content())
+
+
+@pytest.mark.parametrize("size", [3, 1024])
+async def test_what_the_disk_cannot_read_is_damage(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr(limits, "READ_BYTES", size)
+    await bench.plan(1)
+    (blob,) = await bench.seal(b"sound\n")
+    content = await bench.content()
+
+    async def broken(*_: object) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(Reader, "read", broken)
+    monkeypatch.setattr(Reader, "checksum", broken)
+    with pytest.raises(NotReady, match=f"{blob} is damaged: Input/output error"):
+        await read(content)
 
 
 async def test_a_segment_is_checked_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
