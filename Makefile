@@ -23,7 +23,7 @@ PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do \
 # Where every branch can be tried, every branch is.
 PURE := nightrate/domain/*,nightrate/dialects/*,nightrate/work/schedule.py
 
-.PHONY: help setup demo test check fuzz faults bench lock clean
+.PHONY: help setup demo test check fuzz sim faults bench lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -63,6 +63,10 @@ check: $(READY) ## what CI runs: format, lint, types, imports, tests, coverage
 
 fuzz: $(READY) ## send 50,000 generated requests to real servers: minutes
 	@$(RUN)/python -m tests.fuzz $(ARGS)
+
+sim: $(READY) ## simulate crashes of several processes: make sim SEED=12, or SEEDS=0-999
+	@$(RUN)/python -m nightrate.testing.simulation \
+		$(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) $(ARGS)
 
 faults: $(READY) ## break disks, processes and engines, and count what was lost: an hour
 	@$(RUN)/python -m tests.faults $(ARGS)

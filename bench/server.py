@@ -99,9 +99,10 @@ def pause(seconds: float) -> None:
 
 
 @contextlib.contextmanager
-def served(data: Path, *arguments: str) -> Iterator[Served]:
-    """Run ``nightrate serve --engine echo`` on a free port."""
-    command = [sys.executable, "-m", "nightrate.cli", "serve", "--port", "0", "--engine", "echo"]
+def served(data: Path, *arguments: str, engine: str | None = "echo") -> Iterator[Served]:
+    """Run ``nightrate serve`` on a free port, with one engine or those of a settings file."""
+    command = [sys.executable, "-m", "nightrate.cli", "serve", "--port", "0"]
+    command += [] if engine is None else ["--engine", engine]
     log = data.parent / "server.log"
     with (
         log.open("wb") as errors,

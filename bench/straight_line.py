@@ -49,7 +49,9 @@ class _Request(Struct, rename="camel", forbid_unknown_fields=True):
     generation_config: _Config | None = None
 
 
-class _Line(Struct):
+class Line(Struct):
+    """A line, typed."""
+
     request: _Request
     key: str | None = None
 
@@ -82,7 +84,7 @@ class _Prompt(Struct):
     turns: list[tuple[str, str]]
 
 
-_decode = msgspec.json.Decoder(_Line).decode
+_decode = msgspec.json.Decoder(Line).decode
 _encode = msgspec.json.Encoder().encode
 
 

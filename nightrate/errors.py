@@ -21,6 +21,7 @@
     │   └─ NotReady             try again in a moment
     ├─ EngineFault              raised by engines
     │   ├─ RequestFailed        this prompt (code, retriable, after)
+    │   ├─ EngineBusy           the engine runs and takes nobody now: not the prompt's fault
     │   └─ EngineDown           the engine: not the prompt's fault, unless it keeps happening
     ├─ StoreFault               raised by the store
     │   ├─ InUse                another process holds the data directory
@@ -197,6 +198,30 @@ class RequestFailed(EngineFault):
         self.retriable = retriable
         self.after_seconds = after_seconds
         """How long the engine asks us to wait before another try."""
+
+
+class EngineBusy(EngineFault):
+    """The engine runs, but answers nobody now: a rate limit, an overload, a broken connection.
+
+    It says nothing of the prompt, so no try of it is counted: one of a batch waits, however long.
+    ``in_flight`` tells that the engine had the prompt when a connection broke, or when it failed as
+    it fails for others. That happens to many now and then; a prompt to which it happens again and
+    again, for longer than such times last, is to blame after all.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        code: Code = Code.UNAVAILABLE,
+        after_seconds: float | None = None,
+        in_flight: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.after_seconds = after_seconds
+        """How long the engine asks us to wait before another try."""
+        self.in_flight = in_flight
 
 
 class EngineDown(EngineFault):

@@ -155,12 +155,18 @@ BEAT_SECONDS = 1.0
 JOURNAL_SYNC_SECONDS = 0.25
 """Ours: finished answers reach the disk within this time; at most these run again."""
 
-JOURNAL_SYNC_BYTES = MIB
-"""Ours: or when this much has gathered."""
+JOURNAL_SYNC_BYTES = 4 * MIB
+"""Ours: or when this much has gathered. A shard of short answers from a fast engine is sealed
+before either, and its journal is never written; with 1 MiB, such answers were written twice."""
 
 JOURNAL_HELD_BYTES_MAX = 8 * MIB
 """Ours: answers of a shard that wait for the disk; while there are more, no request of it is begun.
 Without this, 256 pictures would gather behind one sync."""
+
+LINES_HELD_BYTES_MAX = 24 * MIB
+"""Ours, measured: lines that one runner has read and not yet recorded the answers of, or one that
+is longer. A line is in memory up to four times on its way. Twenty-four lines of 1 MiB are asked at
+once."""
 
 OPEN_SHARDS_MAX = 32
 """Ours: shards that one runner holds at once, so that many small batches fill an engine too."""
@@ -223,9 +229,63 @@ ATTEMPTS_MAX = 6
 ENGINE_DEATHS_MAX = 3
 """Ours: an engine that dies this often under one request has been killed by it."""
 
+ENGINE_BREAKS_MAX = 30
+"""Ours: times that an engine which answers hardly anybody, or a connection to it, breaks under one
+request before this is to blame. The waits between them add up to more than ten minutes, so an
+endpoint or a network that is ill for so long loses nothing."""
+
+LIVE_PATIENCE_SECONDS = 30.0
+"""Ours: how long a live request waits for an engine that takes nobody or is gone; one of a batch
+waits on."""
+
+PLACES_LOOK_SECONDS = 1.0
+"""Ours: an engine that wants more than before, by the time alone, gets it this soon."""
+
 RETRY_FIRST_SECONDS = 0.5
 RETRY_LONGEST_SECONDS = 60.0
 """Ours: backoff doubles from the first delay to the longest, with jitter."""
+
+PACE_PAUSE_FIRST_SECONDS = 0.5
+PACE_PAUSE_LONGEST_SECONDS = 10.0
+"""Ours: how long an endpoint that refused is asked nothing, doubling by rounds of refusals."""
+
+PACE_PAUSE_ASKED_SECONDS_MAX = 3600.0
+"""Ours: a longer `Retry-After` is looked at again after an hour."""
+
+PACE_RECOVERY_SECONDS = 30.0
+"""Ours: from one request at once to as many as are configured, after the last refusal."""
+
+ENDPOINT_REMEMBERED = 16
+"""Ours: about so many answers and failures of an endpoint say whether it is ill: when fewer than
+half of them are answers, a failure says nothing of its request."""
+
+ENDPOINT_CONNECT_SECONDS = 10.0
+"""Ours: how long an endpoint may take to accept a connection, or to say what it serves."""
+
+ENDPOINT_PATIENCE_SECONDS = 600.0
+"""Ours: an endpoint that cannot be reached for so long is down. Before that, it is known which
+requests were in it when it died; a server of a large model takes minutes to come back."""
+
+ENDPOINT_LOOK_SECONDS = 1.0
+"""Ours: how often one that cannot be reached is tried meanwhile."""
+
+ENDPOINT_IDLE_SECONDS = 4.0
+"""Ours: an idle connection is closed before the server closes it: uvicorn, behind vLLM and others,
+waits for 5 seconds, and a request that meets the closing of its connection has to be sent again."""
+
+ANSWER_BYTES_MAX = 32 * MIB
+"""Ours: one answer of an endpoint, as one line of a batch file."""
+
+ANSWER_EVENT_BYTES_MAX = MIB
+"""Ours: one event of a streamed answer; most hold a word."""
+
+ANSWER_SECONDS = 4 * 3600.0
+"""Ours: an engine that works on one request for longer hangs, unless its settings say otherwise.
+Three such tries leave most of a batch's 48 hours to the others."""
+
+ENGINE_FRAME_BYTES_MAX = 128 * MIB
+"""Ours: one message between the server and an engine's process: the longest line and the largest
+cached content before it, with room to spare."""
 
 OUTPUT_TOKENS_DEFAULT = 1024
 """Ours: output limit of a request that sets none, on engines that need a number."""
@@ -367,6 +427,9 @@ READ_BYTES = 512 * KIB
 WRITE_BYTES = MIB
 """Ours: upload bytes gathered before one write."""
 
+SEGMENT_WRITE_BYTES = 4 * MIB
+"""Ours: lines of a segment gathered before one write; a shard of 2 KB answers is one."""
+
 UPLOAD_SYNC_BYTES = 64 * MIB
 """Ours: a long piece is synced and counted this often, so that a crash costs no more of it."""
 
@@ -415,7 +478,12 @@ FILES_PAGE_SIZE_MAX = 100
 """Google: files."""
 
 RECEIVE_TIMEOUT_SECONDS = 30.0
-"""Ours: a client that sends nothing for this long in the middle of a body is dropped."""
+"""Ours: a client that sends nothing for this long in the middle of a body is dropped; so is one
+whose request has no whole head by then."""
+
+TAKE_TIMEOUT_SECONDS = 120.0
+"""Ours: a client that takes next to nothing of an answer for this long is dropped. What it has not
+taken can be had by a range."""
 
 CLIENT_TIMEOUT_SECONDS = 60.0
 """Ours: our own client waits this long for a server that says nothing."""
@@ -426,6 +494,13 @@ CLIENT_PIECE_BYTES = 8 * MIB
 HEADERS_MAX = 100
 HEADER_BYTES_MAX = 32 * KIB
 """Ours: headers of one HTTP request."""
+
+HEAD_BYTES_MAX = 2 * HEADER_BYTES_MAX + 64 * KIB
+"""Ours: the whole head of a request, its address too; what is over it is refused before its end."""
+
+DESCRIPTORS_WANTED = 16_384
+"""Ours: sockets and files that may be open at once, if the system lets us. Many systems begin with
+1,024, which a thousand idle clients use up."""
 
 DISK_RESERVE_BYTES = 2 * GIB
 DISK_RESERVE_SHARE = 0.05

@@ -241,9 +241,9 @@ def _lanes(settings: Settings) -> dict[str, Lane]:
     """Make the lanes; the problems of all engines are told at once."""
     lanes, problems = {}, []
     for name in dict.fromkeys(settings.model_rules().values()):
-        kind, options = settings.engine_options(name)
         try:
-            lanes[name] = Lane(name, create_engine(kind, options))
+            kind, options = settings.engine_options(name)
+            lanes[name] = Lane(name, create_engine(kind, options), settings.answer_seconds(name))
         except SettingsFault as fault:
             problems += fault.problems
     if problems:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import resource
 import shlex
 import signal
 import socket
@@ -141,6 +142,7 @@ async def serve(
         StoreFault: the data directory cannot be used.
     """
     sys.setswitchinterval(limits.THREAD_SWITCH_SECONDS)
+    _want_descriptors()
     if not await asyncio.to_thread(Path(settings.data).exists):  # a refusal makes nothing
         await _require_keys(settings, None)
     sock = _bind(settings.host, settings.port)
@@ -196,6 +198,16 @@ def _address(sock: socket.socket) -> str:
     host, port = sock.getsockname()[:2]
     name = f"[{host}]" if ":" in host else host
     return f"http://{name}:{port}"
+
+
+def _want_descriptors() -> None:
+    """Have as many descriptors as the system allows, up to what is wanted."""
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = limits.DESCRIPTORS_WANTED
+    if most != resource.RLIM_INFINITY:
+        wanted = min(wanted, most)
+    if now != resource.RLIM_INFINITY and now < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 def _stop_signals() -> asyncio.Future[None]:

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from nightrate import limits
 from nightrate.errors import SettingsFault
 from nightrate.limits import GIB
 from nightrate.remote import DEFAULT_BASE_URL, Remote, require_http
@@ -71,7 +72,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     models: dict[str, str] = {}
     """Which engine answers for a model name, or for a pattern such as ``gemini-*``."""
     engines: dict[str, dict[str, Any]] = {}
-    """Options of each engine by name. ``kind`` names the kind of engine when it is not the name."""
+    """Options of each engine by name. ``kind`` names the kind of engine when it is not the name;
+    ``answer_seconds`` is how long it may work on one request before it counts as hung."""
 
     def model_rules(self) -> dict[str, str]:
         """Give the table of models with the override and the default applied."""
@@ -84,13 +86,55 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             return dict.fromkeys(self.models, self.engine)
         return dict(self.models)
 
-    def engine_options(self, name: str) -> tuple[str, dict[str, Any]]:
-        """Give the kind of a named engine and its own options."""
-        options = dict(self.engines.get(name, {}))
+    def engine_options(
+        self, name: str, environment: Mapping[str, str] | None = None
+    ) -> tuple[str, dict[str, Any]]:
+        """Give the kind of a named engine and its own options, with what these only refer to.
+
+        Args:
+            name: which one.
+            environment: the process environment unless a test says otherwise.
+
+        Raises:
+            SettingsFault: a variable or a file that an option refers to is not there.
+        """
+        problems: list[str] = []
+        environment = os.environ if environment is None else environment
+        options = {
+            option: _resolved(value, f"engines.{name}.{option}", environment, problems)
+            for option, value in self.engines.get(name, {}).items()
+        }
+        if problems:
+            raise SettingsFault(problems)
         kind = str(options.pop("kind", name))
+        options.pop("answer_seconds", None)
         if kind in {DEFAULT_ENGINE, DEFAULT_EMBEDDING_ENGINE} and self.cache:
             options.setdefault("cache_directory", self.cache)
         return kind, options
+
+    def answer_seconds(self, name: str) -> float:
+        """Give how long a named engine may work on one request."""
+        return float(self.engines.get(name, {}).get("answer_seconds", limits.ANSWER_SECONDS))
+
+
+def _resolved(value: Any, at: str, environment: Mapping[str, str], problems: list[str]) -> Any:
+    """Put the content of a variable or a file where an option refers to one."""
+    if not isinstance(value, dict):
+        return value
+    match value:
+        case {"env": str(variable)} if len(value) == 1:
+            if variable not in environment:
+                problems.append(f"{at}: there is no environment variable {variable}")
+            return environment.get(variable, "").strip()
+        case {"file": str(path)} if len(value) == 1:
+            try:
+                return Path(path).read_text(encoding="utf-8").strip()
+            except OSError as error:
+                problems.append(f"{at}: {path} cannot be read: {error.strerror}")
+            except UnicodeDecodeError:
+                problems.append(f"{at}: {path} is no text")
+            return ""
+    return {key: _resolved(one, f"{at}.{key}", environment, problems) for key, one in value.items()}
 
 
 def server_of(base_url: str | None, environment: Mapping[str, str] | None = None) -> Remote:
@@ -218,6 +262,16 @@ def _contradictions(settings: Settings) -> list[str]:
         for name, most in settings.enqueued_tokens_max.items()
         if most < 0
     ]
+    problems += [
+        f"engines.{name}.api_key: a key that stands here would be shown with the settings; "
+        'write { env = "VARIABLE" } or { file = "PATH" }'
+        for name, options in settings.engines.items()
+        if isinstance(options.get("api_key"), str)
+    ]
+    for name, options in settings.engines.items():
+        seconds = options.get("answer_seconds", 1)
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds <= 0:
+            problems.append(f"engines.{name}.answer_seconds {seconds!r}: not a number above 0")
     if settings.cached_tokens_min < 0:
         problems.append(f"cached_tokens_min {settings.cached_tokens_min}: not 0 or more")
     return problems

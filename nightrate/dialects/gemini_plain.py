@@ -8,12 +8,14 @@ refuse may be just as good and is read in full. A test compares the two readings
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Annotated, Final, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, json
 
 from nightrate import limits
 from nightrate.dialects.gemini_pictures import picture_of
+from nightrate.domain.batch import BatchForm
 from nightrate.domain.generation import DEFAULT_SAMPLING, Message, Prompt, Sampling
 from nightrate.domain.picture import PictureWish
 
@@ -60,6 +62,26 @@ class PlainRequest(Struct, rename="camel", forbid_unknown_fields=True, gc=False)
     contents: Annotated[list[PlainTurn], Meta(min_length=1)]
     system_instruction: PlainTurn | None = None
     generation_config: PlainSettings | None = None
+
+
+class PlainItem(Struct, forbid_unknown_fields=True, gc=False):
+    """An inline item that is sound to the last byte: nothing in it stays raw."""
+
+    request: PlainRequest
+    metadata: dict[str, str] | None = None
+
+
+class PlainLine(PlainItem, gc=False):
+    """A line of a file of which the same holds."""
+
+    key: str | None = None
+
+
+SOUND: Final[dict[BatchForm, Callable[[bytes], PlainItem]]] = {
+    BatchForm.FILE: json.Decoder(PlainLine).decode,
+    BatchForm.INLINE: json.Decoder(PlainItem).decode,
+}
+"""Readers that take only what is a request without a fault, and refuse much else that is."""
 
 
 def plain_prompt(request: PlainRequest, model: str) -> Prompt:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from msgspec import Raw, Struct, json
 
+from nightrate.clock import Instant
 from nightrate.dialects.gemini_embedding_shapes import EmbeddedContent
 from nightrate.dialects.gemini_items import MARK, are_strings
 from nightrate.dialects.gemini_replies import response_of
 from nightrate.dialects.gemini_shapes import GenerateContentResponse, Status
 from nightrate.dialects.gemini_vectors import embedded_content
-from nightrate.dialects.row import Echo
+from nightrate.dialects.row import Echo, OutcomeOfRow
 from nightrate.domain.batch import BatchForm
 from nightrate.domain.embedding import Embedding
-from nightrate.domain.generation import Outcome, Reply
+from nightrate.domain.generation import Failure, Reply
 
 _encode = json.Encoder().encode
+_FILE: Final = BatchForm.FILE
 
 
 class _OutputLine(Struct, omit_defaults=True, gc=False):
@@ -28,7 +31,9 @@ class _OutputLine(Struct, omit_defaults=True, gc=False):
     metadata: Raw | None = None
 
 
-def render_line(echo: Echo, outcome: Outcome, form: BatchForm, response_id: str) -> bytes:
+def render_line(
+    echo: Echo, outcome: OutcomeOfRow, form: BatchForm, response_id: str, _now: Instant = 0
+) -> bytes:
     """Write the answer to one line or inline item: ASCII, compact, without a line end.
 
     Args:
@@ -44,11 +49,12 @@ def render_line(echo: Echo, outcome: Outcome, form: BatchForm, response_id: str)
     elif isinstance(outcome, Embedding):
         line.response = embedded_content(outcome)
     else:
-        name = outcome.code.name if form is BatchForm.FILE else None
+        assert isinstance(outcome, Failure), "a row of this dialect asks one thing"
+        name = outcome.code.name if form is _FILE else None
         line.error = Status(int(outcome.code), outcome.message, name)
     if echo.metadata is not None:
         line.metadata = Raw(echo.metadata)
-    if form is BatchForm.FILE:
+    if form is _FILE:
         if echo.key is not None:
             line.key = Raw(echo.key)
         text = _encode(line)

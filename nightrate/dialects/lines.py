@@ -31,6 +31,25 @@ class RawLine(Struct, frozen=True, gc=False):
     data: bytes | None
 
 
+class LineRun(Struct, frozen=True, gc=False):
+    """Consecutive lines of an input as they lie there, blank ones too; none is too long.
+
+    ``number`` and ``offset`` are those of the first; ``pieces`` lack their line feeds only.
+    """
+
+    number: int
+    offset: int
+    pieces: list[bytes]
+
+    def line(self, index: int, offset: int) -> RawLine | None:
+        """Give one line, whose offset the caller knows; None when it is blank."""
+        piece = self.pieces[index]
+        data = piece.removesuffix(b"\r")
+        if not data or data.isspace():
+            return None
+        return RawLine(self.number + index, offset, len(piece) + 1, data)
+
+
 def as_lines(items: Iterable[bytes]) -> Iterator[bytes]:
     """Write each JSON object on one line: a raw line break in JSON is only white space."""
     for item in items:
@@ -64,19 +83,35 @@ class LineSplitter:
 
     def feed(self, block: bytes) -> list[RawLine]:
         """Give the lines that this block completes."""
+        found, run = self.take(block)
+        offset = run.offset
+        for index, piece in enumerate(run.pieces):
+            # As `LineRun.line` does, without a call for each line.
+            length = len(piece) + 1
+            data = piece[:-1] if piece.endswith(b"\r") else piece
+            if data and not data.isspace():
+                found.append(RawLine(run.number + index, offset, length, data))
+            offset += length
+        return found
+
+    def take(self, block: bytes) -> tuple[list[RawLine], LineRun]:
+        """Give the lines that this block completes: first some one by one, then a run of them."""
+        found: list[RawLine] = []
         pieces = block.split(b"\n")
         tail = pieces.pop()
-        found: list[RawLine] = []
-        if pieces:
-            start = 0
-            if self._held_length or self._number == 1:
-                self._hold(pieces[0])
-                self._end_held(found, line_end=1)
-                start = 1
-            self._cut(pieces, start, found)
+        if pieces and (self._held_length or self._number == 1):
+            self._hold(pieces[0])
+            self._end_held(found, line_end=1)
+            del pieces[0]
+        if len(block) > self._limit:
+            self._cut(pieces, found)
+            pieces = []
+        run = LineRun(self._number, self._offset, pieces)
+        self._number += len(pieces)
+        self._offset += sum(map(len, pieces)) + len(pieces)
         if tail:
             self._hold(tail)
-        return found
+        return found, run
 
     def finish(self) -> list[RawLine]:
         """Give the last line when no line end followed it."""
@@ -85,21 +120,11 @@ class LineSplitter:
             self._end_held(found, line_end=0)
         return found
 
-    def _cut(self, pieces: list[bytes], start: int, found: list[RawLine]) -> None:
-        """Take whole lines; the hot loop of every pass over a file."""
-        number, offset, limit = self._number, self._offset, self._limit
-        for index in range(start, len(pieces)):
-            data = pieces[index]
-            length = len(data) + 1
-            if data.endswith(b"\r"):
-                data = data[:-1]
-            if len(data) > limit:
-                found.append(RawLine(number, offset, length, None))
-            elif data and not data.isspace():
-                found.append(RawLine(number, offset, length, data))
-            number += 1
-            offset += length
-        self._number, self._offset = number, offset
+    def _cut(self, pieces: list[bytes], found: list[RawLine]) -> None:
+        """Take whole lines of which one may be too long."""
+        for piece in pieces:
+            self._hold(piece)
+            self._end_held(found, line_end=1)
 
     def _hold(self, piece: bytes) -> None:
         """Keep the beginning of a line, or only its length once it is surely too long."""

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from nightrate.clock import Instant
 from nightrate.dialects.gemini_lines import parse_embedding_line, parse_line
+from nightrate.dialects.gemini_plain import SOUND
 from nightrate.dialects.gemini_results import render_line
 from nightrate.dialects.openai_lines import (
     EMPTY_FILE,
@@ -20,7 +21,7 @@ from nightrate.dialects.openai_lines import (
 from nightrate.dialects.openai_results import render_openai_line, render_unasked_line
 from nightrate.dialects.row import Echo, OutcomeOfRow, ParsedLine
 from nightrate.domain.batch import BatchForm, Dialect, InputFault, Kind, Method
-from nightrate.domain.generation import Failure, Outcome
+from nightrate.domain.generation import Failure
 
 
 class Hand(Struct, frozen=True):
@@ -36,23 +37,9 @@ class Hand(Struct, frozen=True):
     """Writes of a row that was never asked why it was not, likewise."""
 
 
-def _untimed(
-    render: Callable[[Echo, Outcome, BatchForm, str], bytes],
-) -> Callable[[Echo, OutcomeOfRow, BatchForm, str, Instant], bytes]:
-    """Let a writing of single outcomes that tells no time be called like one of the others."""
-
-    def timed(
-        echo: Echo, outcome: OutcomeOfRow, form: BatchForm, name: str, _now: Instant
-    ) -> bytes:
-        assert not isinstance(outcome, tuple), "a row of this dialect asks one thing"
-        return render(echo, outcome, form, name)
-
-    return timed
-
-
 _HANDS: Final = {
-    (Dialect.GEMINI, Method.GENERATE): Hand(parse_line, _untimed(render_line), render_line),
-    (Dialect.GEMINI, Method.EMBED): Hand(parse_embedding_line, _untimed(render_line), render_line),
+    (Dialect.GEMINI, Method.GENERATE): Hand(parse_line, render_line, render_line),
+    (Dialect.GEMINI, Method.EMBED): Hand(parse_embedding_line, render_line, render_line),
     (Dialect.OPENAI, Method.GENERATE): Hand(
         parse_chat_line, render_openai_line, render_unasked_line
     ),
@@ -77,6 +64,22 @@ def parse_row(line: bytes | None, number: int, kind: Kind, model: str) -> Parsed
         model: the model of the batch, without ``models/``.
     """
     return _HANDS[kind.dialect, kind.method].parse(line, number, kind.form, model)
+
+
+def sound_reader(kind: Kind) -> Callable[[bytes], object]:
+    """Give the quickest way to tell that a row is sound, without a look at what it asks.
+
+    Returns:
+        a function that takes a row only if `parse_row` makes a prompt of it, with any model. It
+        raises ValueError or RecursionError for every other row, and for some that are sound too.
+    """
+    if kind.dialect is Dialect.GEMINI and kind.method is Method.GENERATE:
+        return SOUND[kind.form]
+    return _doubtful
+
+
+def _doubtful(_row: bytes) -> object:
+    raise ValueError
 
 
 def repeated_key(line: int, first_line: int, kind: Kind) -> InputFault:

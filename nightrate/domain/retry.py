@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from nightrate import limits
 
+_DOUBLINGS_MAX = 32
+"""Far beyond the longest wait; a batch that waits for two days would leave the range of numbers."""
+
 
 def retry_delay_seconds(attempt: int, after_seconds: float | None, chance: float) -> float:
     """Give the wait before another try.
@@ -17,7 +20,7 @@ def retry_delay_seconds(attempt: int, after_seconds: float | None, chance: float
         after_seconds: how long the engine asked to wait, if it did.
         chance: a random number from 0 to 1.
     """
-    doubled = limits.RETRY_FIRST_SECONDS * 2.0 ** (attempt - 1)
+    doubled = limits.RETRY_FIRST_SECONDS * 2.0 ** min(attempt - 1, _DOUBLINGS_MAX)
     whole = min(doubled, limits.RETRY_LONGEST_SECONDS)
     spread = whole * (0.5 + chance / 2)
     if after_seconds is None:

@@ -86,11 +86,21 @@ class Engine(ABC):
             EngineDown: it has given up; the message says why and what to do.
         """
 
+    def hung(self, since: float) -> None:
+        """Be told that a request which came at ``since`` was not answered in time.
+
+        The call is cancelled already. An engine with a process of its own ends it, if it ran by
+        then, and starts it again: requests in flight fail with `EngineDown`. ``since`` is of
+        `clock.monotonic`.
+        """
+        del since
+
     async def generate(self, prompt: Prompt) -> Reply:
         """Answer one prompt. Cancelling the call frees its place in the engine.
 
         Raises:
             RequestFailed: this prompt cannot be answered, now or ever.
+            EngineBusy: the engine takes nobody now; the prompt had no try.
             EngineDown: the engine died or is not running.
         """
         del prompt
@@ -104,6 +114,7 @@ class Engine(ABC):
 
         Raises:
             RequestFailed: this passage cannot be embedded, now or ever.
+            EngineBusy: the engine takes nobody now; the passage had no try.
             EngineDown: the engine died or is not running.
         """
         del passage
@@ -120,6 +131,7 @@ class Engine(ABC):
 
         Raises:
             RequestFailed: as `generate`; after the first text, the answer breaks off there.
+            EngineBusy: likewise.
             EngineDown: likewise.
         """
         reply = await self.generate(prompt)
@@ -134,6 +146,7 @@ class Engine(ABC):
 
         Raises:
             RequestFailed: the engine reads no prompts, or not this one.
+            EngineBusy: it takes nobody now.
             EngineDown: the engine died or is not running.
         """
         del prompt

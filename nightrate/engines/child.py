@@ -2,7 +2,8 @@
 
 What runs in the child speaks `frames`. A child that dies takes down the questions it was working
 on (`EngineDown` with ``in_flight``) and nothing else; it is started again by itself. A child that
-works but gives no sign of life for too long is killed and counts as dead.
+works but gives no sign of life for too long, or speaks what is no frame, is killed and counts as
+dead.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import socket
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -26,6 +27,7 @@ from nightrate.engines.frames import (
     Answer,
     Greeting,
     Question,
+    Rubbish,
     Trouble,
     Unframer,
     frame,
@@ -77,8 +79,9 @@ class Child:
         self._unframer = Unframer()
         self._waiting: dict[int, asyncio.Queue[Answer | EngineDown]] = {}
         self._numbers = itertools.count(1)
-        self._heard = clock.monotonic()
-        self._silent = False
+        self._heard = self._started = clock.monotonic()
+        self._killed_because = ""
+        self._line_ended = False
         self._output: deque[str] = deque(maxlen=_LAST_WORDS_LINES)
         self._output_read = asyncio.create_task(self._keep_output())
 
@@ -128,12 +131,19 @@ class Child:
                         await self.end()
                         raise StartFailed(f"It {self.last_words()}")
                     payloads += self._unframer.feed(received)
+            greeting = msgspec.msgpack.decode(payloads[0], type=Greeting)
         except TimeoutError as error:
             raise StartFailed(f"It was not ready after {start_seconds:g} s.") from error
-        greeting = msgspec.msgpack.decode(payloads[0], type=Greeting)
+        except (Rubbish, msgspec.MsgspecError) as error:
+            raise StartFailed("Its first words are no greeting.") from error
         if greeting.fault is not None:
             raise StartFailed(greeting.fault, permanent=greeting.permanent)
         self.greeting = greeting.body
+
+    @property
+    def answering(self) -> bool:
+        """Whether it can be asked: its line is open, as far as is known."""
+        return not self._line_ended and not self._writer.is_closing()
 
     async def _read(self) -> bytes:
         """Give some bytes, or none at the end, however that came about."""
@@ -145,7 +155,8 @@ class Child:
     async def ask(self, verb: str, body: object, shape: type[Shape]) -> Shape:
         """Ask what has one answer, and wait for it; otherwise as `answers`."""
         async with aclosing(self.answers(verb, body)) as answers:
-            return msgspec.msgpack.decode(await anext(answers), type=shape)
+            answer: Shape = read_answer(await anext(answers), shape)
+            return answer
 
     async def answers(self, verb: str, body: object) -> AsyncGenerator[msgspec.Raw, None]:
         """Ask, and give the answers as they come; cancelling or closing withdraws the question.
@@ -174,7 +185,7 @@ class Child:
                 more = answer.more
                 yield answer.body
         finally:
-            if self._waiting.pop(number, None) is not None:
+            if self._waiting.pop(number, None) is not None and self.answering:
                 self._writer.write(frame(Question(number, CANCEL)))
 
     async def run(self, silence_seconds: float) -> None:
@@ -187,6 +198,11 @@ class Child:
                 for payload in self._unframer.feed(received):
                     for answer in decode(payload):
                         self._settle(answer)
+        except (Rubbish, msgspec.MsgspecError):
+            self._line_ended = True
+            self._kill("sent what is no answer and was killed.")
+        else:
+            self._line_ended = True
             # The line is closed: what ended the process is worth knowing before it is killed.
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._process.wait(), _LAST_WORDS_SECONDS)
@@ -206,9 +222,13 @@ class Child:
             await clock.sleep(silence_seconds / 4)
             quiet_seconds = clock.monotonic() - self._heard
             if self._waiting and quiet_seconds > silence_seconds:
-                self._silent = True
-                self._kill()
+                self._kill("gave no sign of life and was killed.")
                 return
+
+    def hung(self, since: float) -> None:
+        """Kill it if it ran at that moment already; its death ends `run`."""
+        if self._started <= since:
+            self._kill("did not answer in time and was killed.")
 
     async def end(self) -> None:
         """Kill the process if it still runs, reap it and fail what waits. May be called again."""
@@ -227,8 +247,9 @@ class Child:
             words = f"The engine's process {self.last_words()}"
             inbox.put_nowait(EngineDown(words, in_flight=True))
 
-    def _kill(self) -> None:
+    def _kill(self, because: str = "") -> None:
         if self._process.returncode is None:
+            self._killed_because = self._killed_because or because
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
 
@@ -247,8 +268,8 @@ class Child:
     def last_words(self) -> str:
         """Say how the process ended, with the last lines it printed."""
         code = self._process.returncode
-        if self._silent:
-            how = "gave no sign of life and was killed."
+        if self._killed_because:
+            how = self._killed_because
         elif code is not None and code < 0:
             how = f"was ended by {_signal_name(-code)}."
         else:
@@ -309,7 +330,7 @@ class SupervisedChild:
             EngineDown: it was given up, or never opened, or is closed.
         """
         async with self._changed:
-            await self._changed.wait_for(lambda: self._child or self._ended)
+            await self._changed.wait_for(lambda: self._answering() or self._ended)
         if self._ended is not None:
             raise EngineDown(self._ended)
 
@@ -339,10 +360,27 @@ class SupervisedChild:
         """
         return self._running().answers(verb, body)
 
+    def hung(self, since: float) -> None:
+        """Kill the child over a question that it was asked at that moment and did not answer.
+
+        One that was started later is not to blame.
+        """
+        if self._child is not None:
+            self._child.hung(since)
+
     def _running(self) -> Child:
-        if self._child is None:
+        child = self._answering()
+        if child is None:
             raise EngineDown(self._ended or f"{self._what} is starting again.")
-        return self._child
+        return child
+
+    def _answering(self) -> Child | None:
+        """Give the child that can be asked.
+
+        One that died is none at once, long before its end is understood: what is asked meanwhile
+        would never be in its hands.
+        """
+        return self._child if self._child and self._child.answering else None
 
     async def _change(self, child: Child | None, ended: str | None) -> None:
         async with self._changed:
@@ -370,8 +408,21 @@ class SupervisedChild:
             await clock.sleep(self._patience.backoff_seconds * 2**failures)
 
 
+def read_answer(body: msgspec.Raw, shape: Any) -> Any:
+    """Read an answer of a child.
+
+    Raises:
+        EngineDown: it has not that shape (``in_flight``): whoever answers so is broken.
+    """
+    try:
+        return msgspec.msgpack.decode(body, type=shape)
+    except msgspec.MsgspecError as error:
+        raise EngineDown("The engine's answer cannot be read.", in_flight=True) from error
+
+
 def _failure(trouble: Trouble) -> RequestFailed:
-    return RequestFailed(trouble.message, code=Code(trouble.code), retriable=trouble.retriable)
+    code = Code(trouble.code) if trouble.code in set(Code) else Code.INTERNAL
+    return RequestFailed(trouble.message, code=code, retriable=trouble.retriable)
 
 
 def _printable(line: bytes) -> str:

@@ -21,6 +21,7 @@ from typing import TypeVar
 import msgspec
 from msgspec import Raw, Struct
 
+from nightrate import limits
 from nightrate.errors import Code
 
 CANCEL = "cancel"
@@ -70,6 +71,10 @@ class Greeting(Struct, frozen=True, array_like=True, gc=False):
     permanent: bool = False
 
 
+class Rubbish(Exception):
+    """What came is no frame of ours."""
+
+
 class ParentGone(Exception):
     """The parent closed its end; there is nobody left to work for."""
 
@@ -92,11 +97,17 @@ class Unframer:
         self._pending = bytearray()
 
     def feed(self, received: bytes) -> Iterator[bytes]:
-        """Add bytes and give every payload that is whole now."""
+        """Add bytes and give every payload that is whole now.
+
+        Raises:
+            Rubbish: a length that no frame has; what follows it is not gathered.
+        """
         self._pending += received
         start = 0
         while len(self._pending) >= start + _LENGTH.size:
             (length,) = _LENGTH.unpack_from(self._pending, start)
+            if length > limits.ENGINE_FRAME_BYTES_MAX:
+                raise Rubbish(f"a frame of {length} bytes")
             end = start + _LENGTH.size + length
             if len(self._pending) < end:
                 break

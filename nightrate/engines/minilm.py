@@ -140,6 +140,10 @@ class MiniLMEngine(Engine):
         """Wait while the child restarts."""
         await self._child.ready()
 
+    def hung(self, since: float) -> None:
+        """Have the child started again."""
+        self._child.hung(since)
+
     async def embed(self, passage: Passage) -> Embedding:
         """Have the child compute; it takes what is open at the same moment together."""
         size = len(passage.text) + len(passage.title or "")

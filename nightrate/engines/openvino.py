@@ -26,7 +26,7 @@ from nightrate.engines.base import (
     Progress,
     ignore_progress,
 )
-from nightrate.engines.child import Patience, SupervisedChild
+from nightrate.engines.child import Patience, SupervisedChild, read_answer
 from nightrate.engines.instructions import system_of
 from nightrate.engines.likelihood import Measured, Mode, compare
 from nightrate.engines.openvino_child import Offer
@@ -152,6 +152,10 @@ class OpenVINOEngine(Engine):
         """Wait while the child restarts."""
         await self._child.ready()
 
+    def hung(self, since: float) -> None:
+        """Have the child started again."""
+        self._child.hung(since)
+
     async def generate(self, prompt: Prompt) -> Reply:
         """Have the child answer."""
         return await self._ask("generate", prompt, Reply)
@@ -163,7 +167,7 @@ class OpenVINOEngine(Engine):
             answers = self._child.answers("stream", prompt)
             async with aclosing(answers):
                 async for answer in answers:
-                    yield msgspec.msgpack.decode(answer, type=str | Reply)
+                    yield read_answer(answer, str | Reply)
 
     async def count_tokens(self, prompt: Prompt) -> int:
         """Count with the model's own tokenizer and template."""

@@ -35,7 +35,18 @@ def _minilm(options: Options) -> Engine:
     return MiniLMEngine.from_options(options)
 
 
-BUILT_IN: dict[str, Factory] = {"echo": _echo, "minilm": _minilm, "openvino": _openvino}
+def _openai(options: Options) -> Engine:
+    from nightrate.engines.openai import OpenAIEngine
+
+    return OpenAIEngine.from_options(options)
+
+
+BUILT_IN: dict[str, Factory] = {
+    "echo": _echo,
+    "minilm": _minilm,
+    "openai": _openai,
+    "openvino": _openvino,
+}
 
 
 def engine_names() -> list[str]:

@@ -7,7 +7,7 @@ then the caller answers. A piece that breaks off keeps what arrived.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 
 import msgspec
 
@@ -211,8 +211,8 @@ class Files:
     ) -> Upload:
         try:
             async for block in blocks:
-                await self._write(session, upload, block)
-                if session.written_bytes - upload.received_bytes >= limits.UPLOAD_SYNC_BYTES:
+                await self._written(session.write(block), upload)
+                if session.given_bytes - upload.received_bytes >= limits.UPLOAD_SYNC_BYTES:
                     upload = await self._checkpoint(session, upload)
                     await self._require_room(1)
         finally:
@@ -220,9 +220,9 @@ class Files:
                 upload = await self._checkpoint(session, upload)
         return upload
 
-    async def _write(self, session: Session, upload: Upload, block: list[bytes]) -> None:
+    async def _written(self, work: Awaitable[None], upload: Upload) -> None:
         try:
-            await session.write(block)
+            await work
         except OSError as error:
             message = (
                 f"Writing the upload failed ({error.strerror}); {upload.received_bytes} bytes are"
@@ -231,7 +231,8 @@ class Files:
             raise StoreFault(message) from error
 
     async def _checkpoint(self, session: Session, upload: Upload) -> Upload:
-        """Sync, then count what is synced."""
+        """Write to the end, sync, then count what is synced."""
+        await self._written(session.drain(), upload)
         try:
             await session.sync()
         except OSError as error:
@@ -239,12 +240,11 @@ class Files:
             await self._store.cancel_upload(upload, clock.now())
             message = f"Syncing the upload failed ({error.strerror}); start a new one."
             raise StoreFault(message) from error
-        if session.written_bytes == upload.received_bytes:
+        given_bytes = session.given_bytes
+        if given_bytes == upload.received_bytes:
             return upload
-        await self._store.grow_upload(
-            upload, session.written_bytes, clock.now(), stored_max=self._stored_max
-        )
-        return msgspec.structs.replace(upload, received_bytes=session.written_bytes)
+        await self._store.grow_upload(upload, given_bytes, clock.now(), stored_max=self._stored_max)
+        return msgspec.structs.replace(upload, received_bytes=given_bytes)
 
     async def _within_quota(
         self, upload: Upload, blocks: AsyncIterator[list[bytes]]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator
+import math
+from collections.abc import AsyncGenerator, Awaitable
 from contextlib import aclosing
-from typing import overload
+from typing import TypeVar, overload
 
 from msgspec import Struct
 
@@ -16,8 +17,11 @@ from nightrate.domain.embedding import Embedding, Passage
 from nightrate.domain.generation import Asked, Capability, Failure, Outcome, Prompt, Reply
 from nightrate.domain.retry import retry_delay_seconds
 from nightrate.engines.base import Engine, Progress, ignore_progress
-from nightrate.errors import Code, EngineDown, EngineFault, RequestFailed
+from nightrate.errors import Code, EngineBusy, EngineDown, EngineFault, RequestFailed
+from nightrate.service.overdue import Overdue
 from nightrate.service.places import Places
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -26,12 +30,21 @@ _DEATHS_TOGETHER = limits.ENGINE_DEATHS_MAX - 1
 everybody tries again side by side. Whoever was there every time gets a last try with nobody else
 inside: the one that kills it is then known, and none of its neighbours fails with it."""
 
+_TELL_SECONDS = 60.0
+"""Between two log lines about an engine that requests wait for."""
+
 
 class _Tries(Struct):
     """What has happened to one prompt so far."""
 
     failures: int = 0
     deaths: int = 0
+    refusals: int = 0
+    """How often the engine took nobody."""
+    refused_since: float = 0.0
+    """When that was the first time; the monotonic clock."""
+    breaks: int = 0
+    """How often the engine had taken it and no answer came, as for others at that time."""
 
     @property
     def alone(self) -> bool:
@@ -39,16 +52,29 @@ class _Tries(Struct):
 
 
 class Lane:
-    """One engine and everybody who uses it."""
+    """One engine and everybody who uses it.
 
-    def __init__(self, name: str, engine: Engine) -> None:
+    Args:
+        name: of the engine, in the settings.
+        engine: runs the prompts.
+        answer_seconds: how long it may work on one of them; what takes longer hangs, which counts
+            as a death of the engine.
+    """
+
+    def __init__(
+        self, name: str, engine: Engine, answer_seconds: float = limits.ANSWER_SECONDS
+    ) -> None:
         self.name = name
         self.engine = engine
+        self._answer_seconds = answer_seconds
+        self._overdue = Overdue(answer_seconds)
         self.places = Places(lambda: engine.capacity)
         self.opened = asyncio.Event()
         """Set while the engine is open."""
         self.fault: EngineDown | None = None
         """Why the engine is not open, once it failed to open."""
+        self._tell_at = -math.inf
+        """From when on it is logged again that requests wait for the engine."""
         self._broken = asyncio.Event()
         self.settled = asyncio.Event()
         """Set when the first try to open the engine has ended, well or not; or when it is not
@@ -123,7 +149,7 @@ class Lane:
         """
         if failure := self._unable(asked):
             return failure
-        engine, places = self.engine, self.places
+        engine, places, overdue = self.engine, self.places, self._overdue
         tries: _Tries | None = None
         while True:
             # Written out: this stands in the way of every request, and each step into a function
@@ -132,16 +158,22 @@ class Lane:
             cost = engine.cost(asked)
             if alone or not places.try_take(cost):
                 await places.take(cost, live=live, alone=alone)
+            worker = overdue.begin()
             try:
                 if isinstance(asked, Prompt):
                     return await engine.generate(asked)
-                return await engine.embed(asked)
+                return _numbers(await engine.embed(asked))
             except EngineFault as error:
                 fault = error
+            except asyncio.CancelledError:
+                if not overdue.caused_cancel(worker):
+                    raise
+                fault = self._hung(overdue.since(worker))
             finally:
+                overdue.end(worker)
                 places.give(cost, alone=alone)
             tries = tries or _Tries()
-            if failure := await self._before_next(tries, fault):
+            if failure := await self._before_next(tries, fault, live=live):
                 return failure
 
     async def stream(
@@ -155,7 +187,8 @@ class Lane:
         Raises:
             EngineDown: the engine has given up before the first text.
         """
-        if failure := self._unable(prompt):
+        failure = self._unable(prompt)
+        if failure:
             yield failure
             return
         tries = _Tries()
@@ -167,7 +200,10 @@ class Lane:
                         begun = True
                         yield piece
             except EngineFault as fault:
-                failure = _broken_off(fault) if begun else await self._before_next(tries, fault)
+                if begun:
+                    failure = _broken_off(fault)
+                else:
+                    failure = await self._before_next(tries, fault, live=live)
             else:
                 return
             if failure:
@@ -185,7 +221,7 @@ class Lane:
             try:
                 return await self.engine.count_tokens(prompt)
             except EngineFault as fault:
-                if failure := await self._before_next(tries, fault):
+                if failure := await self._before_next(tries, fault, live=True):
                     return failure
 
     def _unable(self, prompt: Asked) -> Failure | None:
@@ -201,7 +237,9 @@ class Lane:
             return Failure(Code.INVALID_ARGUMENT, message, prompt.picture.field)
         return None
 
-    async def _before_next(self, tries: _Tries, fault: EngineFault) -> Failure | None:
+    async def _before_next(
+        self, tries: _Tries, fault: EngineFault, *, live: bool
+    ) -> Failure | None:
         """Wait until another try makes sense, or give what it ended with if none does.
 
         Raises:
@@ -214,13 +252,52 @@ class Lane:
             chance = clock.jitter()
             await clock.sleep(retry_delay_seconds(tries.failures, fault.after_seconds, chance))
             return None
-        assert isinstance(fault, EngineDown), "engines raise these two"
+        if isinstance(fault, EngineBusy):
+            return await self._after_refusal(tries, fault, live=live)
+        assert isinstance(fault, EngineDown), "engines raise these three"
         tries.deaths += fault.in_flight
         if tries.deaths >= limits.ENGINE_DEATHS_MAX:
-            message = f"The engine died {tries.deaths} times while it ran this request."
+            message = f"The engine died or hung {tries.deaths} times while it ran this request."
             return Failure(Code.INTERNAL, message)
-        await self._until_ready()
+        self._tell(f"is waited for: {fault.message}")
+        patience = limits.LIVE_PATIENCE_SECONDS if live else None
+        try:
+            async with asyncio.timeout(patience):
+                await self._until_ready()
+        except TimeoutError:
+            return Failure(Code.UNAVAILABLE, fault.message)
         return None
+
+    async def _after_refusal(
+        self, tries: _Tries, fault: EngineBusy, *, live: bool
+    ) -> Failure | None:
+        """Wait until the engine may take the prompt, which had no try: of a batch, for ever.
+
+        Somebody waits for a live one, and is told what the engine says while there is time.
+        """
+        now = clock.monotonic()
+        if not tries.refusals:
+            tries.refused_since = now
+        self._tell(f"takes nobody now: {fault.message}")
+        tries.refusals += 1
+        tries.breaks += fault.in_flight
+        if tries.breaks >= limits.ENGINE_BREAKS_MAX:
+            return Failure(fault.code, f"{fault.message} It was tried {tries.breaks} times.")
+        chance = clock.jitter()
+        wait = retry_delay_seconds(tries.refusals, fault.after_seconds, chance)
+        if fault.in_flight:  # These are counted, so they are spread over time.
+            wait = max(wait, retry_delay_seconds(tries.breaks, None, chance))
+        if live and now + wait - tries.refused_since > limits.LIVE_PATIENCE_SECONDS:
+            return Failure(fault.code, fault.message)
+        await clock.sleep(wait)
+        return None
+
+    def _tell(self, what: str) -> None:
+        """Log what keeps requests waiting, once in a while: they may be thousands."""
+        now = clock.monotonic()
+        if now >= self._tell_at:
+            self._tell_at = now + _TELL_SECONDS
+            log.warning("engine %s %s", self.name, what)
 
     async def _pieces(
         self, prompt: Prompt, *, live: bool, alone: bool
@@ -230,10 +307,32 @@ class Lane:
             await self.places.take(cost, live=live, alone=alone)
         try:
             async with aclosing(self.engine.stream(prompt)) as pieces:
-                async for piece in pieces:
+                while (piece := await self._in_time(anext(pieces, None))) is not None:
                     yield piece
         finally:
             self.places.give(cost, alone=alone)
+
+    async def _in_time(self, piece: Awaitable[T]) -> T:
+        """Wait for the next piece of a stream: each may take as long as a whole answer.
+
+        Raises:
+            EngineDown: it took longer.
+        """
+        since = clock.monotonic()
+        try:
+            async with asyncio.timeout(self._answer_seconds) as patience:
+                return await piece
+        except TimeoutError:
+            if not patience.expired():
+                raise
+            raise self._hung(since) from None
+
+    def _hung(self, since: float) -> EngineDown:
+        """Tell the engine that it hangs, and give what counts as its death."""
+        self.engine.hung(since)
+        log.warning("engine %s hung for %g s over one request", self.name, self._answer_seconds)
+        message = f"The engine gave no answer within {self._answer_seconds:g} s."
+        return EngineDown(message, in_flight=True)
 
     async def _until_ready(self) -> None:
         try:
@@ -245,8 +344,19 @@ class Lane:
             raise
 
 
+def _numbers(embedding: Embedding) -> Embedding:
+    """Give a vector that consists of numbers.
+
+    Raises:
+        RequestFailed: it does not; another try would compute the same.
+    """
+    if not math.isfinite(sum(embedding.values)):
+        raise RequestFailed("The engine's vector holds what is no number.", code=Code.INTERNAL)
+    return embedding
+
+
 def _broken_off(fault: EngineFault) -> Failure:
     """Say why an answer ends in the middle."""
-    if isinstance(fault, RequestFailed):
+    if isinstance(fault, RequestFailed | EngineBusy):
         return Failure(fault.code, fault.message)
     return Failure(Code.UNAVAILABLE, "The engine died in the middle of the answer.")

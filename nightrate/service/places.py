@@ -11,6 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
+from nightrate import limits
 from nightrate.engines.base import Capacity
 
 _Waiter = tuple[asyncio.Future[None], int]
@@ -25,6 +26,7 @@ class Places:
         self._live: deque[_Waiter] = deque()
         self._batch: deque[_Waiter] = deque()
         self._taken_alone = False
+        self._look: asyncio.TimerHandle | None = None
         self.requests = 0
         self.tokens = 0
 
@@ -82,7 +84,18 @@ class Places:
             while self._waits(queue) and self._fits(queue[0][1]):
                 self._let_in(queue)
             if queue:
+                self._look_again_soon()
                 return
+
+    def _look_again_soon(self) -> None:
+        """Let those who wait profit when the capacity grows and nobody leaves for long."""
+        if self._look is None:
+            loop = asyncio.get_running_loop()
+            self._look = loop.call_later(limits.PLACES_LOOK_SECONDS, self._look_again)
+
+    def _look_again(self) -> None:
+        self._look = None
+        self._grant()
 
     def _waits(self, queue: deque[_Waiter]) -> bool:
         """Tell whether somebody waits, passing over those whose task was cancelled just now."""

@@ -31,6 +31,8 @@ class Session:
         self._blobs = blobs
         self._blob: Appender | None = None
         self._digest = hashlib.sha256()
+        self._given_bytes = 0
+        self._writing: asyncio.Future[None] | None = None
 
     @property
     def is_open(self) -> bool:
@@ -38,15 +40,16 @@ class Session:
         return self._blob is not None
 
     @property
-    def written_bytes(self) -> int:
-        """How many bytes were written, synced or not."""
+    def given_bytes(self) -> int:
+        """How many bytes the blob has when everything given is written, synced or not."""
         assert self._blob is not None, "opened before"
-        return self._blob.size_bytes
+        return self._given_bytes
 
     @property
     def sha256(self) -> str:
         """The digest of the written bytes, in lowercase hexadecimal."""
         assert self._blob is not None, "opened before"
+        assert self._writing is None, "drained before"
         return self._digest.hexdigest()
 
     async def open(self, upload: Upload) -> None:
@@ -55,7 +58,7 @@ class Session:
         Raises:
             Damaged: the blob holds less than what was acknowledged.
         """
-        if self._blob is not None and self._blob.size_bytes == upload.received_bytes:
+        if self._blob is not None and self._given_bytes == upload.received_bytes:
             return
         await self.close()
         held_bytes = await self._blobs.size(upload.blob)
@@ -74,22 +77,35 @@ class Session:
             length = min(limits.READ_BYTES, upload.received_bytes - offset)
             (piece,) = await blob.read_all([(offset, length)])
             self._digest.update(piece)
-        self._blob = blob
+        self._blob, self._given_bytes = blob, upload.received_bytes
 
     async def write(self, pieces: list[bytes]) -> None:
-        """Append pieces, not yet synced. After an error the session is closed."""
+        """Begin to append pieces, not yet synced, when what was given before is written.
+
+        The caller gathers the next pieces meanwhile. After an error the session is closed.
+        """
+        await self.drain()
         assert self._blob is not None, "opened before"
+        self._writing = asyncio.ensure_future(
+            self._blob.append(b"".join(pieces), digest=self._digest)
+        )
+        self._given_bytes += sum(map(len, pieces))
+
+    async def drain(self) -> None:
+        """Return when everything given is written. After an error the session is closed."""
+        if self._writing is None:
+            return
+        writing, self._writing = self._writing, None
         try:
-            await uninterrupted(self._blob.append(*pieces))
+            await uninterrupted(writing)
         except BaseException:
             await self.close()
             raise
-        for piece in pieces:
-            self._digest.update(piece)
 
     async def sync(self) -> None:
         """Return when everything written is on the disk. After an error the session is closed."""
         assert self._blob is not None, "opened before"
+        assert self._writing is None, "drained before"
         try:
             await uninterrupted(self._blob.sync())
         except BaseException:
@@ -98,6 +114,11 @@ class Session:
 
     async def close(self) -> None:
         """Let go of the blob."""
+        if self._writing is not None:  # its bytes were never acknowledged, whatever becomes of them
+            writing, self._writing = self._writing, None
+            await asyncio.wait([writing])
+            if not writing.cancelled():
+                writing.exception()  # looked at, so that nobody reports it as forgotten
         if self._blob is not None:
             blob, self._blob = self._blob, None
             await blob.close()

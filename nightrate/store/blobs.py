@@ -35,6 +35,14 @@ class Run(Protocol):
         ...
 
 
+class Digest(Protocol):
+    """What `hashlib` makes."""
+
+    def update(self, piece: bytes, /) -> None:
+        """Take the next bytes."""
+        ...
+
+
 _NAME = re.compile(r"[a-z0-9_-][a-z0-9._-]*(/[a-z0-9_-][a-z0-9._-]*)*")
 """No part of a name begins with a dot, so none leads out of the directory."""
 
@@ -50,12 +58,19 @@ class Appender:
         self.size_bytes = size_bytes
         """How long the blob is, synced or not."""
 
-    async def append(self, *pieces: bytes, sync: bool = False) -> None:
-        """Write pieces at the end; with ``sync``, return when they are on the disk."""
+    async def append(
+        self, *pieces: bytes, sync: bool = False, digest: Digest | None = None
+    ) -> None:
+        """Write pieces at the end; with ``sync``, return when they are on the disk.
+
+        A digest is fed with them, where the writing is done. After an error it is worth nothing.
+        """
 
         def call() -> None:
             for piece in pieces:
                 _write_all(self._descriptor, piece)
+                if digest is not None:
+                    digest.update(piece)
             if sync:
                 self._sync()
 
@@ -164,6 +179,7 @@ class Blobs:
         self._run = run
         self._folders: set[Path] = {root}
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        sync_folder(root.parent)  # every blob hangs by this name
 
     def path(self, name: str) -> Path:
         """Give the place of a blob, for a child process that reads or writes it."""
@@ -183,12 +199,12 @@ class Blobs:
         """
         path = self.path(name)
 
-        def call() -> Appender:
-            self._make(path.parent)
-            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
-            return Appender(self._run, path, os.open(path, flags, 0o600), 0)
+        return await self._run(lambda: Appender(self._run, path, self._begin(path), 0))
 
-        return await self._run(call)
+    def _begin(self, path: Path) -> int:
+        self._make(path.parent)
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+        return os.open(path, flags, 0o600)
 
     async def reopen(self, name: str, size_bytes: int) -> Appender:
         """Continue a blob whose first bytes count; what follows them is cut off.
@@ -209,12 +225,24 @@ class Blobs:
         return await self._run(call)
 
     async def put(self, name: str, pieces: Iterable[bytes]) -> None:
-        """Write a whole small blob and sync it."""
-        blob = await self.create(name)
-        try:
-            await blob.append(*pieces, sync=True)
-        finally:
-            await blob.close()
+        """Write a whole small blob and sync it, all in one call.
+
+        Raises:
+            FileExistsError: the name is in use.
+        """
+        path = self.path(name)
+
+        def call() -> None:
+            descriptor = self._begin(path)
+            try:
+                for piece in pieces:
+                    _write_all(descriptor, piece)
+                sync_file(descriptor)
+            finally:
+                os.close(descriptor)
+            sync_folder(path.parent)
+
+        await self._run(call)
 
     async def open(self, name: str) -> Reader:
         """Open a blob for reading.

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import email.utils
 import logging
-
-import aiohttp
+from typing import TYPE_CHECKING
 
 from nightrate import clock, limits
 from nightrate.dialects.gemini_events import event_claims, render_event
+from nightrate.dialects.retry_after import asked_seconds
 from nightrate.domain.webhook import Delivery, DeliveryState, judge
 from nightrate.errors import BadRequest, Damaged, StoreFault
 from nightrate.service.addresses import Addresses
@@ -18,6 +17,9 @@ from nightrate.service.signatures import symmetric_headers, token_headers
 from nightrate.service.vault import Vault
 from nightrate.service.webhooks import secret_owner
 from nightrate.store.base import Store
+
+if TYPE_CHECKING:
+    import aiohttp
 
 log = logging.getLogger(__name__)
 
@@ -55,11 +57,14 @@ class Courier:
 
     async def run(self) -> None:
         """Deliver until cancelled."""
-        async with self.client() as client, asyncio.TaskGroup() as group:
+        client: aiohttp.ClientSession | None = None
+        async with contextlib.AsyncExitStack() as stack, asyncio.TaskGroup() as group:
             while True:
                 self._wake.clear()
                 try:
                     for delivery in await self._fresh():
+                        if client is None:
+                            client = await stack.enter_async_context(self.client())
                         self._under_way.add(_key(delivery))
                         group.create_task(self._carried(client, delivery))
                 except StoreFault as error:
@@ -70,7 +75,12 @@ class Courier:
                         await self._wake.wait()
 
     def client(self) -> aiohttp.ClientSession:
-        """Make the client: it dials only what is allowed, and remembers nothing."""
+        """Make the client: it dials only what is allowed, and remembers nothing.
+
+        Its library is a fifth of a server's start and 15 MiB, and most servers deliver nothing.
+        """
+        import aiohttp  # noqa: PLC0415 - see above
+
         connector = aiohttp.TCPConnector(
             socket_factory=self._addresses.open_socket, force_close=True, use_dns_cache=False
         )
@@ -109,6 +119,8 @@ class Courier:
         Raises:
             StoreFault: it could not be recorded.
         """
+        import aiohttp  # noqa: PLC0415 - see `client`
+
         status: int | None = None
         after_seconds: float | None = None
         try:
@@ -143,12 +155,14 @@ class Courier:
             "accept-encoding": "identity",
             **signed,
         }
+        import aiohttp  # noqa: PLC0415 - see `client`
+
         timeout = aiohttp.ClientTimeout(total=limits.WEBHOOK_TIMEOUT_SECONDS)
         async with client.post(
             uri, data=body, headers=headers, timeout=timeout, allow_redirects=False
         ) as response:
             # The body of the answer is not read: it could be endless, and says nothing to us.
-            return response.status, _asked_seconds(response.headers.get("retry-after"))
+            return response.status, asked_seconds(response.headers.get("retry-after"), clock.now())
 
     async def _signed(self, delivery: Delivery, body: bytes) -> tuple[str, dict[str, str]]:
         """Give where to send it and the headers that prove where it came from."""
@@ -175,21 +189,9 @@ def _key(delivery: Delivery) -> _Key:
 
 def _trouble(error: Exception) -> str:
     """Name what went wrong on the way, without words of the other side."""
+    import aiohttp  # noqa: PLC0415 - see `client`
+
     cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
     if isinstance(cause, OSError) and not isinstance(cause, aiohttp.ClientError):
         return f"not connected: {cause.strerror or cause}"
     return f"not sent: {type(error).__name__}"
-
-
-def _asked_seconds(header: str | None) -> float | None:
-    """Read ``Retry-After``: seconds or a date; None when it is neither."""
-    if header is None:
-        return None
-    text = header.strip()
-    if text.isascii() and text.isdecimal():
-        return float(text[:9])
-    try:
-        moment = email.utils.parsedate_to_datetime(text)
-        return max(0.0, moment.timestamp() - clock.now() / 1_000_000)
-    except (ValueError, OverflowError):
-        return None

@@ -45,7 +45,7 @@ class Feed:
         *,
         serves: Callable[[str], bool],
         owner: str,
-        answered: Callable[[OpenShard], None],
+        answered: Callable[[OpenShard], object],
         abandon: Callable[[OpenShard, Exception], None],
     ) -> None:
         """Wire a feed.
@@ -75,6 +75,8 @@ class Feed:
         self.disk_refused = False
         """Set when the disk refused something: a pause is made before the next claim."""
         self.stopping = False
+        self._held_bytes = 0
+        """Lines in memory: those that are ready, and those that were taken and are not done."""
         self._reading: tuple[OpenShard, Rows] | None = None
         self._claiming = asyncio.Lock()
         self._waiting: deque[asyncio.Future[None]] = deque()
@@ -102,6 +104,16 @@ class Feed:
             await supplied
         return request
 
+    def done(self, line: RawLine) -> None:
+        """Be told that a line which was taken is in memory no more."""
+        if self._full:
+            self._wanted.set()
+        self._held_bytes -= line.length
+
+    @property
+    def _full(self) -> bool:
+        return self._held_bytes >= limits.LINES_HELD_BYTES_MAX
+
     @property
     def _few(self) -> int:
         """How many requests are too few: as many as the engine may take at once."""
@@ -123,7 +135,7 @@ class Feed:
         """Keep requests ready until cancelled."""
         while True:
             self._wanted.clear()
-            if len(self.ready) > self._few or self.stopping:
+            if len(self.ready) > self._few or self._full or self.stopping:
                 await self._wanted.wait()
                 continue
             await self._refill()
@@ -148,6 +160,7 @@ class Feed:
         except OSError as error:
             self._abandon(shard, error)
             return
+        self._held_bytes += sum([line.length for _, line in requests])
         self.ready.extend([(shard, rows, index, line) for index, line in requests])
         if shard.exhausted:
             self._reading = None

@@ -146,7 +146,7 @@ class _Look:
         self._read_bytes += length
         for line in lines:
             self._requests += 1
-            self._shards += self._cutter.add(line) is not None
+            self._shards += self._cutter.add(line.number, line.offset, line.length) is not None
             parsed = parse_row(line.data, line.number, self._kind, self._model)
             if isinstance(parsed.prompt, Failure):
                 self._note(line.number, parsed.field, parsed.prompt)

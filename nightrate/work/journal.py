@@ -99,18 +99,17 @@ class Journal:
         self._blobs = blobs
         self._claim = claim
         self._entries: dict[int, Entry] = {}
-        self._recent: dict[int, bytes] = {}
-        self._unwritten: list[bytes] = []
+        """Outcomes on the disk."""
+        self._recent: dict[int, Answer] = {}
+        """Outcomes that are in memory only."""
         self._unwritten_bytes = 0
         self._writing_bytes = 0
-        self._end = len(MAGIC)
         self._appender: Appender | None = None
         self._readers: dict[int, Reader] = {}
         self._flushing = asyncio.Lock()
         self._closed = False
-        self._tally = Tally()
-        self._added: list[Tally] = []
-        """What `_tally` does not hold yet."""
+        self._summed = 0, Tally()
+        """How many outcomes were summed up last, and what they added up to."""
         self.counted_bytes = 0
         """How many bytes of our own part are synced."""
         self.counted = Tally()
@@ -119,9 +118,10 @@ class Journal:
     @property
     def tally(self) -> Tally:
         """What all recorded outcomes add up to."""
-        if self._added:
-            self._tally, self._added = sum_of(self._tally, *self._added), []
-        return self._tally
+        if self._summed[0] != len(self):
+            recent = [answer.tally for answer in self._recent.values()]
+            self._summed = len(self), sum_of(self.counted, *recent)
+        return self._summed[1]
 
     @property
     def unwritten_bytes(self) -> int:
@@ -135,23 +135,17 @@ class Journal:
 
     def __contains__(self, index: int) -> bool:
         """Tell whether a request has its outcome."""
-        return index in self._entries
+        return index in self._recent or index in self._entries
 
     def __len__(self) -> int:
         """Tell how many requests have their outcome."""
-        return len(self._entries)
+        return len(self._entries) + len(self._recent)
 
     def add(self, index: int, answer: Answer) -> None:
         """Record an outcome; it is durable after the next `flush`."""
-        assert index not in self._entries, "the first recorded outcome counts"
-        line = answer.line
-        length, start = len(line), self._end + _HEAD.size
-        self._entries[index] = Entry(self._claim.epoch, start, length, answer.tally.succeeded > 0)
-        self._recent[index] = line
-        self._unwritten += (head_of(index, answer), line)  # joined only once, when written
-        self._unwritten_bytes += _HEAD.size + length
-        self._end = start + length
-        self._added.append(answer.tally)
+        assert index not in self, "the first recorded outcome counts"
+        self._recent[index] = answer
+        self._unwritten_bytes += _HEAD.size + len(answer.line)
 
     async def flush(self) -> None:
         """Write and sync what has gathered; callers wait for each other.
@@ -160,26 +154,33 @@ class Journal:
             OSError: the disk refused; this journal is not to be used again.
         """
         async with self._flushing:
-            pieces, self._unwritten = self._unwritten, []
             writing_bytes, self._unwritten_bytes = self._unwritten_bytes, 0
-            if not pieces or self._closed:
+            if not writing_bytes or self._closed:
                 return
-            written, end, tally = list(self._recent), self._end, self.tally
             self._writing_bytes = writing_bytes
+            start = self.counted_bytes or len(MAGIC)
+            pieces = [] if self.counted_bytes else [MAGIC]
+            written: dict[int, Entry] = {}
+            for index, answer in self._recent.items():
+                pieces += (head_of(index, answer), answer.line)
+                start += _HEAD.size
+                length, succeeded = len(answer.line), answer.tally.succeeded > 0
+                written[index] = Entry(self._claim.epoch, start, length, succeeded)
+                start += length
             try:
                 if self._appender is None:
                     name = journal_name(self._claim, self._claim.epoch)
                     self._appender = await self._blobs.create(name)
-                    pieces.insert(0, MAGIC)
                 await self._appender.append(b"".join(pieces), sync=True)
             except OSError:
                 await self._abandon()
                 raise
             finally:
                 self._writing_bytes = 0
-            self.counted_bytes, self.counted = end, tally
-            for index in written:
-                del self._recent[index]
+            self.counted_bytes = start
+            recorded = [self._recent.pop(index).tally for index in written]
+            self.counted = sum_of(self.counted, *recorded)
+            self._entries |= written
 
     async def _abandon(self) -> None:
         """Write no more, and cut off what a failed sync left.
@@ -202,10 +203,11 @@ class Journal:
 
     def sorted_by_success(self) -> tuple[list[int], list[int]]:
         """Give the recorded indices in order: those that succeeded, and those that failed."""
-        parts: tuple[list[int], list[int]] = ([], [])
-        for index in sorted(self._entries):
-            parts[not self._entries[index].succeeded].append(index)
-        return parts
+        failed = [index for index, entry in self._entries.items() if not entry.succeeded]
+        failed += [index for index, one in self._recent.items() if not one.tally.succeeded]
+        failures = set(failed)
+        everything = sorted((*self._entries, *self._recent))
+        return [index for index in everything if index not in failures], sorted(failed)
 
     async def chosen_lines(self, wanted: Iterable[int], bytes_max: int) -> list[bytes]:
         """Give the recorded lines of some indices, in their order, until the bound or a gap."""
@@ -215,16 +217,21 @@ class Journal:
         indices: list[int] = []
         size = 0
         for index in wanted:
-            entry = self._entries.get(index)
-            if entry is None or (indices and size + entry.length > bytes_max):
+            answer = self._recent.get(index)
+            entry = self._entries.get(index) if answer is None else None
+            if answer is not None:
+                line, length = answer.line, len(answer.line)
+            elif entry is not None:
+                line, length = b"", entry.length
+            else:
                 break
-            line = self._recent.get(index)
-            if line is None:
+            if indices and size + length > bytes_max:
+                break
+            if entry is not None:
                 written.setdefault(entry.epoch, []).append(len(found))
-                line = b""
             found.append(line)
             indices.append(index)
-            size += entry.length
+            size += length
         for epoch, places in written.items():
             source = self._appender if epoch == self._claim.epoch else self._readers[epoch]
             assert source is not None, "written, so open"
@@ -236,6 +243,7 @@ class Journal:
 
     async def recover(self, parts: Sequence[JournalPart]) -> None:
         """Take over what counts of earlier owners' journals."""
+        taken: list[Tally] = []
         for part in parts:
             if part.byte_length:
                 try:
@@ -251,11 +259,11 @@ class Journal:
                         succeeded = bool(record.tally.succeeded)
                         entry = Entry(part.epoch, record.offset, record.length, succeeded)
                         self._entries[record.index] = entry
-                        self._added.append(record.tally)
+                        taken.append(record.tally)
                 if end < part.byte_length:
                     name = journal_name(self._claim, part.epoch)
                     log.error("blob %s is damaged: answers after byte %d are made again", name, end)
-        self.counted = self.tally
+        self.counted = sum_of(*taken)
 
     async def close(self) -> None:
         """Let go of the files."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,9 +17,9 @@ import msgspec
 from msgspec import Struct
 
 from nightrate import limits
-from nightrate.dialects.lines import LineSplitter, RawLine
+from nightrate.dialects.lines import LineRun, LineSplitter, RawLine
 from nightrate.dialects.row import ParsedLine
-from nightrate.dialects.rows import more_faults, no_row, parse_row, repeated_key
+from nightrate.dialects.rows import more_faults, no_row, parse_row, repeated_key, sound_reader
 from nightrate.domain.batch import InputFault, Kind, Plan
 from nightrate.domain.generation import Failure
 from nightrate.domain.shard import ShardPlan
@@ -58,23 +58,61 @@ class Cutter:
     def __init__(self) -> None:
         self._index = 0
         self._first_request = 0
-        self._first: RawLine | None = None
-        self._last: RawLine | None = None
         self._count = 0
+        self._first_line = 0
+        self._start = self._stop = 0
+        """Where the open shard begins and ends in the input."""
 
-    def add(self, line: RawLine) -> ShardPlan | None:
-        """Take the next request; gives the shard that it completes or that ends before it."""
+    def add(self, number: int, offset: int, length: int, count: int = 1) -> ShardPlan | None:
+        """Take the next request, or several that lie together and fit into one shard.
+
+        Args:
+            number: the line of the first.
+            offset: where that begins in the input.
+            length: of all their lines, in bytes.
+            count: how many there are.
+
+        Returns:
+            the shard that ends before them, if one does.
+        """
         cut = None
-        if self._first is not None:
-            too_many = self._count >= self._requests_max
-            too_long = line.offset + line.length - self._first.offset > limits.SHARD_BYTES_MAX
-            if too_many or too_long:
-                cut = self.end()
-        if self._first is None:
-            self._first = line
-        self._last = line
-        self._count += 1
+        if not self._fits(count, offset + length):
+            cut = self.end()
+        if not self._count:
+            self._first_line, self._start = number, offset
+        self._stop = offset + length
+        self._count += count
         return cut
+
+    def add_run(self, number: int, offset: int, pieces: list[bytes]) -> Iterator[ShardPlan]:
+        """Take requests on consecutive lines; gives the shards that end before one of them.
+
+        Args:
+            number: the line of the first.
+            offset: where that begins in the input.
+            pieces: the lines without their line feeds.
+        """
+        done = 0
+        while done < len(pieces):
+            room = (self._requests_max - self._count) or limits.SHARD_REQUESTS_MAX
+            part = pieces[done : done + room]
+            length = sum(map(len, part)) + len(part)
+            if length <= limits.SHARD_BYTES_MAX - (offset - self._start if self._count else 0):
+                cut = self.add(number + done, offset, length, len(part))
+            else:
+                part = part[:1]
+                length = len(part[0]) + 1
+                cut = self.add(number + done, offset, length)
+            if cut is not None:
+                yield cut
+            offset += length
+            done += len(part)
+
+    def _fits(self, count: int, stop: int) -> bool:
+        if not self._count:
+            return True
+        many = self._count + count > self._requests_max
+        return not many and stop - self._start <= limits.SHARD_BYTES_MAX
 
     @property
     def _requests_max(self) -> int:
@@ -82,19 +120,19 @@ class Cutter:
 
     def end(self) -> ShardPlan | None:
         """Give the shard that is open, if any."""
-        if self._first is None or self._last is None:
+        if not self._count:
             return None
         shard = ShardPlan(
             index=self._index,
             first_request=self._first_request,
             request_count=self._count,
-            first_line=self._first.number,
-            byte_offset=self._first.offset,
-            byte_length=self._last.offset + self._last.length - self._first.offset,
+            first_line=self._first_line,
+            byte_offset=self._start,
+            byte_length=self._stop - self._start,
         )
         self._index += 1
         self._first_request += self._count
-        self._first, self._last, self._count = None, None, 0
+        self._count = 0
         return shard
 
 
@@ -190,21 +228,63 @@ def plan_input(
         kind: how its rows are written.
         scratch: a folder for what does not fit into memory; None for the system's.
     """
-    splitter, cutter, file = LineSplitter(), Cutter(), _PlanFile(output)
-    findings = _Findings(kind, scratch)
-    for line in _lines(source, splitter):
-        file.cut(cutter.add(line))
-        findings.take(parse_row(line.data, line.number, kind, model), line.number)
-    file.cut(cutter.end())
-    plan = findings.plan(file.shard_count)
-    file.end(plan)
-    return plan
-
-
-def _lines(source: BinaryIO, splitter: LineSplitter) -> Iterator[RawLine]:
+    planning = _Pass(_PlanFile(output), _Findings(kind, scratch), kind, model)
+    splitter = LineSplitter()
     while block := source.read(limits.READ_BYTES):
-        yield from splitter.feed(block)
-    yield from splitter.finish()
+        lines, run = splitter.take(block)
+        planning.take_lines(lines)
+        planning.take_run(run)
+    planning.take_lines(splitter.finish())
+    return planning.end()
+
+
+class _Pass:
+    """One pass over an input: a line is read in full only if it is not surely sound."""
+
+    def __init__(self, file: _PlanFile, findings: _Findings, kind: Kind, model: str) -> None:
+        self._file = file
+        self._findings = findings
+        self._kind = kind
+        self._model = model
+        self._read = sound_reader(kind)
+        self._cutter = Cutter()
+
+    def take_lines(self, lines: Iterable[RawLine]) -> None:
+        """Take lines one by one."""
+        for line in lines:
+            self._file.cut(self._cutter.add(line.number, line.offset, line.length))
+            row = parse_row(line.data, line.number, self._kind, self._model)
+            self._findings.take(row, line.number)
+
+    def take_run(self, run: LineRun) -> None:
+        """Take a run of lines; the hot loop of planning."""
+        read, start, offset = self._read, 0, run.offset
+        for index, piece in enumerate(run.pieces):
+            try:
+                read(piece)
+            except (ValueError, RecursionError):
+                offset = self._take_sound(run, start, index, offset)
+                line = run.line(index, offset)
+                if line is not None:
+                    self.take_lines((line,))
+                start = index + 1
+                offset += len(piece) + 1
+        self._take_sound(run, start, len(run.pieces), offset)
+
+    def _take_sound(self, run: LineRun, start: int, stop: int, offset: int) -> int:
+        """Take a part of a run that is sound; gives the offset behind it."""
+        pieces = run.pieces[start:stop]
+        for shard in self._cutter.add_run(run.number + start, offset, pieces):
+            self._file.cut(shard)
+        self._findings.requests += len(pieces)
+        return offset + sum(map(len, pieces)) + len(pieces)
+
+    def end(self) -> Plan:
+        """Write the end of the plan, and give it."""
+        self._file.cut(self._cutter.end())
+        plan = self._findings.plan(self._file.shard_count)
+        self._file.end(plan)
+        return plan
 
 
 def read_plan(path: Path) -> tuple[Plan, Iterator[ShardPlan]]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from nightrate.domain.batch import Kind
-from nightrate.store.blobs import sync_file
+from nightrate.store.blobs import sync_file, sync_folder
 from nightrate.work.plan import plan_input
 
 
@@ -23,6 +23,8 @@ def plan_file(source: Path, output: Path, model: str, kind: Kind) -> None:
         plan_input(input_file, plan, model, kind, output.parent)
         plan.flush()
         sync_file(plan.fileno())
+    # Its name outlives the planning: as long as it is there, the batch is still to be tidied.
+    sync_folder(output.parent)
 
 
 def main(arguments: list[str]) -> int:

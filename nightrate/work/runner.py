@@ -9,7 +9,9 @@ shard have their outcome it is sealed beside the work.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
+import operator
 from collections.abc import Callable
 
 from nightrate import clock, limits, telemetry
@@ -129,15 +131,19 @@ class Runner:
         open_before = [shard for shard in mine if not shard.sealing and not shard.lost]
         for shard in open_before:
             self._feed.forget(shard)
-        for worker in self._workers:
-            if worker.shard is not None and _of(worker.shard, batch) and not worker.interrupted:
-                worker.interrupted = True
-                worker.task.cancel()
+        self._interrupt(lambda shard: _of(shard, batch))
         for shard in open_before:
             await self._keep(shard)
             await shard.close(self._blobs, sealed=False)
         if self._sealing:  # they find out by themselves; a caller that leaves must not cancel them
             await asyncio.wait(set(self._sealing))
+
+    def _interrupt(self, unwanted: Callable[[OpenShard], bool]) -> None:
+        """Take requests off the engine whose answers nobody would record."""
+        for worker in self._workers:
+            if worker.shard is not None and unwanted(worker.shard) and not worker.interrupted:
+                worker.interrupted = True
+                worker.task.cancel()
 
     async def _keep(self, shard: OpenShard) -> None:
         """Put the last answers of a shard that is another's on the disk, where they will count."""
@@ -164,12 +170,17 @@ class Runner:
             if turns.over:  # an engine that never waits must not stall the API
                 await turns.take()
             request = feed.next() or await feed.take()
+            line = request[-1]
             if request[0].lost:
+                feed.done(line)
+                del request, line
                 continue
             self._busy += 1
             try:
                 await self._answer(worker, *request)
             finally:
+                feed.done(line)
+                del request, line  # a worker that waits for the next one holds nothing
                 self._busy -= 1
                 if feed.stopping and not self._busy:
                     self._drained.set()
@@ -200,19 +211,22 @@ class Runner:
         journal.add(index, answer)
         del answer  # whoever waits for the disk below holds nothing: 256 pictures are 400 MB
         if shard.exhausted and shard.complete:
-            self._seal_soon(shard)
+            sealing = self._seal_soon(shard)
+            if sealing is not None and line.length >= limits.JOURNAL_SYNC_BYTES:
+                await asyncio.wait({sealing})  # its answer is in memory until then
         elif journal.unwritten_bytes >= limits.JOURNAL_SYNC_BYTES:
             await self._flush(shard)
 
     # ends -------------------------------------------------------------------------------------
 
-    def _seal_soon(self, shard: OpenShard) -> None:
+    def _seal_soon(self, shard: OpenShard) -> asyncio.Task[None] | None:
         if shard.sealing or shard.lost:
-            return
+            return None
         shard.sealing = True
         task = self._group.create_task(self._seal(shard))
         self._sealing.add(task)
         task.add_done_callback(self._sealing.discard)
+        return task
 
     async def _seal(self, shard: OpenShard) -> None:
         sealed = False
@@ -257,6 +271,9 @@ class Runner:
             *(shard.claim.plan.index, shard.batch.batch_id, error, limits.DISK_PAUSE_SECONDS),
         )
         self._feed.forget(shard)
+        self._interrupt(
+            functools.partial(operator.is_, shard)
+        )  # they run again, and the engine is free
         self._feed.disk_refused = True
         self._group.create_task(self._release_later(shard))
 
@@ -306,6 +323,7 @@ class Runner:
             if shard.claim in lost and not shard.sealing:
                 log.info("a claim of batch %s is lost", shard.batch.batch_id)
                 self._feed.forget(shard)
+                self._interrupt(functools.partial(operator.is_, shard))
                 await self._keep(shard)
                 await shard.close(self._blobs, sealed=False)
 

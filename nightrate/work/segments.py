@@ -34,39 +34,59 @@ async def write_segment(
     Raises:
         OSError: the disk refused; the claim is to be released.
     """
-    writer = _Writer(await blobs.create(segment_name(claim)), journal, claim.plan.request_count)
+    writer = _Writer(blobs, segment_name(claim), journal, claim.plan.request_count)
     split = None
     try:
         if failures_last:
             succeeded, failed = journal.sorted_by_success()
             await writer.write(succeeded)
-            split = writer.blob.size_bytes
+            split = writer.size_bytes
             await writer.write(failed)
         else:
             await writer.write(range(claim.plan.request_count))
     finally:
-        await writer.blob.close()
-    return Segment(segment_name(claim), writer.blob.size_bytes, writer.crc32, split)
+        await writer.close()
+    return Segment(segment_name(claim), writer.size_bytes, writer.crc32, split)
 
 
 class _Writer:
-    """A segment being written; its last line is synced with all before it."""
+    """A segment being written; its last line is synced with all before it.
 
-    def __init__(self, blob: Appender, journal: Journal, left: int) -> None:
-        self.blob = blob
+    One that fits into one piece, as most do, is written in one call to the disk.
+    """
+
+    def __init__(self, blobs: Blobs, name: str, journal: Journal, left: int) -> None:
+        self.size_bytes = 0
         self.crc32 = 0
+        self._blobs = blobs
+        self._name = name
         self._journal = journal
         self._left = left
+        self._blob: Appender | None = None
 
     async def write(self, indices: Sequence[int]) -> None:
         """Append the lines of some requests, in bounded pieces."""
         done = 0
         while done < len(indices):
-            lines = await self._journal.chosen_lines(indices[done:], limits.WRITE_BYTES)
+            lines = await self._journal.chosen_lines(indices[done:], limits.SEGMENT_WRITE_BYTES)
             assert lines, "sealed only when every request has its outcome"
             done += len(lines)
             self._left -= len(lines)
             lines.append(b"")
             piece = b"\n".join(lines)
             self.crc32 = zlib.crc32(piece, self.crc32)
-            await self.blob.append(piece, sync=not self._left)
+            await self._append(piece)
+
+    async def _append(self, piece: bytes) -> None:
+        if not self.size_bytes and not self._left:
+            await self._blobs.put(self._name, [piece])
+        else:
+            if self._blob is None:
+                self._blob = await self._blobs.create(self._name)
+            await self._blob.append(piece, sync=not self._left)
+        self.size_bytes += len(piece)
+
+    async def close(self) -> None:
+        """Let go of the file."""
+        if self._blob is not None:
+            await self._blob.close()

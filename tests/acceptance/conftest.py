@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from google import genai
@@ -21,7 +22,7 @@ def make_server(tmp_path: Path) -> Iterator[MakeServer]:
     """Give a function that starts servers, each on data of its own, and ends them all."""
     servers: list[Server] = []
 
-    def make(*arguments: str, **options: dict[str, str]) -> Server:
+    def make(*arguments: str, **options: Any) -> Server:
         server = Server(tmp_path / f"data-{len(servers)}", *arguments, **options)
         servers.append(server)
         return server.start()

@@ -109,11 +109,12 @@ class Process:
         *,
         environment: Mapping[str, str] | None = None,
         directory: Path | None = None,
+        command: Sequence[str] = COMMAND,
     ) -> None:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("NIGHTRATE_")}
         self.started_at = time.monotonic()
         self.popen = subprocess.Popen(
-            [*COMMAND, *arguments],
+            [*command, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -167,7 +168,11 @@ class Server:
     """``nightrate serve`` on a free port; `restart` goes on with the same data."""
 
     def __init__(
-        self, data: Path, *arguments: str, environment: Mapping[str, str] | None = None
+        self,
+        data: Path,
+        *arguments: str,
+        environment: Mapping[str, str] | None = None,
+        command: Sequence[str] = COMMAND,
     ) -> None:
         self.data = data
         self.base_url = ""
@@ -176,6 +181,7 @@ class Server:
         self.ready_seconds = 0.0
         self._arguments = ("serve", "--port", "0", "--data", str(data), *arguments)
         self._environment = environment
+        self._command = command
         self.process: Process
 
     # life -------------------------------------------------------------------------------------
@@ -185,7 +191,9 @@ class Server:
         if self.starts:
             self.process.close()
         self.starts += 1
-        self.process = Process(self._arguments, environment=self._environment)
+        self.process = Process(
+            self._arguments, environment=self._environment, command=self._command
+        )
 
     def ready(self) -> None:
         """Wait until the server says where it is."""

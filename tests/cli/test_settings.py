@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from click.testing import CliRunner
 
 from nightrate.cli import commands as entry
+from nightrate.errors import SettingsFault
+from nightrate.settings import load
 from tests.cli.conftest import Commands
 
 ALL = {
@@ -118,6 +122,16 @@ def test_a_cached_content_cannot_have_less_than_no_tokens(commands: Commands) ->
     assert "cached_tokens_min -1: not 0 or more" in told.complaint
 
 
+@pytest.mark.parametrize("value", ["0", "-1", "true", '"long"'])
+def test_an_engine_has_some_time_for_an_answer(commands: Commands, value: str) -> None:
+    commands.write("bad.toml", f"[engines.echo]\nanswer_seconds = {value}\n")
+    told = commands.run("settings", "--config", "bad.toml")
+    assert told.status != 0
+    assert "engines.echo.answer_seconds" in told.complaint
+    commands.write("good.toml", "[engines.echo]\nanswer_seconds = 0.5\n")
+    assert commands.run("settings", "--config", "good.toml").status == 0
+
+
 def test_models_tells_which_engine_answers(commands: Commands) -> None:
     commands.write("my.toml", '[models]\n"gemini-*" = "openvino"\nmine = "echo"\n')
     told = commands.run("models", "--config", "my.toml")
@@ -167,3 +181,62 @@ def test_times_have_bounds(commands: Commands, setting: str, value: str) -> None
     told = commands.run("settings", environment={f"NIGHTRATE_{setting.upper()}": value})
     assert told.status != 0
     assert f"{setting} {value}: not 1 to " in told.complaint
+
+
+# references -----------------------------------------------------------------------------------
+
+ENGINES = """
+[models]
+mine = "gpu"
+[engines.gpu]
+kind = "openai"
+base_url = "http://gpu/v1"
+api_key = { env = "GPU_KEY" }
+headers = { x-team = { file = "team.txt" }, x-plain = "plain" }
+"""
+
+
+def test_a_key_is_referred_to_and_not_shown(commands: Commands) -> None:
+    commands.write("my.toml", ENGINES)
+    environment = {"GPU_KEY": "sk-secret"}
+    told = commands.run("settings", "--config", "my.toml", environment=environment)
+    assert told.status == 0
+    assert "GPU_KEY" in "\n".join(told.out)
+    assert "sk-secret" not in "\n".join(told.out)
+
+
+def test_a_key_that_stands_in_the_settings_is_refused_and_not_shown(commands: Commands) -> None:
+    commands.write("my.toml", ENGINES.replace('{ env = "GPU_KEY" }', '"sk-secret"'))
+    told = commands.run("settings", "--config", "my.toml")
+    assert told.status == 2
+    assert "engines.gpu.api_key: a key that stands here would be shown" in told.complaint
+    assert "sk-secret" not in told.complaint
+
+
+def test_references_are_followed_when_an_engine_is_made(tmp_path: Path) -> None:
+    (tmp_path / "team.txt").write_text("night\n")
+    config = tmp_path / "my.toml"
+    config.write_text(ENGINES.replace("team.txt", str(tmp_path / "team.txt")))
+    settings = load(config, {}, {}).settings
+    kind, options = settings.engine_options("gpu", {"GPU_KEY": "sk-secret"})
+    assert kind == "openai"
+    assert options == {
+        "base_url": "http://gpu/v1",
+        "api_key": "sk-secret",
+        "headers": {"x-team": "night", "x-plain": "plain"},
+    }
+
+
+def test_all_references_that_lead_nowhere_are_told_at_once(tmp_path: Path) -> None:
+    config = tmp_path / "my.toml"
+    config.write_text(ENGINES.replace("team.txt", str(tmp_path / "missing")))
+    settings = load(config, {}, {}).settings
+    with pytest.raises(SettingsFault) as fault:
+        settings.engine_options("gpu", {})
+    first, second = fault.value.problems
+    assert first == "engines.gpu.api_key: there is no environment variable GPU_KEY"
+    assert second.startswith("engines.gpu.headers.x-team: ")
+    assert second.endswith("missing cannot be read: No such file or directory")
+    (tmp_path / "missing").write_bytes(b"\xff")
+    with pytest.raises(SettingsFault, match="missing is no text"):
+        settings.engine_options("gpu", {})

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from nightrate.dialects.gemini_lines import parse_line, parse_line_in_full
 from nightrate.dialects.gemini_plain import PlainRequest, PlainSettings, plain_prompt
-from nightrate.domain.batch import BatchForm
+from nightrate.dialects.rows import sound_reader
+from nightrate.domain.batch import BatchForm, Kind
 from nightrate.domain.generation import Failure
 from tests.fuzz.pure import damaged
 
@@ -81,7 +82,19 @@ def nested(levels: int) -> str:
 
 
 def agree(line: bytes, form: BatchForm, model: str = "m") -> None:
-    assert parse_line(line, 7, form, model) == parse_line_in_full(line, 7, form, model)
+    in_full = parse_line_in_full(line, 7, form, model)
+    assert parse_line(line, 7, form, model) == in_full
+    if surely_sound(line, form):
+        assert not isinstance(in_full.prompt, Failure)
+
+
+def surely_sound(line: bytes, form: BatchForm) -> bool:
+    """Tell what planning takes without a closer look."""
+    try:
+        sound_reader(Kind(form))(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 @given(line=LINES, form=st.sampled_from(BatchForm), model=st.sampled_from(MODELS))
@@ -157,6 +170,8 @@ def test_the_usual_request_is_plain() -> None:
         "systemInstruction": {"parts": [{"text": "s"}]},
         "generationConfig": {"temperature": 1, "topK": 40, "maxOutputTokens": 9, "seed": 1}
     }"""
+    assert surely_sound(b'{"request":' + request + b',"key":"k"}\r', FILE)
+    assert surely_sound(b'{"request":' + request + b',"metadata":{"key":"k"}}', INLINE)
     prompt = plain_prompt(msgspec.json.decode(request, type=PlainRequest), "m")
     line = b'{"request":' + request.replace(b"\n", b"") + b"}"
     assert prompt == parse_line_in_full(line, 7, FILE, "m").prompt

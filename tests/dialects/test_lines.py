@@ -108,6 +108,24 @@ def test_blocks_of_any_size_give_the_same_lines(text: bytes, cuts: list[int], li
     assert split(blocks, limit=limit) == plainly(text, limit)
 
 
+@given(TEXTS, st.lists(st.integers(0, 60), max_size=12), st.integers(0, 12))
+def test_runs_hold_the_lines_that_are_not_given_one_by_one(
+    text: bytes, cuts: list[int], limit: int
+) -> None:
+    places = sorted({0, len(text), *(min(cut, len(text)) for cut in cuts)})
+    splitter = LineSplitter(limit=limit)
+    found: list[RawLine] = []
+    for start, end in pairwise(places):
+        lines, run = splitter.take(text[start:end])
+        found += lines
+        offset = run.offset
+        for index, piece in enumerate(run.pieces):
+            line = run.line(index, offset)
+            found += [] if line is None else [line]
+            offset += len(piece) + 1
+    assert found + splitter.finish() == plainly(text, limit)
+
+
 @given(TEXTS)
 def test_one_byte_at_a_time_gives_the_same_lines(text: bytes) -> None:
     assert split([bytes([byte]) for byte in text], limit=5) == plainly(text, 5)

@@ -13,7 +13,7 @@ CHANCES = st.floats(0, 1)
 
 
 @pytest.mark.parametrize(
-    ("attempt", "whole"), [(1, 0.5), (2, 1.0), (5, 8.0), (8, 60.0), (40, 60.0)]
+    ("attempt", "whole"), [(1, 0.5), (2, 1.0), (5, 8.0), (8, 60.0), (40, 60.0), (10**6, 60.0)]
 )
 def test_the_wait_doubles_up_to_the_longest_and_is_spread_over_its_second_half(
     attempt: int, whole: float

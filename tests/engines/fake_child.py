@@ -26,6 +26,11 @@ HOLD = "[[hold]]"
 
 DIE = "[[die]]"
 HANG = "[[hang]]"
+CLOSE = "[[close]]"
+"""Closes its line and lives on."""
+
+SEND = "[[send]] "
+"""A prompt that begins so is answered with the bytes that it names in hexadecimal digits."""
 
 
 class Start(msgspec.Struct):
@@ -84,6 +89,11 @@ class Fake:
             os.kill(os.getpid(), signal.SIGKILL)
         elif text == HANG:
             signal.pause()
+        elif text == CLOSE:
+            self._line.close()
+            signal.pause()
+        elif text.startswith(SEND):
+            self._line._socket.sendall(bytes.fromhex(text.removeprefix(SEND)))
         elif text == HOLD:
             self._held.add(question.number)
             if question.verb == "stream":
@@ -125,6 +135,9 @@ def main() -> None:
     elif how == "broken":
         line.broken("It has no legs.", permanent=True)
     elif how == "silent":
+        signal.pause()
+    elif how == "babbles":
+        line._socket.sendall(b"\x05\0\0\0hello")
         signal.pause()
     else:
         line.started(Offer(tokens_max=8192, cache_tokens=50_000))

@@ -15,11 +15,13 @@ from typing import Any
 
 import pytest
 
+from nightrate import clock
 from nightrate.domain.generation import Reply
 from nightrate.engines.child import Patience, SupervisedChild
+from nightrate.engines.frames import Answer, Trouble, frame
 from nightrate.errors import Code, EngineDown, RequestFailed
 from nightrate.testing.engine_contract import asked, text_of
-from tests.engines.fake_child import DIE, HANG, HOLD
+from tests.engines.fake_child import CLOSE, DIE, HANG, HOLD, SEND
 
 FAKE = (sys.executable, "-m", "tests.engines.fake_child")
 QUICK = Patience(start_seconds=20.0, silence_seconds=0.2, backoff_seconds=0.001, starts=3)
@@ -109,11 +111,84 @@ async def test_while_it_restarts_a_question_is_not_in_flight(opened: Open) -> No
     assert not down.value.in_flight
 
 
+async def test_a_child_that_closed_its_line_is_not_asked_while_it_is_reaped(opened: Open) -> None:
+    child = await opened()
+    closing = asyncio.create_task(say(child, CLOSE))
+    process = child._child
+    assert process is not None
+    while not process._line_ended:  # noqa: ASYNC110 - nobody tells when the end is seen
+        await asyncio.sleep(0)
+    assert not closing.done(), "it is being reaped"
+    with pytest.raises(EngineDown, match="starting again") as down:
+        await say(child, "hello")
+    assert not down.value.in_flight
+    with pytest.raises(EngineDown) as down:
+        await closing
+    assert down.value.in_flight
+    await child.ready()
+    assert await say(child, "hello") == "hello"
+
+
 async def test_a_child_that_hangs_at_work_is_killed_and_comes_back(opened: Open) -> None:
     child = await opened()
     with pytest.raises(EngineDown, match="no sign of life") as down:
         await say(child, HANG)
     assert down.value.in_flight
+    await child.ready()
+    assert await say(child, "hello") == "hello"
+
+
+@pytest.mark.parametrize(
+    "rubbish",
+    [b"\x05\0\0\0hello", b"\xff\xff\xff\xff", b"\x04\0\0\0\x91\x91\x01\xc1", b"\x02\0\0\0\xa1\xff"],
+    ids=["no list", "absurd length", "not MessagePack", "not UTF-8"],
+)
+async def test_a_child_that_sends_rubbish_is_killed_and_comes_back(
+    opened: Open, rubbish: bytes
+) -> None:
+    child = await opened(Patience(backoff_seconds=0.001))
+    neighbour = asyncio.create_task(say(child, HOLD))
+    with pytest.raises(EngineDown, match="sent what is no answer") as down:
+        await say(child, SEND + rubbish.hex())
+    assert down.value.in_flight
+    with pytest.raises(EngineDown):
+        await neighbour
+    await child.ready()
+    assert child.restarts == 1
+    assert await say(child, "hello") == "hello"
+
+
+async def test_an_answer_of_the_wrong_shape_counts_as_a_death_over_its_question(
+    opened: Open,
+) -> None:
+    child = await opened()
+    with pytest.raises(EngineDown, match="cannot be read") as down:
+        await child.ask("give it back", "no reply", Reply)
+    assert down.value.in_flight
+    assert child.restarts == 0
+
+
+async def test_a_trouble_with_an_unknown_code_is_an_internal_one(opened: Open) -> None:
+    child = await opened()
+    trouble = frame([Answer(1, trouble=Trouble("Odd.", 999))])
+    with pytest.raises(RequestFailed, match="Odd") as failed:
+        await say(child, SEND + trouble.hex())
+    assert failed.value.code is Code.INTERNAL
+
+
+async def test_a_child_that_does_not_greet_is_a_bad_start(opened: Open) -> None:
+    with pytest.raises(EngineDown, match="no greeting"):
+        await opened(how="babbles")
+
+
+async def test_a_child_that_hung_is_killed_unless_it_was_started_since(opened: Open) -> None:
+    child = await opened(Patience(backoff_seconds=0.001))
+    child.hung(0.0)
+    held = asyncio.create_task(say(child, HOLD))
+    assert await child.ask("echo", 1, int) == 1, "it is too young to be blamed"
+    child.hung(clock.monotonic())
+    with pytest.raises(EngineDown, match="did not answer in time"):
+        await held
     await child.ready()
     assert await say(child, "hello") == "hello"
 

@@ -6,18 +6,18 @@ import argparse
 import importlib
 import sys
 import time
+from pathlib import Path
 
 from tests.faults.campaign import Campaign, told
 
-MODULES: tuple[str, ...] = ("corruption",)
-"""Modules of this folder that hold a ``CAMPAIGNS``."""
-
 
 def campaigns() -> list[Campaign]:
-    """Find all campaigns."""
+    """Find all campaigns: those that modules of this folder name as theirs."""
     found: list[Campaign] = []
-    for name in MODULES:
-        found += importlib.import_module(f"tests.faults.{name}").CAMPAIGNS
+    for path in sorted(Path(__file__).parent.glob("[a-z]*.py")):
+        if not path.name.startswith("test_"):
+            module = importlib.import_module(f"tests.faults.{path.stem}")
+            found += getattr(module, "CAMPAIGNS", ())
     return found
 
 

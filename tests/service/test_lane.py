@@ -53,6 +53,9 @@ class Puppet(Engine):
         self.inside: list[str] = []
         self.together: list[set[str]] = []
         self.gates: dict[str, asyncio.Event] = {}
+        self.hangs = 0
+        self.told_hung = asyncio.Event()
+        self.vector: tuple[float, ...] | None = None
 
     @property
     def capabilities(self) -> frozenset[Capability]:
@@ -92,6 +95,16 @@ class Puppet(Engine):
         finally:
             self.inside.remove(text)
         return REPLY
+
+    def hung(self, since: float) -> None:
+        del since
+        self.hangs += 1
+        self.told_hung.set()
+
+    async def embed(self, passage: Passage) -> Embedding:
+        if self.vector is None:
+            return await super().embed(passage)
+        return Embedding(self.vector, 1, "v")
 
     async def stream(self, prompt: Prompt) -> AsyncGenerator[str | Reply, None]:
         reply = await self.generate(prompt)
@@ -311,6 +324,13 @@ async def test_the_last_try_after_deaths_is_made_alone(lane: Lane, puppet: Puppe
     puppet.gates["other"].set()
     assert await other == await suspect == REPLY
     assert puppet.together[-1] == {"hello"}
+
+
+async def test_a_vector_with_what_is_no_number_is_a_failure(lane: Lane, puppet: Puppet) -> None:
+    puppet.vector = (0.5, float("nan"))
+    outcome = await lane.outcome(Passage(text="hello"))
+    assert isinstance(outcome, Failure)
+    assert outcome.code is Code.INTERNAL
 
 
 async def test_cancelling_a_prompt_gives_its_place_back(lane: Lane, puppet: Puppet) -> None:

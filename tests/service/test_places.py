@@ -231,3 +231,18 @@ def test_the_books_balance_whoever_comes_leaves_or_gives_up(steps: list[tuple[st
         await crowd.go_home()
 
     asyncio.run(play())
+
+
+async def test_whoever_waits_is_let_in_when_the_capacity_grows_by_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("nightrate.limits.PLACES_LOOK_SECONDS", 0.001)
+    most = 1
+    house = Places(lambda: Capacity(most))
+    await house.take(1)
+    waiting = asyncio.create_task(house.take(1))
+    await settle()
+    assert not waiting.done()
+    most = 2
+    await waiting  # nobody has left
+    assert house.requests == 2

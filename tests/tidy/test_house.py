@@ -35,7 +35,8 @@ UNITS = {"KIB", "MIB", "GIB"}
 HOMES: dict[str, tuple[str, set[str]]] = {
     # what: (what to use instead, the files that are its home)
     "time": ("nightrate.clock", {"clock.py"}),
-    "random": ("nightrate.clock", {"clock.py"}),
+    # Beside it, chance that is to be foreseen.
+    "random": ("nightrate.clock", {"clock.py", "testing/simulation/chance.py"}),
     "secrets": ("nightrate.clock", {"clock.py"}),
     "uuid": ("nightrate.clock.new_id", set()),
     "datetime.datetime.now": ("nightrate.clock.now", set()),
@@ -46,12 +47,13 @@ HOMES: dict[str, tuple[str, set[str]]] = {
     "os.getenv": ("nightrate.settings", {"settings.py"}),
     "json": ("msgspec.json, or dialects/tolerant for a client's bytes", set()),
     "asyncio.sleep": ("nightrate.clock.sleep", {"clock.py"}),
-    "print": ("the command line", {"cli.py"}),
+    "print": ("the command line", {"cli.py", "testing/simulation/__main__.py"}),
 }
 
 BROAD_CATCHES: dict[str, str] = {
     # file: why everything is caught there, and where it goes
     "api/middleware.py": "around one call: answered with an error and logged",
+    "testing/simulation/processes.py": "around one call: given to whoever made it",
     "service/execute.py": "around one request: becomes its outcome and is logged",
     "work/planner.py": "around one input: counts as a failed try and is logged",
 }

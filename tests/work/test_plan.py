@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 
 from nightrate import limits
 from nightrate.dialects.lines import LineSplitter, RawLine
-from nightrate.domain.batch import Kind, Plan
+from nightrate.dialects.rows import parse_row
+from nightrate.domain.batch import BatchForm, Kind, Plan
+from nightrate.domain.generation import Failure
 from nightrate.domain.shard import ShardPlan
-from nightrate.errors import Damaged
+from nightrate.errors import Code, Damaged
 from nightrate.work import planning_process
-from nightrate.work.plan import MAGIC, plan_input, read_plan
+from nightrate.work.plan import MAGIC, Cutter, plan_input, read_plan
 from tests.work.workshop import line, numbered
 
 MODEL = "gemini-2.5-flash"
@@ -129,6 +131,70 @@ PIECES = st.lists(
     ),
     max_size=60,
 )
+
+
+def line_by_line(data: bytes, kind: Kind) -> tuple[Plan, list[ShardPlan]]:
+    """Plan an input in the most obvious way: every line is read as it will be run."""
+    cutter, rows = Cutter(), []
+    cuts: list[ShardPlan | None] = []
+    for raw in lines_of(data):
+        cuts.append(cutter.add(raw.number, raw.offset, raw.length))
+        rows.append(parse_row(raw.data, raw.number, kind, MODEL).prompt)
+    cuts.append(cutter.end())
+    shards = [cut for cut in cuts if cut is not None]
+    failures = [row for row in rows if isinstance(row, Failure)]
+    malformed = [failure for failure in failures if failure.code is Code.INVALID_ARGUMENT]
+    faults = tuple(failure.message for failure in malformed[: limits.FAULTS_LISTED_MAX])
+    plan = Plan(
+        request_count=len(rows),
+        invalid_count=len(failures),
+        malformed_count=len(malformed),
+        shard_count=len(shards),
+        faults=faults,
+    )
+    return plan, shards
+
+
+SOUND = [line("a"), line("b" * 60), line("c").replace(b"\n", b"\r\n"), line("d", "")]
+UNUSUAL = [
+    b'{"contents":"bare"}\n',
+    b'{"request":{"contents":[{"parts":"a"}]},"key":7}\n',
+    b'{"request":{"contents":[{"parts":[{"text":"a"}]}],"model":"models/other"}}\n',
+    b'{"request":{"contents":[{"parts":[{"text":"a"}]}],"toolConfig":{"a":1}}}\n',
+    b'{"request":{"contents":[{"parts":[{"text":"a"}]}]},"metadata":{"key":"k"}}\n',
+    b'{"request":{"contents":[{"parts":[{"text":"\\ud800"}]}]}}\n',
+    b'{"request":\n',
+    b'{"contents":[{"parts":[{"text":"a"}]}]}}{"request":{"contents":"x"}}\n',
+    b"\n",
+    b" \r\n",
+    b"\x00\n",
+]
+
+
+@given(
+    lines=st.lists(st.sampled_from([*SOUND * 9, *UNUSUAL]), max_size=80),
+    tail=st.sampled_from([b"", SOUND[0].rstrip(), b"torn"]),
+    form=st.sampled_from(BatchForm),
+    bounds=st.tuples(st.integers(1, 4), st.integers(1, 9), st.integers(1, 6_000)),
+    read_bytes=st.integers(1, 6_000),
+)
+def test_a_plan_says_what_reading_line_by_line_would(
+    lines: list[bytes],
+    tail: bytes,
+    form: BatchForm,
+    bounds: tuple[int, int, int],
+    read_bytes: int,
+) -> None:
+    data, output, kind = b"".join(lines) + tail, io.BytesIO(), Kind(form)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(limits, "FIRST_SHARD_REQUESTS", bounds[0])
+        patch.setattr(limits, "SHARD_REQUESTS_MAX", bounds[1])
+        patch.setattr(limits, "SHARD_BYTES_MAX", bounds[2])
+        patch.setattr(limits, "READ_BYTES", read_bytes)
+        plan = plan_input(io.BytesIO(data), output, MODEL, kind)
+        expected = line_by_line(data, kind)
+    rows = output.getvalue()[len(MAGIC) :].splitlines()[:-1]
+    assert (plan, [ShardPlan(*msgspec.json.decode(row)) for row in rows]) == expected
 
 
 @given(PIECES, st.sampled_from([b"", b"\xef\xbb\xbf"]), st.sampled_from([b"", b"{}", b"torn"]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import weakref
 from typing import Any
 
 import pytest
@@ -45,6 +46,40 @@ async def test_behind_a_slow_disk_no_more_requests_are_begun(
         await site.ended()
     assert begun < 10, "an answer came within three rounds"
     assert engine.answered.total() == 30
+
+
+# large lines ----------------------------------------------------------------------------------
+
+
+async def test_so_many_bytes_of_lines_are_asked_at_once_and_no_more(
+    shop: Workshop, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = numbered(12)
+    monkeypatch.setattr(limits, "LINES_HELD_BYTES_MAX", len(lines[0]) + 1)
+    monkeypatch.setattr(limits, "READ_BYTES", len(lines[0]) // 2)
+    engine.hold(*(f"say {number}" for number in range(12)))
+    await shop.plan(lines)
+    async with working(shop, engine) as site:
+        await until(lambda: len(engine.inside) == 2)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert len(engine.inside) == 2, "the second one reached the bound"
+        engine.let_go()
+        await site.ended()
+    assert engine.most_inside == 2
+    assert await shop.keys() == keys(12)
+
+
+async def test_a_worker_that_waits_holds_nothing_of_its_last_request(
+    shop: Workshop, engine: ScriptedEngine
+) -> None:
+    await shop.plan(numbered(5))
+    async with working(shop, engine) as site:
+        await until(lambda: site.runner._feed.open)
+        shard = weakref.ref(site.runner._feed.open[0])
+        await site.ended()
+        await until(lambda: not site.runner._feed.open)
+        await until(lambda: shard() is None)
 
 
 # stopping and taking over ---------------------------------------------------------------------

@@ -40,7 +40,7 @@ async def test_two_owners_never_share_the_name_of_a_segment() -> None:
 async def test_a_segment_is_written_in_bounded_pieces_and_synced_with_the_last(
     shop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "WRITE_BYTES", 100)
+    monkeypatch.setattr(limits, "SEGMENT_WRITE_BYTES", 100)
     claim = make_claim(1, 9)
     journal = Journal(shop.blobs, claim)
     for index in range(9):

@@ -1,0 +1,472 @@
+"""OpenAI's protocol from the other side: bodies for a server that speaks it, and its answers.
+
+What another server says is read leniently where it may differ (members that are not needed are
+passed over) and strictly where an answer could be misunderstood: an answer whose end is not known
+is none. Nothing of its bodies reaches an error text; see `blamed`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct, json
+
+from nightrate import limits
+from nightrate.domain.embedding import Passage
+from nightrate.domain.generation import (
+    Candidate,
+    FinishReason,
+    Prompt,
+    Reply,
+    Sampling,
+    Usage,
+)
+from nightrate.domain.schema import AnyValue, ChoiceForm, Form, Object, Schema, json_schema_of
+from nightrate.errors import Code, RequestFailed
+
+_ROLES: Final = {"user": "user", "model": "assistant"}
+_FINISH: Final = {
+    "stop": FinishReason.STOP,
+    "eos": FinishReason.STOP,
+    "length": FinishReason.LENGTH,
+    "max_tokens": FinishReason.LENGTH,
+}
+_WITHHELD: Final = "content_filter"
+
+_ANY_OBJECT: Final = Schema(Object(others=AnyValue()))
+_CHOICE: Final = "choice"
+"""The member that holds one of some texts: most servers want an object at the top of a form."""
+
+_BLAMED: Final = (
+    "context_length_exceeded",
+    "model_not_found",
+    "insufficient_quota",
+    "unsupported_parameter",
+    "unsupported_value",
+    "invalid_json_schema",
+)
+_MEMBERS: Final = (
+    *("messages", "temperature", "top_p", "top_k", "seed", "stop", "max_tokens"),
+    *("max_completion_tokens", "presence_penalty", "frequency_penalty", "response_format"),
+    *("input", "dimensions", "encoding_format", "model", "stream_options"),
+)
+"""Words of ours, or of the protocol's documents, that an answer may repeat to us."""
+
+
+# asking ---------------------------------------------------------------------------------------
+
+
+class _Turn(Struct, gc=False):
+    role: str
+    content: str
+
+
+class _Ask(Struct, kw_only=True, omit_defaults=True):
+    model: str
+    messages: list[_Turn]
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    seed: int | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    stop: tuple[str, ...] = ()
+    response_format: dict[str, Any] | None = None
+    stream: bool = False
+    stream_options: dict[str, bool] | None = None
+
+
+class _TokenAsk(Struct):
+    model: str
+    messages: list[_Turn]
+    add_generation_prompt: bool = True
+
+
+class _VectorAsk(Struct, kw_only=True, omit_defaults=True):
+    model: str
+    input: str
+    encoding_format: str | None = None
+    dimensions: int | None = None
+    truncate_prompt_tokens: int | None = None
+
+
+class Customs(Struct, frozen=True, kw_only=True):
+    """What a server takes beyond the protocol, and how it calls things."""
+
+    top_k: bool = False
+    """Whether it draws from the likeliest few."""
+    cuts: bool = False
+    """Whether it cuts a text for a vector where its model ends."""
+    tokens_max: str = "max_tokens"
+    """What it calls the output limit."""
+
+
+_ENCODER: Final = json.Encoder()
+
+
+def render_prompt(prompt: Prompt, model: str, customs: Customs, *, streamed: bool) -> bytes:
+    """Write the body of ``chat/completions``.
+
+    Raises:
+        RequestFailed: the prompt asks for what this server cannot do.
+    """
+    ask = _Ask(model=model, messages=_turns(prompt))
+    _draw(ask, prompt.sampling, customs)
+    if prompt.form is not None:
+        ask.response_format = _format(prompt.form)
+    if streamed:
+        ask.stream = True
+        ask.stream_options = {"include_usage": True}
+    return _encoded(ask)
+
+
+def render_count(prompt: Prompt, model: str) -> bytes:
+    """Write the body of ``/tokenize``."""
+    return _encoded(_TokenAsk(model, _turns(prompt)))
+
+
+def render_passage(passage: Passage, model: str, customs: Customs) -> bytes:
+    """Write the body of ``embeddings``."""
+    text = f"{passage.title}\n{passage.text}" if passage.title else passage.text
+    ask = _VectorAsk(model=model, input=text, encoding_format="float")
+    ask.dimensions = passage.dimensions
+    if passage.truncate and customs.cuts:
+        ask.truncate_prompt_tokens = -1
+    return _encoded(ask)
+
+
+def _turns(prompt: Prompt) -> list[_Turn]:
+    turns = [_Turn(_ROLES[turn.role], turn.text) for turn in prompt.messages]
+    if prompt.system is not None:
+        turns.insert(0, _Turn("system", prompt.system))
+    return turns
+
+
+def _draw(ask: _Ask, sampling: Sampling, customs: Customs) -> None:
+    if sampling.top_k is not None:
+        if not customs.top_k:
+            message = "topK: the server behind this model cannot draw from the likeliest few."
+            raise RequestFailed(message, code=Code.UNIMPLEMENTED)
+        ask.top_k = sampling.top_k
+    if customs.tokens_max == "max_tokens":
+        ask.max_tokens = sampling.max_output_tokens
+    else:
+        ask.max_completion_tokens = sampling.max_output_tokens
+    ask.temperature = sampling.temperature
+    ask.top_p = sampling.top_p
+    ask.seed = sampling.seed
+    ask.presence_penalty = sampling.presence_penalty
+    ask.frequency_penalty = sampling.frequency_penalty
+    ask.stop = sampling.stop
+
+
+def _format(form: Form) -> dict[str, Any]:
+    if isinstance(form, ChoiceForm):
+        choice = {"type": "string", "enum": list(form.choices)}
+        schema: Mapping[str, Any] = {
+            "type": "object",
+            "properties": {_CHOICE: choice},
+            "required": [_CHOICE],
+            "additionalProperties": False,
+        }
+    elif form.schema == _ANY_OBJECT:
+        return {"type": "json_object"}
+    else:
+        schema = json_schema_of(form.schema)
+    return {
+        "type": "json_schema",
+        "json_schema": {"name": "answer", "schema": schema, "strict": True},
+    }
+
+
+def _encoded(ask: Struct) -> bytes:
+    try:
+        return _ENCODER.encode(ask)
+    except UnicodeEncodeError as error:
+        message = f"The text is not valid Unicode: {error.reason}."
+        raise RequestFailed(message, code=Code.INVALID_ARGUMENT) from error
+
+
+# answers --------------------------------------------------------------------------------------
+
+
+class _Said(Struct):
+    content: str | None = None
+    refusal: str | None = None
+
+
+class _Answer(Struct):
+    message: _Said
+    finish_reason: str | None = None
+
+
+class _Details(Struct):
+    cached_tokens: int | None = None
+
+
+class _Used(Struct):
+    prompt_tokens: int = 0
+    completion_tokens: int | None = None
+    prompt_tokens_details: _Details | None = None
+
+
+class _Completion(Struct):
+    choices: list[_Answer]
+    usage: _Used | None = None
+    model: str | None = None
+
+
+class _Part(Struct):
+    delta: _Said | None = None
+    finish_reason: str | None = None
+
+
+class _Chunk(Struct):
+    choices: list[_Part] = []
+    usage: _Used | None = None
+    model: str | None = None
+    error: Any = None
+
+
+class _Vector(Struct):
+    embedding: list[float]
+
+
+class _Vectors(Struct):
+    data: list[_Vector]
+    usage: _Used | None = None
+    model: str | None = None
+
+
+class _Count(Struct):
+    count: int
+
+
+class _Listed(Struct):
+    id: str
+
+
+class _Models(Struct):
+    data: list[_Listed]
+
+
+class _Blame(Struct):
+    code: Any = None
+    type: Any = None
+    param: Any = None
+
+
+class _Blamed(Struct):
+    error: _Blame
+
+
+_COMPLETIONS: Final = json.Decoder(_Completion)
+_CHUNKS: Final = json.Decoder(_Chunk)
+_VECTORS: Final = json.Decoder(_Vectors)
+_COUNTS: Final = json.Decoder(_Count)
+_MODELS: Final = json.Decoder(_Models)
+_BLAMES: Final = json.Decoder(_Blamed)
+
+
+def read_reply(body: bytes, prompt: Prompt, model: str) -> Reply:
+    """Read the answer to a prompt.
+
+    Args:
+        body: what came.
+        prompt: what was asked.
+        model: the name that was asked for, in case the answer does not say what ran.
+
+    Raises:
+        RequestFailed: it is no answer, or one that may not be handed out.
+    """
+    try:
+        found = _COMPLETIONS.decode(body)
+        answer = found.choices[0]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, IndexError) as error:
+        raise _unreadable(len(body)) from error
+    said = answer.message
+    text = said.content if said.content is not None else said.refusal or ""
+    return _reply(text, answer.finish_reason, found, prompt, model)
+
+
+def _reply(
+    text: str, reason: str | None, found: _Completion | _Chunk, prompt: Prompt, model: str
+) -> Reply:
+    finish = _FINISH.get(reason or "")
+    if finish is None:
+        raise _unfinished(reason)
+    usage = _usage(found.usage, prompt, text)
+    if prompt.form is not None:
+        text = _formed(text, finish, prompt.form)
+    return Reply((Candidate(text, finish),), usage, found.model or model)
+
+
+def _usage(used: _Used | None, prompt: Prompt, text: str) -> Usage:
+    """Give what was used; reckoned from the length where the server does not say."""
+    if used is None or used.completion_tokens is None:
+        asked = sum(len(turn.text) for turn in prompt.messages) + len(prompt.system or "")
+        return Usage(_reckoned(asked), _reckoned(len(text)) if text else 0)
+    cached = used.prompt_tokens_details
+    cached_tokens = (cached.cached_tokens or 0) if cached is not None else 0
+    return Usage(used.prompt_tokens, used.completion_tokens, min(cached_tokens, used.prompt_tokens))
+
+
+def _reckoned(characters: int) -> int:
+    return -(-characters // limits.BYTES_PER_TOKEN) or 1
+
+
+def _formed(text: str, finish: FinishReason, form: Form) -> str:
+    """Check that an answer that has come to its end has the form, as far as that is seen here.
+
+    A server that does not know `response_format` may pass it over, and answer with plain text.
+    """
+    if finish is FinishReason.LENGTH:
+        return "" if isinstance(form, ChoiceForm) else text
+    try:
+        value = json.decode(text)
+    except (ValueError, RecursionError) as error:
+        raise _without_form() from error
+    if not isinstance(form, ChoiceForm):
+        return text
+    choice = value.get(_CHOICE) if isinstance(value, dict) else None
+    if choice not in form.choices:
+        raise _without_form()
+    return str(choice)
+
+
+class Stream:
+    """Puts a streamed answer together, event by event.
+
+    Args:
+        prompt: what was asked.
+        model: the name that was asked for.
+    """
+
+    def __init__(self, prompt: Prompt, model: str) -> None:
+        self._prompt = prompt
+        self._model = model
+        self._last = _Chunk()
+        self._texts: list[str] = []
+        self._characters = 0
+        self._reason: str | None = None
+
+    def read(self, event: bytes) -> str:
+        """Read one event, and give the text that it adds.
+
+        Raises:
+            RequestFailed: it is no event, it tells of an error, or the answer grows too long.
+        """
+        try:
+            chunk = _CHUNKS.decode(event)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise _unreadable(len(event)) from error
+        if chunk.error is not None:
+            message = "The endpoint broke the answer off with an error."
+            raise RequestFailed(message, code=Code.INTERNAL, retriable=True)
+        self._last.usage = chunk.usage or self._last.usage
+        self._last.model = chunk.model or self._last.model
+        text = ""
+        for part in chunk.choices[:1]:
+            said = part.delta
+            text = "" if said is None else said.content or said.refusal or ""
+            self._reason = part.finish_reason or self._reason
+        self._characters += len(text)
+        if self._characters > limits.ANSWER_BYTES_MAX:
+            raise too_long()
+        if text:
+            self._texts.append(text)
+        return text
+
+    def reply(self) -> Reply:
+        """Give the whole answer, after its last event.
+
+        Raises:
+            RequestFailed: it did not come to its end.
+        """
+        return _reply("".join(self._texts), self._reason, self._last, self._prompt, self._model)
+
+
+def read_vector(body: bytes, passage: Passage, model: str) -> tuple[list[float], int, str]:
+    """Read a vector: its numbers as they came, the tokens of the text, and what ran.
+
+    Raises:
+        RequestFailed: it is no vector, or not of the length that was asked for.
+    """
+    try:
+        found = _VECTORS.decode(body)
+        values = found.data[0].embedding
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, IndexError) as error:
+        raise _unreadable(len(body)) from error
+    if not values:
+        raise _unreadable(len(body))
+    if passage.dimensions not in (None, len(values)):
+        message = (
+            f"The vectors of this model have {len(values)} numbers; they cannot be made "
+            f"{passage.dimensions} long."
+        )
+        raise RequestFailed(message, code=Code.INVALID_ARGUMENT)
+    used = found.usage
+    tokens = used.prompt_tokens if used is not None else _reckoned(len(passage.text))
+    return values, tokens, found.model or model
+
+
+def read_count(body: bytes) -> int:
+    """Read the answer of ``/tokenize``.
+
+    Raises:
+        RequestFailed: it is none.
+    """
+    try:
+        return _COUNTS.decode(body).count
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise _unreadable(len(body)) from error
+
+
+def read_models(body: bytes) -> list[str] | None:
+    """Read the names in the list of models; None when it is no such list."""
+    try:
+        return [model.id for model in _MODELS.decode(body).data]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def blamed(body: bytes) -> str:
+    """Say why a request was refused, as far as that can be said in words of our own.
+
+    The message in the body may repeat the prompt, so it goes nowhere.
+    """
+    try:
+        error = _BLAMES.decode(body).error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ""
+    known = [word for word in (error.code, error.type) if word in _BLAMED]
+    known += [f"member {error.param}" for word in _MEMBERS if error.param == word]
+    return f": {', '.join(known)}" if known else ""
+
+
+def too_long() -> RequestFailed:
+    """Say that an answer is beyond what is held."""
+    most = limits.ANSWER_BYTES_MAX
+    return RequestFailed(f"The answer is longer than {most} bytes.", code=Code.OUT_OF_RANGE)
+
+
+def _unreadable(size_bytes: int) -> RequestFailed:
+    message = f"The endpoint gave an answer of {size_bytes} bytes that is not of the protocol."
+    return RequestFailed(message, code=Code.INTERNAL, retriable=True)
+
+
+def _unfinished(reason: str | None) -> RequestFailed:
+    if reason == _WITHHELD:
+        message = "The endpoint withheld the answer: its filter of contents found something."
+        return RequestFailed(message, code=Code.FAILED_PRECONDITION)
+    message = "The endpoint gave an answer that did not come to its end."
+    return RequestFailed(message, code=Code.INTERNAL, retriable=True)
+
+
+def _without_form() -> RequestFailed:
+    message = "The endpoint gave an answer without the form that was asked for."
+    return RequestFailed(message, code=Code.INTERNAL, retriable=True)

@@ -1,0 +1,367 @@
+"""An HTTP endpoint that answers prompts: bodies there and back, and what becomes of trouble.
+
+Three kinds of trouble are kept apart. The request is to blame for what the endpoint says of it
+alone: 400 and its kin, and 500, rubbish or no answer in time while others are answered. Nobody is
+to blame for an endpoint that takes nobody now (429, 503), that fails for most, or for a connection
+that broke. The configuration is to blame, or the endpoint is gone, when it knows neither key nor
+path, or cannot be reached: then nothing is asked before somebody has looked after it, so that not
+one request of a batch fails for it.
+
+No word of a foreign body goes into an error; its status and its size do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, Callable, Mapping
+from typing import Final, TypeVar
+
+import aiohttp
+from aiohttp.typedefs import LooseHeaders
+from msgspec import Struct
+
+from nightrate import clock, limits
+from nightrate.dialects.openai_upstream import blamed, too_long
+from nightrate.dialects.retry_after import asked_seconds
+from nightrate.engines.pace import Pace
+from nightrate.errors import Code, EngineBusy, EngineDown, EngineFault, RequestFailed
+
+Read = TypeVar("Read")
+
+_TROUBLES = (TimeoutError, aiohttp.ClientError, OSError)
+
+_BAD_KEY, _UNPAID, _FORBIDDEN, _NOT_FOUND, _NO_METHOD = 401, 402, 403, 404, 405
+_TIMED_OUT, _CONFLICT, _TOO_LARGE, _TOO_EARLY, _TOO_MANY = 408, 409, 413, 425, 429
+_ERROR, _UNKNOWN, _GATEWAY, _UNAVAILABLE, _GATEWAY_TIME, _OVERLOADED = 500, 501, 502, 503, 504, 529
+_OK, _ELSEWHERE, _REFUSED = 200, 300, 400
+
+_MISCONFIGURED: Final = {
+    _BAD_KEY: "it does not accept the key: check `api_key`",
+    _UNPAID: "it wants to be paid first",
+    _NOT_FOUND: "it knows no such path or model: check `base_url` and `model`",
+    _NO_METHOD: "it takes no such call there: check `base_url`",
+    _UNKNOWN: "it takes no such call there: check `base_url`",
+}
+"""Statuses that no other request would escape, and what to do."""
+
+_HEALTHY = 0.5
+_WAS_CLOSED = "The openai engine was closed."
+_DONE = b"[DONE]"
+_DATA = b"data:"
+
+
+class Look(Struct, frozen=True):
+    """What an endpoint says to the question what it serves."""
+
+    status: int
+    body: bytes
+
+
+class Endpoint:
+    """One endpoint, its connections and its pace. Made inside a running loop, closed once.
+
+    Args:
+        base_url: where it is, without a slash at the end.
+        headers: sent with every request; keys among them.
+        pace: how much it is asked.
+        timeout_seconds: how long an answer may take.
+    """
+
+    def __init__(
+        self, base_url: str, headers: Mapping[str, str], pace: Pace, timeout_seconds: float
+    ) -> None:
+        self.pace = pace
+        self._models = f"{base_url}/models"
+        connect = limits.ENDPOINT_CONNECT_SECONDS
+        self._looking_time = aiohttp.ClientTimeout(total=connect)
+        self._closed = False
+        self._lost = False
+        """Whether it could not be reached the last time."""
+        self._given_up: EngineDown | None = None
+        self._proven = False
+        """Whether it has answered a request since it was opened."""
+        self._health = 1.0
+        """The share of answers among the latest answers and failures."""
+        self._look: asyncio.Task[Look | None] | None = None
+        common: LooseHeaders = {
+            "content-type": "application/json",
+            "accept": "*/*",
+            "accept-encoding": "identity",
+            "user-agent": "nightrate",
+            **headers,
+        }
+        self._session = aiohttp.ClientSession(
+            # How many there are is bounded by the pace; idle ones are closed in time.
+            connector=aiohttp.TCPConnector(
+                limit=0, keepalive_timeout=limits.ENDPOINT_IDLE_SECONDS, enable_cleanup_closed=False
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers=common,
+            timeout=aiohttp.ClientTimeout(total=timeout_seconds, sock_connect=connect),
+            trust_env=False,
+            auto_decompress=False,
+        )
+
+    async def close(self) -> None:
+        """Close every connection; requests under way fail with `EngineDown`."""
+        self._closed = True
+        if self._look is not None:
+            self._look.cancel()
+        await self._session.close()
+
+    async def look(self) -> Look:
+        """Ask what it serves.
+
+        Raises:
+            EngineDown: it cannot be reached.
+        """
+        try:
+            async with self._session.get(
+                self._models, timeout=self._looking_time, allow_redirects=False
+            ) as response:
+                return Look(response.status, await _read(response))
+        except RequestFailed:
+            return Look(_OK, b"")  # far too long for a list
+        except _TROUBLES as error:
+            raise _unreachable(error) from error
+
+    async def ready(self) -> None:
+        """Wait while it cannot be reached, for a while.
+
+        Raises:
+            EngineDown: it has been lost for too long, or must not be asked again as it is.
+        """
+        patience_ends = clock.monotonic() + limits.ENDPOINT_PATIENCE_SECONDS
+        while True:
+            if self._given_up is not None:
+                raise self._given_up
+            if not self._lost or await self._alive():
+                return
+            if clock.monotonic() >= patience_ends:
+                seconds = limits.ENDPOINT_PATIENCE_SECONDS
+                raise EngineDown(f"The endpoint could not be reached for {seconds:g} seconds.")
+            await clock.sleep(limits.ENDPOINT_LOOK_SECONDS)
+
+    async def post(
+        self, url: str, body: bytes, read: Callable[[bytes], Read], *, optional: bool = False
+    ) -> Read:
+        """Send a body and give what is read out of the one that comes back.
+
+        Args:
+            url: where to.
+            body: what.
+            read: reads the answer, or fails with what may be tried again if it is none.
+            optional: whether the endpoint may know no such call.
+
+        Raises:
+            RequestFailed: this request is to blame.
+            EngineBusy: nobody is.
+            EngineDown: the endpoint or its configuration is.
+        """
+        self._check_open()
+        sent_at = clock.monotonic()
+        try:
+            async with self._session.post(url, data=body, allow_redirects=False) as response:
+                content = await _read(response)
+        except _TROUBLES as error:
+            raise await self._fault(error, sent_at) from error
+        if response.status != _OK:
+            raise self._refusal(response, content, sent_at, optional=optional)
+        try:
+            answer = read(content)
+        except RequestFailed as failure:
+            raise self._weighed(failure, sent_at) from failure
+        self._answered()
+        return answer
+
+    async def events(self, url: str, body: bytes) -> AsyncGenerator[bytes, None]:
+        """Send a body and give the data of the events that come back, as they come.
+
+        Raises:
+            RequestFailed: this request is to blame.
+            EngineBusy: nobody is.
+            EngineDown: the endpoint or its configuration is.
+        """
+        self._check_open()
+        sent_at = clock.monotonic()
+        try:
+            async with self._session.post(url, data=body, allow_redirects=False) as response:
+                if response.status != _OK:
+                    content = await _read(response)
+                    raise self._refusal(response, content, sent_at, optional=False)
+                try:
+                    async for event in _events(response.content):
+                        yield event
+                finally:
+                    if not response.content.at_eof():
+                        response.close()  # what still comes is not waited for
+        except RuntimeError as error:  # so the library says that the connection was closed here
+            if not self._closed:
+                raise
+            raise EngineDown(_WAS_CLOSED, in_flight=True) from error
+        except _TROUBLES as error:
+            raise await self._fault(error, sent_at) from error
+        self._answered()
+
+    def _answered(self) -> None:
+        self._proven = True
+        self._health += (1 - self._health) / limits.ENDPOINT_REMEMBERED
+        self.pace.answered()
+
+    def _weighed(self, failure: RequestFailed, sent_at: float) -> EngineFault:
+        """Say whose failure it is, when it may pass: of the request, or of an endpoint that is ill.
+
+        One that answers its list of models and fails for all prompts has been seen in the wild.
+        """
+        if not failure.retriable:
+            return failure
+        self._health -= self._health / limits.ENDPOINT_REMEMBERED
+        if self._health > _HEALTHY:
+            self.pace.slow(sent_at)
+            return failure
+        self.pace.pause(sent_at, None)
+        return EngineBusy(failure.message, code=failure.code, in_flight=True)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise EngineDown("The openai engine is closed.")
+        if self._given_up is not None:
+            raise self._given_up
+        if pause := self.pace.pause_seconds():
+            message = "The endpoint refused others a moment ago."
+            raise EngineBusy(message, code=Code.RESOURCE_EXHAUSTED, after_seconds=pause)
+
+    # trouble ----------------------------------------------------------------------------------
+
+    def _refusal(
+        self, response: aiohttp.ClientResponse, body: bytes, sent_at: float, *, optional: bool
+    ) -> EngineFault:
+        """Say what a status means that is not 200."""
+        status = response.status
+        if status in (_TOO_MANY, _UNAVAILABLE, _OVERLOADED, _GATEWAY):
+            asked = asked_seconds(response.headers.get("retry-after"), clock.now())
+            after_seconds = self.pace.pause(sent_at, asked)
+            message = f"The endpoint takes no more requests now (status {status})."
+            code = Code.RESOURCE_EXHAUSTED if status == _TOO_MANY else Code.UNAVAILABLE
+            # A gateway says 502 also when what is behind it died of the request.
+            broke = status == _GATEWAY
+            return EngineBusy(message, code=code, after_seconds=after_seconds, in_flight=broke)
+        if optional and status in (_NOT_FOUND, _NO_METHOD, _UNKNOWN):
+            message = f"The endpoint knows no such call (status {status})."
+            return RequestFailed(message, code=Code.UNIMPLEMENTED)
+        if status in _MISCONFIGURED or _ELSEWHERE <= status < _REFUSED:
+            why = _MISCONFIGURED.get(status, "it is somewhere else: check `base_url`")
+            self._given_up = EngineDown(f"The endpoint answers with status {status}: {why}.")
+            return self._given_up
+        if status == _FORBIDDEN and not self._proven:
+            # The key, or a filter of contents that dislikes this request: others will show it.
+            self.pace.slow(sent_at)
+            message = "The endpoint forbids the request (status 403): check `api_key`."
+            return EngineBusy(message, code=Code.PERMISSION_DENIED)
+        return self._weighed(_failure(status, body), sent_at)
+
+    async def _fault(self, error: Exception, sent_at: float) -> EngineFault:
+        """Say what an error on the way means."""
+        if self._closed:
+            return EngineDown(_WAS_CLOSED, in_flight=True)
+        if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+            self._lost = True
+            self.pace.pause(sent_at, None)
+            return _unreachable(error)
+        if isinstance(error, TimeoutError):
+            message = "The endpoint took longer than `timeout_seconds`."
+            failure = RequestFailed(message, code=Code.DEADLINE_EXCEEDED, retriable=True)
+            return self._weighed(failure, sent_at)
+        self.pace.slow(sent_at)
+        if await self._alive():
+            message = "The connection to the endpoint broke."
+            return EngineBusy(message, in_flight=True)
+        if self._session.closed:
+            return EngineDown(_WAS_CLOSED, in_flight=True)
+        self._lost = True
+        return EngineDown("The endpoint is gone.", in_flight=True)
+
+    async def _alive(self) -> bool:
+        """Tell whether it can be reached; all who want to know it at once ask once."""
+        if self._look is None or self._look.done():
+            self._look = asyncio.create_task(self._looked())
+        look = self._look
+        await asyncio.wait([look])  # so that a cancelled caller and a cancelled look differ
+        if look.cancelled() or look.result() is None:
+            return False
+        self._lost = False
+        return True
+
+    async def _looked(self) -> Look | None:
+        try:
+            return await self.look()
+        except EngineDown:
+            return None
+
+
+def _failure(status: int, body: bytes) -> RequestFailed:
+    """Say how one request failed."""
+    if status in (_TIMED_OUT, _GATEWAY_TIME):
+        message = f"The endpoint took too long (status {status})."
+        return RequestFailed(message, code=Code.DEADLINE_EXCEEDED, retriable=True)
+    if status >= _ERROR or status in (_CONFLICT, _TOO_EARLY):
+        message = f"The endpoint failed (status {status})."
+        return RequestFailed(message, code=Code.INTERNAL, retriable=True)
+    if status < _REFUSED:
+        message = f"The endpoint gave no answer (status {status})."
+        return RequestFailed(message, code=Code.INTERNAL, retriable=True)
+    if status == _FORBIDDEN:
+        message = "The endpoint forbids this request, unlike others (status 403)."
+        return RequestFailed(message, code=Code.PERMISSION_DENIED)
+    why = ": it is too large" if status == _TOO_LARGE else blamed(body)
+    message = f"The endpoint refused the request (status {status}){why}."
+    return RequestFailed(message, code=Code.INVALID_ARGUMENT)
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    """Read a body, up to what is held.
+
+    Raises:
+        RequestFailed: it is longer.
+    """
+    size = response.content_length
+    if size is not None:
+        if size > limits.ANSWER_BYTES_MAX:
+            response.close()
+            raise too_long()
+        return await response.read()
+    pieces, size = [], 0
+    async for piece in response.content.iter_any():
+        size += len(piece)
+        if size > limits.ANSWER_BYTES_MAX:
+            response.close()
+            raise too_long()
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+async def _events(content: aiohttp.StreamReader) -> AsyncGenerator[bytes, None]:
+    """Give the data of server-sent events; each has one line, as the protocol has it."""
+    begun, done = b"", False
+    async for piece in content.iter_any():
+        *lines, begun = (begun + piece).split(b"\n")
+        for line in lines:
+            if done or not line.startswith(_DATA):
+                continue
+            data = line[len(_DATA) :].strip()
+            done = data == _DONE  # The end of the body is read too: the connection is used again.
+            if not done:
+                yield data
+        if len(begun) > limits.ANSWER_EVENT_BYTES_MAX:
+            raise too_long()
+
+
+def _unreachable(error: Exception) -> EngineDown:
+    """Say why nobody is there, in words of the operating system; they name no address."""
+    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    why = type(error).__name__
+    if isinstance(cause, OSError) and cause.errno is not None:
+        # Names that are not found have numbers below zero, and words of their own.
+        why = os.strerror(cause.errno) if cause.errno > 0 else cause.strerror or why
+    return EngineDown(f"The endpoint cannot be reached: {why}.")

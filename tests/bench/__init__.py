@@ -1,0 +1,1 @@
+"""Benchmarks that nobody has run for a while still run."""

@@ -1,0 +1,271 @@
+"""Bodies for a server that speaks OpenAI's protocol, and what is made of its answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nightrate.dialects.json_schema import read_schema
+from nightrate.dialects.openai_upstream import (
+    Customs,
+    Stream,
+    blamed,
+    read_count,
+    read_models,
+    read_reply,
+    read_vector,
+    render_passage,
+    render_prompt,
+)
+from nightrate.domain.embedding import Passage
+from nightrate.domain.generation import FinishReason, Message, Prompt, Usage
+from nightrate.domain.schema import AnyValue, ChoiceForm, Form, JSONForm, Object, Schema
+from nightrate.errors import Code, RequestFailed
+
+HELLO = Prompt(messages=(Message("user", "12345678"),), system="1234")
+TREE = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+SCHEMA = JSONForm(read_schema(TREE), "schema")
+CHOICE = ChoiceForm(("red", "green"), "schema")
+ANY = JSONForm(Schema(Object(others=AnyValue())), "schema")
+
+
+def with_form(form: Form) -> Prompt:
+    return msgspec.structs.replace(HELLO, form=form)
+
+
+def completion(text: str | None, reason: str | None = "stop", **members: Any) -> bytes:
+    said = {"role": "assistant", "content": text}
+    choice = {"index": 0, "message": said, "finish_reason": reason}
+    return msgspec.json.encode({"choices": [choice], **members})
+
+
+def code_of(body: bytes, prompt: Prompt = HELLO) -> Code:
+    with pytest.raises(RequestFailed) as failed:
+        read_reply(body, prompt, "m")
+    return failed.value.code
+
+
+# asking ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("form", "expected"),
+    [
+        (ANY, {"type": "json_object"}),
+        (SCHEMA, {**TREE, "additionalProperties": False}),
+        (
+            CHOICE,
+            {
+                "type": "object",
+                "properties": {"choice": {"type": "string", "enum": ["red", "green"]}},
+                "required": ["choice"],
+                "additionalProperties": False,
+            },
+        ),
+    ],
+)
+def test_a_form_is_asked_for_as_a_response_format(form: Form, expected: dict[str, Any]) -> None:
+    body = msgspec.json.decode(render_prompt(with_form(form), "m", Customs(), streamed=False))
+    wanted = body["response_format"]
+    if wanted["type"] == "json_schema":
+        assert wanted["json_schema"]["strict"] is True
+        wanted = wanted["json_schema"]["schema"]
+    assert wanted == expected
+
+
+def test_a_stream_is_asked_to_say_what_it_used() -> None:
+    body = msgspec.json.decode(render_prompt(HELLO, "m", Customs(), streamed=True))
+    assert (body["stream"], body["stream_options"]) == (True, {"include_usage": True})
+
+
+@pytest.mark.parametrize(
+    ("passage", "customs", "members"),
+    [
+        (Passage(text="a"), Customs(), {"input": "a"}),
+        (
+            Passage(text="a", title="t", dimensions=8),
+            Customs(),
+            {"input": "t\na", "dimensions": 8},
+        ),
+        (
+            Passage(text="a"),
+            Customs(cuts=True),
+            {"input": "a", "truncate_prompt_tokens": -1},
+        ),
+        (Passage(text="a", truncate=False), Customs(cuts=True), {"input": "a"}),
+    ],
+)
+def test_a_passage_is_asked_for_as_an_embedding(
+    passage: Passage, customs: Customs, members: dict[str, Any]
+) -> None:
+    body = msgspec.json.decode(render_passage(passage, "m", customs))
+    assert body == {"model": "m", "encoding_format": "float", **members}
+
+
+# answers --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        ({"prompt_tokens": 5, "completion_tokens": 6}, Usage(5, 6)),
+        (
+            {
+                "prompt_tokens": 5,
+                "completion_tokens": 6,
+                "prompt_tokens_details": {"cached_tokens": 9},
+            },
+            Usage(5, 6, 5),
+        ),
+        (
+            {
+                "prompt_tokens": 5,
+                "completion_tokens": 6,
+                "prompt_tokens_details": {"cached_tokens": None},
+            },
+            Usage(5, 6),
+        ),
+        ({"prompt_tokens": 5}, Usage(3, 2)),
+        (None, Usage(3, 2)),
+    ],
+)
+def test_usage_is_what_the_server_says_or_is_reckoned(
+    usage: dict[str, Any] | None, expected: Usage
+) -> None:
+    reply = read_reply(completion("12345", usage=usage), HELLO, "m")
+    assert reply.usage == expected
+    assert reply.model_version == "m"
+
+
+@pytest.mark.parametrize(
+    ("said", "text"),
+    [
+        ({"content": None, "refusal": "I will not."}, "I will not."),
+        ({"content": None}, ""),
+        ({"content": "", "refusal": "No."}, ""),
+    ],
+)
+def test_a_refusal_is_a_text_and_nothing_is_none(said: dict[str, Any], text: str) -> None:
+    body = msgspec.json.encode({"choices": [{"message": said, "finish_reason": "stop"}]})
+    reply = read_reply(body, HELLO, "m")
+    assert reply.candidates[0].text == text
+    assert reply.usage.output_tokens == (3 if text else 0)
+
+
+def test_why_an_answer_ended_is_known_or_it_is_none() -> None:
+    for reason, finish in (("eos", FinishReason.STOP), ("max_tokens", FinishReason.LENGTH)):
+        reply = read_reply(completion("a", reason), HELLO, "m")
+        assert reply.candidates[0].finish_reason is finish
+    assert code_of(completion("a", "content_filter")) is Code.FAILED_PRECONDITION
+    assert code_of(completion("a", "tool_calls")) is Code.INTERNAL
+
+
+@pytest.mark.parametrize(
+    ("form", "text", "reason", "found"),
+    [
+        (SCHEMA, '{"a":1}', "stop", '{"a":1}'),
+        (SCHEMA, '{"a":', "length", '{"a":'),
+        (SCHEMA, "Sure! a is 1.", "stop", None),
+        (SCHEMA, "[" * 100_000, "stop", None),
+        (CHOICE, '{"choice": "red"}', "stop", "red"),
+        (CHOICE, '{"choice": "r', "length", ""),
+        (CHOICE, '{"choice": "blue"}', "stop", None),
+        (CHOICE, '"red"', "stop", None),
+        (CHOICE, "red", "stop", None),
+        (CHOICE, '{"choice": ["red"]}', "stop", None),
+    ],
+)
+def test_an_answer_has_the_form_or_is_none(
+    form: Form, text: str, reason: str, found: str | None
+) -> None:
+    body = completion(text, reason)
+    if found is None:
+        assert code_of(body, with_form(form)) is Code.INTERNAL
+    else:
+        assert read_reply(body, with_form(form), "m").candidates[0].text == found
+
+
+def test_a_stream_is_put_together() -> None:
+    stream = Stream(HELLO, "m")
+    events: list[dict[str, Any]] = [
+        {"choices": [{"delta": {"role": "assistant", "content": ""}}], "model": "m-1"},
+        {"choices": [{"delta": {"content": "Hel"}}]},
+        {"choices": [{"delta": {"content": "lo"}, "finish_reason": None}]},
+        {"choices": [{"delta": {}, "finish_reason": "stop"}]},
+        {"choices": [{"finish_reason": None}], "usage": None},
+        {"choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 2}},
+    ]
+    texts = [stream.read(msgspec.json.encode(event)) for event in events]
+    assert texts == ["", "Hel", "lo", "", "", ""]
+    reply = stream.reply()
+    assert reply.candidates[0].text == "Hello"
+    assert (reply.usage, reply.model_version) == (Usage(5, 2), "m-1")
+
+
+def test_a_stream_of_which_too_much_is_held_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nightrate.limits.ANSWER_BYTES_MAX", 5)
+    stream = Stream(HELLO, "m")
+    event = msgspec.json.encode({"choices": [{"delta": {"content": "abc"}}]})
+    stream.read(event)
+    with pytest.raises(RequestFailed, match="longer than 5 bytes"):
+        stream.read(event)
+
+
+def test_a_vector_has_the_length_that_was_asked_for() -> None:
+    body = b'{"data":[{"embedding":[1,0.5]}],"usage":{"prompt_tokens":7},"model":"m-1"}'
+    assert read_vector(body, Passage(text="a"), "m") == ([1.0, 0.5], 7, "m-1")
+    assert read_vector(body, Passage(text="a", dimensions=2), "m")[0] == [1.0, 0.5]
+    with pytest.raises(RequestFailed, match="have 2 numbers") as failed:
+        read_vector(body, Passage(text="a", dimensions=3), "m")
+    assert failed.value.code is Code.INVALID_ARGUMENT
+    plain = b'{"data":[{"embedding":[1]}]}'
+    assert read_vector(plain, Passage(text="12345"), "m") == ([1.0], 2, "m")
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b'{"data":[]}', b'{"data":[{"embedding":[]}]}'])
+def test_what_is_no_vector_is_none(body: bytes) -> None:
+    with pytest.raises(RequestFailed) as failed:
+        read_vector(body, Passage(text="a"), "m")
+    assert (failed.value.code, failed.value.retriable) == (Code.INTERNAL, True)
+
+
+def test_counts_and_models_are_read() -> None:
+    assert read_count(b'{"count":5,"max_model_len":10}') == 5
+    with pytest.raises(RequestFailed):
+        read_count(b"[5]")
+    assert read_models(b'{"data":[{"id":"a"},{"id":"b"}]}') == ["a", "b"]
+    assert read_models(b"<html>") is None
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b'{"error":{"code":"context_length_exceeded"}}', ": context_length_exceeded"),
+        (b'{"error":{"type":"insufficient_quota","param":"stop"}}', None),
+        (b'{"error":{"code":400,"type":"BadRequestError","param":"SECRET"}}', ""),
+        (b'{"error":{"code":["SECRET"],"message":"SECRET"}}', ""),
+        (b'{"object":"error","message":"SECRET"}', ""),
+        (b"SECRET", ""),
+        (b"\xff", ""),
+    ],
+)
+def test_a_refusal_is_explained_in_known_words_only(body: bytes, words: str | None) -> None:
+    expected = ": insufficient_quota, member stop" if words is None else words
+    assert blamed(body) == expected
+
+
+@given(st.binary(max_size=300) | st.text(max_size=300).map(str.encode))
+def test_rubbish_is_never_an_answer_and_never_our_mistake(body: bytes) -> None:
+    for read in (
+        lambda: read_reply(body, HELLO, "m"),
+        lambda: read_vector(body, Passage(text="a"), "m"),
+        lambda: read_count(body),
+    ):
+        with pytest.raises(RequestFailed):
+            read()
+    blamed(body)
+    read_models(body)

@@ -1,0 +1,299 @@
+"""The engine for OpenAI-shaped endpoints keeps the promises of engines, over real connections."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from nightrate.domain.generation import Capability, Message, Prompt, Sampling
+from nightrate.domain.schema import ChoiceForm
+from nightrate.engines.base import Engine
+from nightrate.engines.openai import OpenAIEngine
+from nightrate.engines.registry import create_engine
+from nightrate.errors import Code, EngineDown, RequestFailed, SettingsFault
+from nightrate.testing.embedding_contract import EmbeddingContract, EmbeddingLifeContract, passage
+from nightrate.testing.engine_contract import (
+    EngineContract,
+    EngineLifeContract,
+    asked,
+    pieces_of,
+    text_of,
+)
+from tests.engines.upstream import Upstream, made, refuses, says
+
+
+class TestContract(EngineContract):
+    """The contract."""
+
+    unanswerable = asked("[[fail 3]]")
+
+    @pytest.fixture
+    async def engine(self, upstream: Upstream) -> AsyncIterator[Engine]:
+        engine = made(upstream, concurrency_max=4)
+        await engine.open()
+        yield engine
+        await engine.close()
+
+    def lasting(self, number: int) -> Prompt:
+        return asked(f"{number} [[delay 3600]]")
+
+    def telling(self, number: int) -> Prompt:
+        return asked(f"{number} [[pace 3600]]")
+
+
+class TestLife(EngineLifeContract):
+    """The contract about opening and closing."""
+
+    @pytest.fixture
+    def fresh(self, upstream: Upstream) -> Engine:
+        return made(upstream)
+
+    def lasting(self, number: int) -> Prompt:
+        return asked(f"{number} [[delay 3600]]")
+
+    def telling(self, number: int) -> Prompt:
+        return asked(f"{number} [[pace 3600]]")
+
+
+class TestVectors(EmbeddingContract):
+    """The contract about vectors."""
+
+    unembeddable = passage("[[fail 3]]")
+
+    @pytest.fixture
+    async def engine(self, upstream: Upstream) -> AsyncIterator[Engine]:
+        engine = made(upstream, embeddings=True, concurrency_max=4)
+        await engine.open()
+        yield engine
+        await engine.close()
+
+
+class TestVectorsLife(EmbeddingLifeContract):
+    """The contract about opening and closing, for vectors."""
+
+    @pytest.fixture
+    def fresh(self, upstream: Upstream) -> Engine:
+        return made(upstream, embeddings=True)
+
+
+# what is asked --------------------------------------------------------------------------------
+
+
+async def test_everything_that_a_prompt_asks_for_is_sent(
+    engine: OpenAIEngine, upstream: Upstream
+) -> None:
+    sampling = Sampling(
+        temperature=0.5,
+        top_p=0.9,
+        top_k=40,
+        seed=7,
+        presence_penalty=0.25,
+        frequency_penalty=-0.25,
+        max_output_tokens=99,
+        stop=("END", "\n\n"),
+    )
+    turns = (Message("user", "a"), Message("model", "b"), Message("user", "c"))
+    await engine.generate(Prompt(messages=turns, system="Be brief.", sampling=sampling))
+    assert upstream.bodies == [
+        {
+            "model": "the-model",
+            "messages": [
+                {"role": "system", "content": "Be brief."},
+                {"role": "user", "content": "a"},
+                {"role": "assistant", "content": "b"},
+                {"role": "user", "content": "c"},
+            ],
+            "max_tokens": 99,
+            "temperature": 0.5,
+            "top_p": 0.9,
+            "top_k": 40,
+            "seed": 7,
+            "presence_penalty": 0.25,
+            "frequency_penalty": -0.25,
+            "stop": ["END", "\n\n"],
+        }
+    ]
+
+
+async def test_what_nobody_asked_for_is_not_sent(engine: OpenAIEngine, upstream: Upstream) -> None:
+    await engine.generate(asked("a"))
+    assert upstream.bodies[0].keys() == {"model", "messages"}
+
+
+async def test_a_wish_beyond_the_protocol_is_refused_where_the_server_has_no_such_thing(
+    upstream: Upstream,
+) -> None:
+    engine = made(upstream, server="other")
+    await engine.open()
+    with pytest.raises(RequestFailed, match=r"^topK: ") as refused:
+        await engine.generate(asked("a", top_k=5))
+    assert refused.value.code is Code.UNIMPLEMENTED
+    with pytest.raises(RequestFailed, match="counts no tokens") as refused:
+        await engine.count_tokens(asked("a"))
+    assert refused.value.code is Code.UNIMPLEMENTED
+    assert upstream.bodies == []
+    await engine.close()
+
+
+async def test_openai_itself_calls_the_output_limit_by_its_newer_name(upstream: Upstream) -> None:
+    engine = made(upstream, server="openai")
+    await engine.open()
+    await engine.generate(asked("a", max_output_tokens=3))
+    assert upstream.bodies[0]["max_completion_tokens"] == 3
+    assert "max_tokens" not in upstream.bodies[0]
+    await engine.close()
+
+
+async def test_keys_and_headers_are_sent_and_a_text_that_is_no_unicode_is_not(
+    upstream: Upstream,
+) -> None:
+    upstream.key = "sk-1"
+    engine = made(upstream, api_key="sk-1", headers={"x-team": "night"})
+    await engine.open()
+    assert text_of(await engine.generate(asked("hello"))) == "hello"
+    assert {sent["x-team"] for sent in upstream.headers} == {"night"}
+    with pytest.raises(RequestFailed) as refused:
+        await engine.generate(asked("\ud800"))
+    assert refused.value.code is Code.INVALID_ARGUMENT
+    await engine.close()
+
+
+async def test_a_choice_comes_out_of_the_form_that_it_was_put_into(engine: OpenAIEngine) -> None:
+    form = ChoiceForm(("red", "green"), "schema")
+    prompt = Prompt(messages=(Message("user", "Which?"),), form=form)
+    reply = await engine.generate(prompt)
+    assert text_of(reply) in ("red", "green")
+    texts, streamed = await pieces_of(engine, prompt)
+    assert texts == [text_of(streamed)] == [text_of(reply)]
+
+
+# what is answered -----------------------------------------------------------------------------
+
+COMPLETION = (
+    '{"choices":[{"message":{"content":%s},"finish_reason":%s}],"usage":%s,"model":"m-1","new":[1]}'
+)
+USED = '{"prompt_tokens":3,"completion_tokens":2,"prompt_tokens_details":{"cached_tokens":1}}'
+
+
+async def test_an_answer_is_read_with_its_usage(engine: OpenAIEngine, upstream: Upstream) -> None:
+    upstream.faults = [says((COMPLETION % ('"hi"', '"length"', USED)).encode())]
+    reply = await engine.generate(asked("a"))
+    assert (text_of(reply), reply.candidates[0].finish_reason) == ("hi", "length")
+    assert (reply.usage.prompt_tokens, reply.usage.output_tokens) == (3, 2)
+    assert reply.usage.cached_tokens == 1
+    assert reply.model_version == "m-1"
+
+
+async def test_usage_is_reckoned_where_the_server_does_not_say(
+    engine: OpenAIEngine, upstream: Upstream
+) -> None:
+    upstream.faults = [says((COMPLETION % ('"12345"', '"stop"', "null")).encode())]
+    usage = (await engine.generate(asked("123456789"))).usage
+    assert (usage.prompt_tokens, usage.output_tokens) == (3, 2)
+
+
+# opening --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("models", "options", "complaint"),
+    [
+        (["a", "b"], {}, "lists 2 models: set `model`"),
+        ([], {}, "lists 0 models"),
+        (["a", "b"], {"model": "b"}, None),
+        (["a"], {"model": "unlisted"}, None),
+    ],
+)
+async def test_the_model_is_the_one_that_is_configured_or_the_only_one(
+    upstream: Upstream, models: list[str], options: dict[str, str], complaint: str | None
+) -> None:
+    upstream.models = models
+    engine = made(upstream, **options)
+    if complaint is not None:
+        with pytest.raises(EngineDown, match=complaint):
+            await engine.open()
+        return
+    await engine.open()
+    await engine.generate(asked("hello"))
+    assert upstream.bodies[0]["model"] == options["model"]
+    await engine.close()
+
+
+@pytest.mark.parametrize(
+    ("fault", "complaint"),
+    [
+        (refuses(401), "status 401: check `api_key`"),
+        (refuses(302), "status 302: check `base_url`"),
+        (says(b"<html>SECRET"), "none of the protocol: check `base_url`"),
+        (refuses(404), None),
+        (refuses(403), None),
+        (refuses(503), None),
+    ],
+)
+async def test_an_endpoint_that_shows_no_models_is_taken_at_its_word_or_not(
+    upstream: Upstream, fault: Any, complaint: str | None
+) -> None:
+    upstream.models_fault = fault
+    named = made(upstream, model="mine")
+    if complaint is None:
+        await named.open()
+        await named.close()
+        complaint = "set `model`"
+    else:
+        with pytest.raises(EngineDown, match=complaint):
+            await named.open()
+    with pytest.raises(EngineDown, match=complaint):
+        await made(upstream).open()
+
+
+# options --------------------------------------------------------------------------------------
+
+
+def test_all_problems_of_the_options_are_told_at_once() -> None:
+    with pytest.raises(SettingsFault) as fault:
+        create_engine("openai", {"colour": "red", "concurrency_max": 0, "server": "gpu"})
+    wrong = [problem.split(":")[0] for problem in fault.value.problems]
+    assert sorted(wrong) == [
+        "engines.openai.base_url",
+        "engines.openai.colour",
+        "engines.openai.concurrency_max",
+        "engines.openai.server",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"base_url": "gpu:8000/v1"}, "base_url"),
+        ({"base_url": "http://user:word@gpu/v1"}, "base_url"),
+        ({"base_url": "http://gpu/v1?key=x"}, "base_url"),
+        ({"text": False}, "the engine does nothing"),
+        ({"text": False, "embeddings": True, "schema": True}, "schema"),
+        ({"api_key": "a\nb"}, "api_key"),
+        ({"headers": {"a b": "c"}}, "headers"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(
+    options: dict[str, Any], complaint: str
+) -> None:
+    with pytest.raises(SettingsFault, match=complaint):
+        create_engine("openai", {"base_url": "http://gpu:8000/v1", **options})
+
+
+def test_it_can_what_it_was_told_that_the_endpoint_can() -> None:
+    engine = create_engine("openai", {"base_url": "http://gpu:8000/v1"})
+    assert engine.capabilities == {Capability.TEXT, Capability.STREAM}
+    vectors = {"base_url": "http://gpu:8000/v1", "text": False, "embeddings": True}
+    assert create_engine("openai", vectors).capabilities == {Capability.EMBEDDINGS}
+
+
+async def test_an_engine_for_vectors_gives_no_text(upstream: Upstream) -> None:
+    engine = made(upstream, text=False, schema=False, embeddings=True)
+    await engine.open()
+    for call in (engine.generate, engine.count_tokens):
+        with pytest.raises(RequestFailed) as refused:
+            await call(asked("a"))
+        assert refused.value.code is Code.UNIMPLEMENTED
+    await engine.close()

@@ -1,0 +1,135 @@
+"""Mistakes that are planted on purpose: what finds none of them would find nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from nightrate.domain.file import Upload
+from nightrate.domain.shard import JournalPart
+from nightrate.domain.webhook import Delivery
+from nightrate.service.files import Files
+from nightrate.service.sessions import Session
+from nightrate.store import statements
+from nightrate.store.blobs import Appender, Blobs
+from nightrate.store.outbox import Outbox
+from nightrate.work import open_shard
+from nightrate.work.open_shard import OpenShard
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+
+def _without(statement: str, words: str) -> Plant:
+    """Take words out of a statement."""
+
+    def plant(patch: pytest.MonkeyPatch) -> None:
+        text = getattr(statements, statement)
+        assert words in text
+        patch.setattr(statements, statement, text.replace(words, ""))
+
+    return plant
+
+
+def _no_freeze_on_takeover(patch: pytest.MonkeyPatch) -> None:
+    """Let whatever earlier owners write count, now and later."""
+
+    def everything(
+        parts: tuple[JournalPart, ...], epoch: int, _found: int
+    ) -> tuple[JournalPart, ...]:
+        return (*(JournalPart(part.epoch, 2**40) for part in parts), JournalPart(epoch, 0))
+
+    patch.setattr(open_shard, "taken_over", everything)
+
+
+def _counting_before_syncing(patch: pytest.MonkeyPatch) -> None:
+    beat = OpenShard.beat
+
+    def hasty(shard: OpenShard) -> Any:
+        shard.journal.counted = shard.journal.tally
+        return beat(shard)
+
+    patch.setattr(OpenShard, "beat", hasty)
+
+
+def _segment_published_before_its_sync(patch: pytest.MonkeyPatch) -> None:
+    append = Appender.append
+
+    async def lazy(appender: Appender, *pieces: bytes, sync: bool = False) -> None:
+        await append(appender, *pieces, sync=sync and "segments" not in str(appender._path))
+
+    patch.setattr(Appender, "append", lazy)
+
+
+def _upload_acknowledged_before_its_sync(patch: pytest.MonkeyPatch) -> None:
+    async def hasty(files: Files, session: Session, upload: Upload) -> Upload:
+        if session.written_bytes == upload.received_bytes:
+            return upload
+        await files._store.grow_upload(upload, session.written_bytes, upload.created_at)
+        await session.sync()
+        return msgspec.structs.replace(upload, received_bytes=session.written_bytes)
+
+    patch.setattr(Files, "_checkpoint", hasty)
+
+
+def _event_outside_the_transaction(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Outbox, "_add_event", lambda *_event: None)
+
+
+def _cancel_that_frees_no_shard(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(statements, "FREE_SHARDS", f"{statements.FREE_SHARDS} AND 1 = 0")
+
+
+def _claims_of_the_living(patch: pytest.MonkeyPatch) -> None:
+    """Let a claim be taken from an owner whose lease has not ended."""
+    for name in ("CLAIMABLE", "FIRST_OVERDUE", "CLAIM"):
+        text = getattr(statements, name)
+        assert "lease_until <= :now" in text
+        early = text.replace("lease_until <= :now", "lease_until <= :now + 6000000")
+        patch.setattr(statements, name, early)
+
+
+def _an_id_for_each_try(patch: pytest.MonkeyPatch) -> None:
+    name = property(lambda delivery: f"msg_{delivery.event_id}_{delivery.attempts}")
+    patch.setattr(Delivery, "message_id", name)
+
+
+def _ending_what_has_ended(patch: pytest.MonkeyPatch) -> None:
+    texts = {
+        event: re.sub(r"AND state IN \([^)]*\)", "", text)
+        for event, text in statements.END_BATCH.items()
+    }
+    assert texts != statements.END_BATCH
+    patch.setattr(statements, "END_BATCH", texts)
+
+
+def _taking_over_what_is_not_synced(patch: pytest.MonkeyPatch) -> None:
+    async def nothing(_blobs: Blobs, _name: str) -> None:
+        """Trust the former owner."""
+
+    patch.setattr(Blobs, "sync", nothing)
+
+
+_CLAIMABLE = "('planned', 'running')"
+_EPOCH = "AND epoch = :epoch AND owner = :owner"
+
+PLANTS: dict[str, tuple[Plant, int]] = {
+    # what: (how, a seed below 200 that finds it)
+    "a beat without the epoch": (_without("BEAT", _EPOCH), 0),
+    "a seal without the epoch": (_without("SEAL", _EPOCH), 0),
+    "a freeze without the epoch": (_without("FREEZE", _EPOCH), 0),
+    "no freeze on takeover": (_no_freeze_on_takeover, 0),
+    "counting before syncing": (_counting_before_syncing, 0),
+    "a segment published before its sync": (_segment_published_before_its_sync, 0),
+    "an upload acknowledged before its sync": (_upload_acknowledged_before_its_sync, 0),
+    "an event outside the transaction": (_event_outside_the_transaction, 0),
+    "a cancel that frees no shard": (_cancel_that_frees_no_shard, 0),
+    "claims of the living": (_claims_of_the_living, 0),
+    "a claim after the end": (_without("IS_CLAIMABLE", f"AND state IN {_CLAIMABLE}"), 0),
+    "an id for each try of a delivery": (_an_id_for_each_try, 0),
+    "a cancel of what has ended": (_ending_what_has_ended, 0),
+    "taking over what is not synced": (_taking_over_what_is_not_synced, 0),
+}
