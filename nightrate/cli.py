@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import shlex
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -20,6 +21,7 @@ from nightrate.settings import Loaded, load
 
 if TYPE_CHECKING:
     from nightrate.dialects.administration import KeyDocument
+    from nightrate.domain.backup import Progress
     from nightrate.domain.batch import Batch
     from nightrate.domain.inspection import Inspection
     from nightrate.engines.base import Finding
@@ -257,6 +259,61 @@ def _print_finding(finding: Finding) -> None:
     click.secho(mark, fg=colour, nl=False)
     remedy = f"\n      -> {finding.remedy}" if finding.remedy else ""
     click.echo(f"  {finding.check}: {finding.found}{remedy}")
+
+
+@commands.command("backup")
+@click.argument("target", metavar="DESTINATION", type=click.Path(path_type=Path))
+@_data
+@_config
+@_json
+def make_backup(target: Path, data: str | None, config: Path | None, *, as_json: bool) -> None:
+    """Copy the data directory, whether a server is running in it or not.
+
+    DESTINATION is a directory that is not there yet, or empty, or holds an earlier backup.
+    """
+    from nightrate import manage_backups
+    from nightrate.progress import Copying
+
+    directory = _data_directory(config, data)
+    with Copying("backup") as copying:
+        done = _run(lambda: manage_backups.back_up(directory, target.absolute(), copying.tell))
+    _tell_copy(done, target, as_json=as_json)
+
+
+@commands.command()
+@click.argument("source", metavar="BACKUP", type=click.Path(path_type=Path))
+@_data
+@_config
+@_json
+def restore(source: Path, data: str | None, config: Path | None, *, as_json: bool) -> None:
+    """Make a data directory of a backup. It must not be there yet, or be empty."""
+    from nightrate import manage_backups
+    from nightrate.progress import Copying
+
+    directory = _data_directory(config, data)
+    with Copying("restore") as copying:
+        done = manage_backups.restore(source, directory, copying.tell)
+    _tell_copy(done, directory, as_json=as_json)
+    if not as_json:
+        click.echo(f"Start a server in it: nightrate serve --data {shlex.quote(str(directory))}")
+
+
+def _tell_copy(done: Progress, target: Path, *, as_json: bool) -> None:
+    """Print what was copied; status 1 where something was missing."""
+    if as_json:
+        click.echo(msgspec.json.encode({"target": str(target), **msgspec.to_builtins(done)}))
+    else:
+        click.echo(
+            f"{target}: the database, and {done.done_bytes / 1e6:.1f} MB in"
+            f" {done.copied + done.linked + done.there} blobs ({done.copied} copied, {done.linked}"
+            f" linked, {done.there} there already)"
+        )
+    if done.damaged:
+        _complain(
+            f"{done.damaged} blobs are missing or too short, such as {done.first_damaged};"
+            " all others are in the copy"
+        )
+        sys.exit(1)
 
 
 @commands.command("settings")

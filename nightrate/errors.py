@@ -17,7 +17,8 @@
     │   ├─ OutOfRange           an offset or page token beyond what exists
     │   ├─ NotSupported         understood, but not served here
     │   ├─ OverQuota            a limit of the tenant is reached
-    │   │   └─ OverStorage      its files fill what they may
+    │   │   ├─ OverStorage      its files fill what they may
+    │   │   └─ NoRoom           the disk is full but for its reserve
     │   └─ NotReady             try again in a moment
     ├─ EngineFault              raised by engines
     │   ├─ RequestFailed        this prompt (code, retriable, after)
@@ -170,6 +171,10 @@ class OverQuota(Refused):
 
 class OverStorage(OverQuota):
     """The files of the tenant fill what they may."""
+
+
+class NoRoom(OverQuota):
+    """The server's disk is nearly full and has no room for this; try again when space was freed."""
 
 
 class NotReady(Refused):

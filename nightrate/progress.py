@@ -8,14 +8,17 @@ from typing import Self
 from rich.console import Console
 from rich.progress import (
     BarColumn,
+    DownloadColumn,
     MofNCompleteColumn,
     Progress,
     TaskProgressColumn,
     TextColumn,
     TimeRemainingColumn,
+    TransferSpeedColumn,
 )
 
 from nightrate import clock, limits
+from nightrate.domain import backup
 from nightrate.domain.batch import Batch
 
 LONG_SECONDS = 2.0
@@ -150,3 +153,54 @@ class Bar:
             f" {failed} failed, {rate:.1f} requests/s{left}"
         )
         self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+class Copying:
+    """The progress of a backup or a restore: bytes, rate and the time that is left."""
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._console = Console(stderr=True)
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(binary_units=True),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        self._task = self._progress.add_task(title, total=None)
+        self._began_at = self._spoke_at = clock.monotonic()
+
+    def __enter__(self) -> Self:
+        """Show it."""
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Leave its last state on the screen."""
+        self._progress.stop()
+
+    def tell(self, so_far: backup.Progress) -> None:
+        """Show how far it is."""
+        self._progress.update(
+            self._task,
+            description=f"{self._title}: {so_far.doing}",
+            total=so_far.whole_bytes or None,
+            completed=so_far.done_bytes,
+        )
+        now = clock.monotonic()
+        if not self._console.is_terminal and now - self._spoke_at >= PLAIN_LINE_SECONDS:
+            self._spoke_at = now
+            rate = so_far.done_bytes / (now - self._began_at) / 1e6
+            line = (
+                f"{self._title}: {so_far.doing}, {so_far.done_bytes / 1e6:.0f} of"
+                f" {so_far.whole_bytes / 1e6:.0f} MB, {rate:.0f} MB/s"
+            )
+            self._console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -39,6 +39,7 @@ from nightrate.store.blobs import Blobs, Run
 from nightrate.store.directory import DataDirectory, open_directory
 from nightrate.store.sqlite import SQLiteStore
 from nightrate.tools.search import Search, create_search
+from nightrate.work.backups import Backups
 from nightrate.work.closer import Closer
 from nightrate.work.courier import Courier
 from nightrate.work.inspector import Inspector
@@ -66,6 +67,8 @@ class House:
     ) -> None:
         self.directory = directory.path
         self._lock = directory
+        self._stopping = False
+        self._draining: asyncio.Future[list[None]] | None = None
         self._runs = runs
         self.models = Models(settings.model_rules(), lambda name: lanes[name].engine.capabilities)
         self.lanes = lanes
@@ -73,6 +76,7 @@ class House:
         self.store = SQLiteStore(directory.database, runs.database, runs.looks)
         self.store.result_lifetime_seconds = settings.results_kept_days * 86400
         self.blobs = Blobs(directory.blobs, runs.disk)
+        self.backups = Backups(directory.path, self.blobs, runs.disk)
         prefixes = Prefixes(self.store, self.blobs)
         self.executor = Executor(self.lanes, prefixes, Grounder(search))
         self.caches = Caches(
@@ -103,6 +107,7 @@ class House:
             *(self.store, self.blobs),
             stopped=self._stop_batch,
             partial_results=settings.partial_results,
+            results_seconds=self.store.result_lifetime_seconds,
         )
         owner = f"server-{clock.new_id(12)}"  # no two starts share a name
         self.runners = [self._runner(lane, owner) for lane in self.lanes.values()]
@@ -148,8 +153,23 @@ class House:
         self.followers.tell(batch, over=True)
         self.closer.wake()
 
+    def stop(self) -> None:
+        """Begin to end: not ready any more, and nothing new is taken up."""
+        self._stopping = True
+        self.followers.stop()
+        self.backups.stop()
+
+    async def drain(self) -> None:
+        """Let running requests finish for a while, then hand every claim back; once."""
+        if self._draining is None:
+            stops = (runner.stop(limits.DRAIN_SECONDS) for runner in self.runners)
+            self._draining = asyncio.gather(*stops)
+        await self._draining
+
     async def not_ready(self) -> str | None:
         """Say why the house cannot work; None when it can."""
+        if self._stopping:
+            return "The server is stopping."
         try:
             await self.store.check()
         except StoreFault as fault:
@@ -182,8 +202,7 @@ class House:
         loops.add_done_callback(lambda done: None if done.cancelled() else body.cancel())
         try:
             yield
-            for runner in self.runners:
-                await runner.stop(limits.DRAIN_SECONDS)
+            await self.drain()
         finally:
             loops.cancel()
             with contextlib.suppress(asyncio.CancelledError):

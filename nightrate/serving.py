@@ -91,7 +91,7 @@ class _Administration:
 
     def __init__(self, house: House) -> None:
         self._folder = house.directory
-        self._server = _server(create_administration(house.keys))
+        self._server = _server(create_administration(house.keys, house.backups))
         self._serving: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -163,9 +163,10 @@ async def serve(
             telling = asyncio.create_task(_tell(house, sock, listening))
             await asyncio.wait([serving, stop], return_when=asyncio.FIRST_COMPLETED)
             telling.cancel()
-            house.followers.stop()
+            house.stop()
             server.should_exit = True
-            await serving
+            # Calls and requests of batches have the same seconds, not one after the other.
+            await asyncio.gather(serving, house.drain())
             await administration.stop()
     finally:
         sock.close()

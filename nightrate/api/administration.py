@@ -5,7 +5,8 @@ Who may write that directory may stop the server and change every file, so nothi
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Protocol
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -13,20 +14,31 @@ from starlette.routing import Route
 
 from nightrate.api import body
 from nightrate.api.middleware import Watch
-from nightrate.api.respond import document
+from nightrate.api.respond import STREAM_HEADERS, Streamed, document
 from nightrate.dialects import administration as dialect
+from nightrate.errors import Fault
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncGenerator, Mapping
+    from pathlib import Path
 
     from starlette.requests import Request
     from starlette.responses import Response
     from starlette.types import Scope
 
+    from nightrate.domain.backup import Progress
     from nightrate.service.keys import Keys
 
 
-def create_administration(keys: Keys) -> Starlette:
+class MakesBackups(Protocol):
+    """See `work.backups`."""
+
+    def make(self, target: Path, /) -> AsyncGenerator[Progress, None]:
+        """Make a backup, and tell how far it is."""
+        ...
+
+
+def create_administration(keys: Keys, backups: MakesBackups) -> Starlette:
     """Make the application that commands speak to while a server holds the data directory."""
     doors = _KeyDoors(keys)
     return Starlette(
@@ -34,6 +46,7 @@ def create_administration(keys: Keys) -> Starlette:
             Route("/keys", doors.list),
             Route("/keys", doors.create, methods=["POST"]),
             Route("/keys:revoke", doors.revoke, methods=["POST"]),
+            Route("/backups", _BackupDoors(backups).make, methods=["POST"]),
         ],
         middleware=[Middleware(Watch, error_headers=_no_headers)],
     )
@@ -54,6 +67,30 @@ class _KeyDoors:
     async def revoke(self, request: Request) -> Response:
         key_id = dialect.parse_revocation(await body.whole(request))
         return document(dialect.render_key(await self._keys.revoke(key_id)))
+
+
+class _BackupDoors:
+    def __init__(self, backups: MakesBackups) -> None:
+        self._backups = backups
+
+    async def make(self, request: Request) -> Response:
+        target = dialect.parse_backup(await body.whole(request))
+        return await Streamed.begin(self._lines(target), STREAM_HEADERS)
+
+    async def _lines(self, target: Path) -> AsyncGenerator[bytes, None]:
+        """Tell of a backup, line by line; what goes wrong in the middle is the last line."""
+        begun = False
+        try:
+            async with aclosing(self._backups.make(target)) as told:
+                async for progress in told:
+                    begun = True
+                    yield dialect.render_progress(progress)
+        except Fault as fault:
+            if not begun:
+                raise
+            yield dialect.render_broken_off(fault.message)
+        except OSError as error:
+            yield dialect.render_broken_off(f"A disk refused: {error}")
 
 
 def _no_headers(scope: Scope) -> Mapping[str, str]:

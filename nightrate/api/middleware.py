@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from nightrate.errors import (
     Code,
     Damaged,
     EngineFault,
+    NotReady,
     OverQuota,
     Refused,
     StoreFault,
@@ -65,14 +67,15 @@ class Watch:
             await self._app(scope, receive, watched)
         except ClientGone:
             status = _CLIENT_GONE
+        except asyncio.CancelledError:  # the server ends, and has waited for long enough
+            if status:
+                raise
+            await self._answer(NotReady("The server is stopping."), scope, receive, watched)
         except Exception as error:  # noqa: BLE001 - the last place: answered and logged, not lost
             if status:  # too late for an answer: the connection ends in the middle of the body
                 telemetry.fault("answer broke off", error, path=_path(scope))
             else:
-                answer = answer_to(
-                    error, self._error_headers(scope), profile_of(scope), surface_of(scope)
-                )
-                await answer(scope, receive, watched)
+                await self._answer(error, scope, receive, watched)
         telemetry.event(
             "request",
             method=scope["method"],
@@ -81,6 +84,13 @@ class Watch:
             sent_bytes=sent_bytes,
             seconds=round(clock.monotonic() - began, 6),
         )
+
+    async def _answer(
+        self, error: Exception, scope: Scope, receive: Receive, watched: Send
+    ) -> None:
+        headers = self._error_headers(scope)
+        answer = answer_to(error, headers, profile_of(scope), surface_of(scope))
+        await answer(scope, receive, watched)
 
 
 def answer_to(

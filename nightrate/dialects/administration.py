@@ -1,14 +1,16 @@
-"""What commands and a running server tell each other about keys, and what commands print."""
+"""What commands and a running server tell each other, and what commands print."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType, json
 
 from nightrate.clock import rfc3339
+from nightrate.domain.backup import Progress
 from nightrate.domain.key import ApiKey, KeyWish
 from nightrate.errors import BadRequest
 
@@ -100,6 +102,47 @@ def parse_revocation(body: bytes) -> str:
         BadRequest: it is not that.
     """
     return _decode(body, Revocation).id
+
+
+class BackupOrder(Struct, frozen=True, forbid_unknown_fields=True):
+    """The body that asks for a backup."""
+
+    target: str
+
+
+class BackupLine(Struct, frozen=True, omit_defaults=True):
+    """One line of what is told while a backup is made."""
+
+    progress: Progress | None = None
+    refused: str | None = None
+    """Why it ended without being made."""
+
+
+def write_backup(target: Path) -> bytes:
+    """Write the body that asks for a backup."""
+    return json.encode(BackupOrder(str(target)))
+
+
+def parse_backup(body: bytes) -> Path:
+    """Read where a backup is to be made.
+
+    Raises:
+        BadRequest: it is not that.
+    """
+    target = Path(_decode(body, BackupOrder).target)
+    if not target.is_absolute():
+        raise BadRequest(f"{target}: the path of a backup must be absolute.")
+    return target
+
+
+def render_progress(progress: Progress) -> bytes:
+    """Write how far a backup is, as a line."""
+    return json.encode(BackupLine(progress=progress)) + b"\n"
+
+
+def render_broken_off(message: str) -> bytes:
+    """Write why a backup ended, as a line."""
+    return json.encode(BackupLine(refused=message)) + b"\n"
 
 
 def _decode(body: bytes, kind: type[T]) -> T:

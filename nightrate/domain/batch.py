@@ -139,6 +139,11 @@ def batch_folder(tenant: str, batch_id: str) -> str:
     return f"batches/{tenant}/{batch_id}"
 
 
+def journal_blob(tenant: str, batch_id: str, shard: int, epoch: int) -> str:
+    """Name the journal of an owner of a shard."""
+    return f"{batch_folder(tenant, batch_id)}/journal/{shard:08d}.{epoch}"
+
+
 class Order(Struct, frozen=True, kw_only=True):
     """What a client asks for: a batch before it exists.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from nightrate import clock, limits
 from nightrate.clock import Instant
@@ -21,11 +21,12 @@ from nightrate.domain.file import Page
 from nightrate.domain.inspection import Inspection
 from nightrate.domain.shard import Tally
 from nightrate.domain.states import BatchState
-from nightrate.errors import NotFound, OverQuota, Refused
+from nightrate.errors import NotFound, Refused
 from nightrate.service.addresses import Addresses
 from nightrate.service.inputs import Input, Inputs, Inspect
 from nightrate.service.models import Models
 from nightrate.service.quotas import TokenQuotas
+from nightrate.service.space import Space, refused_by_disk
 from nightrate.store.base import Store
 from nightrate.store.blobs import Blobs
 
@@ -83,6 +84,7 @@ class Batches:
         self._token_quotas = token_quotas or TokenQuotas({})
         self._partial_results = partial_results
         self._inputs = Inputs(store, blobs, inspect)
+        self._space = Space(blobs)
         self._strict = strict
         self._lifetime_seconds = lifetime_seconds
 
@@ -115,8 +117,9 @@ class Batches:
             BadRequest: the file is empty or its events go to an address that is not allowed; no
                 request can be read or, for a strict batch, one cannot, as far as was looked.
             TooLarge: the file is over the limit of a batch input.
-            OverQuota: the disk is nearly full, or the tenant has too many batches at work, or too
-                many tokens in them.
+            NoRoom: the disk is full but for its reserve.
+            OverQuota: the tenant has too many batches at work, or too many tokens in them.
+            StoreFault: the disk refused.
         """
         if once is not None and (made := await self._store.made_by(tenant, once, clock.now())):
             return await self.get(tenant, made)
@@ -130,11 +133,18 @@ class Batches:
         if not order.kind.unique_keys:
             await self._inputs.refuse_bad(found, order, name, strict=strict)
         batch = _batch(tenant, name, order, found, self._lifetime_seconds, strict=strict)
+        await self._space.require(1 if order.inline is None else found.size_bytes)
         if order.inline is not None:
-            if found.size_bytes > await self._blobs.room():
-                raise OverQuota("The server's disk is nearly full; try again when space was freed.")
-            await self._blobs.put(batch.input_blob, as_lines(order.inline))
+            await self._write_input(batch, order.inline)
         return await self._record(batch, order, once)
+
+    async def _write_input(self, batch: Batch, requests: Sequence[bytes]) -> None:
+        try:
+            await self._blobs.put(batch.input_blob, as_lines(requests))
+        except OSError as error:
+            await self._blobs.delete(batch_folder(batch.tenant, batch.batch_id))
+            message = f"The requests could not be written ({error.strerror}); try again later."
+            raise refused_by_disk(error, message) from error
 
     async def _record(self, batch: Batch, order: Order, once: Once | None) -> Batch:
         """Let a batch exist, or give the one that another call of the same key has just made."""

@@ -14,6 +14,7 @@ from nightrate.errors import BadRequest, OverQuota
 from nightrate.service.execute import Executor
 from nightrate.service.models import Models
 from nightrate.service.prefixes import Prefixes, missing_cache
+from nightrate.service.space import Space, refused_by_disk
 from nightrate.store.base import Store
 from nightrate.store.blobs import Blobs
 
@@ -45,6 +46,7 @@ class Caches:
         """
         self._store = store
         self._blobs = blobs
+        self._space = Space(blobs)
         self._models = models
         self._executor = executor
         self._prefixes = prefixes
@@ -58,7 +60,9 @@ class Caches:
         Raises:
             NotFound: no such model.
             BadRequest: it is too small.
-            OverQuota: the disk is nearly full, or the tenant has too many of them.
+            NoRoom: the disk is full but for its reserve.
+            OverQuota: the tenant has too many of them.
+            StoreFault: the disk refused.
         """
         model = self._models.resolve(wish.model, Method.GENERATE)
         tokens = await self._executor.count_tokens(model, wish.prompt)
@@ -71,8 +75,7 @@ class Caches:
             )
             raise BadRequest(message)
         size_bytes = len(wish.content)
-        if size_bytes > await self._blobs.room():
-            raise OverQuota("The server's disk is nearly full; try again when space was freed.")
+        await self._space.require(size_bytes)
         cache_id = clock.new_id(_ID_LENGTH)
         cache = Cache(
             tenant=tenant,
@@ -87,7 +90,12 @@ class Caches:
             expires_at=wish.expires_at,
             crc32=zlib.crc32(wish.content),
         )
-        await self._blobs.put(cache.blob, [wish.content])
+        try:
+            await self._blobs.put(cache.blob, [wish.content])
+        except OSError as error:
+            await self._blobs.delete(cache.blob)
+            message = f"The content could not be written ({error.strerror}); try again later."
+            raise refused_by_disk(error, message) from error
         try:
             await self._store.add_cache(cache, limits.CACHES_MAX)
         except OverQuota:

@@ -20,13 +20,13 @@ from nightrate.errors import (
     MissingFile,
     NotFound,
     OutOfRange,
-    OverQuota,
     OverStorage,
     Precondition,
     StoreFault,
     TooLarge,
 )
 from nightrate.service.sessions import Session, Sessions
+from nightrate.service.space import Space, refused_by_disk
 from nightrate.store.base import Store
 from nightrate.store.blobs import Blobs
 
@@ -44,6 +44,7 @@ class Files:
         self._store = store
         self._blobs = blobs
         self._stored_max = stored_max
+        self._space = Space(blobs)
         self._sessions = Sessions(blobs)
 
     # uploads ----------------------------------------------------------------------------------
@@ -70,12 +71,13 @@ class Files:
         Raises:
             BadRequest: a name or type that cannot be.
             TooLarge: more was announced than a file may have.
-            OverQuota: the disk has no room for it, or the tenant's files leave none.
+            NoRoom: the disk is full but for its reserve.
+            OverStorage: the tenant's files leave no room for it.
             Conflict: the id is taken.
         """
         _check_names(display_name, mime_type, file_id)
         _require_length(announced_bytes or 0)
-        await self._require_room(announced_bytes or 1)
+        await self._space.require(announced_bytes or 1)
         file_id = file_id or clock.new_id(12)
         upload = Upload(
             tenant=tenant,
@@ -105,7 +107,7 @@ class Files:
             OutOfRange: the offset lies behind the end of what was received.
             Precondition: the session was cancelled.
             TooLarge: the file would be longer than a file may be.
-            OverQuota: the disk is full but for its reserve; what arrived is kept.
+            NoRoom: the disk is full but for its reserve; what arrived is kept.
             OverStorage: the tenant's files leave no room for it. The session is cancelled: clients
                 do not go on with one that was refused, and its bytes would take room until it ends.
             StoreFault: the disk failed.
@@ -121,9 +123,10 @@ class Files:
                     f" were received."
                 )
                 raise OutOfRange(message)
-            await self._require_room(1)
+            await self._space.require(1)
             await session.open(upload)
             blocks = self._within_quota(upload, _blocks(pieces, upload, offset))
+            blocks = self._space.taken(blocks)
             try:
                 return await self._take(session, upload, blocks)
             except OverStorage:
@@ -214,7 +217,7 @@ class Files:
                 await self._written(session.write(block), upload)
                 if session.given_bytes - upload.received_bytes >= limits.UPLOAD_SYNC_BYTES:
                     upload = await self._checkpoint(session, upload)
-                    await self._require_room(1)
+                    await self._space.require(1)
         finally:
             if session.is_open:
                 upload = await self._checkpoint(session, upload)
@@ -228,7 +231,7 @@ class Files:
                 f"Writing the upload failed ({error.strerror}); {upload.received_bytes} bytes are"
                 f" kept."
             )
-            raise StoreFault(message) from error
+            raise refused_by_disk(error, message) from error
 
     async def _checkpoint(self, session: Session, upload: Upload) -> Upload:
         """Write to the end, sync, then count what is synced."""
@@ -265,11 +268,6 @@ class Files:
             if others.stored_bytes + asked_bytes > self._stored_max:
                 raise over_storage(asked_bytes, others, self._stored_max, now)
             yield block
-
-    async def _require_room(self, needed_bytes: int) -> None:
-        if await self._blobs.room() < needed_bytes:
-            message = "The server's disk has no room for this; free some space and try again."
-            raise OverQuota(message)
 
     # files ------------------------------------------------------------------------------------
 

@@ -133,7 +133,9 @@ class Repairs:
 
 def _known(record: ShardRecord, blob: str) -> tuple[Reopening, str] | None:
     """Tell what has become of a damaged segment already; None when it was not known."""
-    if record.segment is None or record.segment.blob != blob:
+    if record.segment is None:
+        return Reopening.NEVER, "it is kept no longer"
+    if record.segment.blob != blob:
         return Reopening.REPLACED, ""
     if record.lost is not None:
         return Reopening.NEVER, record.lost

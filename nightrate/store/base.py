@@ -30,6 +30,7 @@ from nightrate.domain.webhook import (
     WebhookWish,
 )
 from nightrate.store.records import Records
+from nightrate.store.sweeps import Sweeps
 
 
 class SealedSegment(Struct, frozen=True, gc=False):
@@ -43,7 +44,7 @@ class SealedSegment(Struct, frozen=True, gc=False):
     """Why this segment is damaged for good, if it is."""
 
 
-class Store(Records, ABC):
+class Store(Records, Sweeps, ABC):
     """Durable truth."""
 
     # files and uploads ------------------------------------------------------------------------
@@ -438,31 +439,6 @@ class Store(Records, ABC):
         """Record a use, unless one after ``before`` is recorded already."""
 
     # upkeep -----------------------------------------------------------------------------------
-
-    @abstractmethod
-    async def sweep(self, now: Instant, uploads_before: Instant, limit: int) -> list[str]:
-        """Drop rows that nobody can ask for any more, and name the blobs they held.
-
-        Those of deleted and expired files that no live batch reads, of cancelled uploads, and of
-        uploads begun before that time that never became a file. The row goes first: a crash before
-        the blob is deleted leaves an orphan, never a row without bytes.
-        """
-
-    @abstractmethod
-    async def sweep_batches(self, limit: int) -> list[tuple[str, str]]:
-        """Drop the rows of deleted batches whose results nobody can ask for any more.
-
-        Returns:
-            tenant and id of each; everything that it kept may go.
-        """
-
-    @abstractmethod
-    async def sweep_caches(self, now: Instant, limit: int) -> list[str]:
-        """Drop the rows of expired cached contents, and name the blobs they held.
-
-        One stays as long as the tenant has a live batch that was made before it expired: requests
-        of that batch may name it.
-        """
 
     @abstractmethod
     async def check(self) -> None:

@@ -223,17 +223,6 @@ class BatchVerbs(RecordVerbs):
         key = {"tenant": batch.tenant, "batch_id": batch.batch_id}
         await self._write(lambda: self._all(sql.DROP_PARTIAL, key))
 
-    async def sweep_batches(self, limit: int) -> list[tuple[str, str]]:
-        """See `Store.sweep_batches`."""
-
-        def call() -> list[tuple[str, str]]:
-            swept = [(row[0], row[1]) for row in self._all(sql.SWEEP_BATCHES, {"limit": limit})]
-            for tenant, batch_id in swept:
-                self._all(sql.SWEEP_SHARDS, {"tenant": tenant, "batch_id": batch_id})
-            return swept
-
-        return await self._write(call)
-
     async def expire_batches(self, now: Instant, *, partial_results: bool = True) -> list[Batch]:
         """See `Store.expire_batches`."""
         failure = Failure(Code.DEADLINE_EXCEEDED, "The batch expired before it was finished.")

@@ -11,13 +11,24 @@ simulation it calls them inline.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
 import shutil
 import sys
 import zlib
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Sequence,
+)
+from contextlib import asynccontextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -178,6 +189,8 @@ class Blobs:
         self._root = root
         self._run = run
         self._folders: set[Path] = {root}
+        self._holders = 0
+        self._held: list[str] = []
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
         sync_folder(root.parent)  # every blob hangs by this name
 
@@ -273,6 +286,29 @@ class Blobs:
 
         await self._run(call)
 
+    async def scan(self, folder: str) -> AsyncGenerator[list[str], None]:
+        """Name what lies in a folder, a slice at a time, however much that is.
+
+        What no blob can be called is not ours and is passed over.
+        """
+        path = self.path(folder)
+        found = await self._run(lambda: os.scandir(path) if path.is_dir() else None)
+        if found is None:
+            return
+        names: Iterator[str] = (entry.name for entry in found if _NAME.fullmatch(entry.name))
+        with found:
+            while some := await self._run(lambda: list(islice(names, limits.SCAN_NAMES))):
+                yield some
+
+    async def existing(self, names: Sequence[str]) -> list[str]:
+        """Give those of some names that are there, of blobs or of folders."""
+        paths = [self.path(name) for name in names]
+
+        def call() -> list[str]:
+            return [name for name, path in zip(names, paths, strict=True) if path.exists()]
+
+        return await self._run(call)
+
     async def list(self, folder: str) -> list[str]:
         """Name what lies in a folder; nothing when there is none."""
         path = self.path(folder)
@@ -306,6 +342,10 @@ class Blobs:
 
     async def delete(self, *names: str) -> None:
         """Remove blobs or whole directories of them; missing ones are fine."""
+        if self._holders:
+            # What is over the bound stays as an orphan, and is found as one.
+            self._held += names[: limits.HELD_DELETIONS_MAX - len(self._held)]
+            return
         paths = [self.path(name) for name in names]
 
         def call() -> None:
@@ -317,6 +357,21 @@ class Blobs:
                     path.unlink(missing_ok=True)
 
         await self._run(call)
+
+    @asynccontextmanager
+    async def holding(self) -> AsyncIterator[None]:
+        """Delete nothing while the block runs, and then what should have been deleted.
+
+        For whoever copies the blobs that an earlier state of the database names.
+        """
+        self._holders += 1
+        try:
+            yield
+        finally:
+            self._holders -= 1
+            while self._held and not self._holders:
+                some, self._held = self._held[: limits.SCAN_NAMES], self._held[limits.SCAN_NAMES :]
+                await self.delete(*some)
 
     async def room(self) -> int:
         """Tell how many bytes may still be written before the reserve is touched."""
@@ -360,6 +415,11 @@ def _read_ranges(descriptor: int, ranges: Sequence[tuple[int, int]], path: Path)
         return [_read_exactly(descriptor, offset, length, path) for offset, length in ranges]
     piece = _read_exactly(descriptor, first, end - first, path)
     return [piece[offset - first : offset - first + length] for offset, length in ranges]
+
+
+def is_full(error: OSError) -> bool:
+    """Tell whether a disk refused because it is full, and so may take the same again later."""
+    return error.errno in {errno.ENOSPC, errno.EDQUOT}
 
 
 def sync_file(descriptor: int) -> None:

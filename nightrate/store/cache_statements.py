@@ -29,13 +29,3 @@ UPDATE cached_content SET expires_at = :expires_at, updated_at = :alive_at WHERE
 RETURNING {CACHE_COLUMNS}"""
 
 DELETE_CACHE = f"DELETE FROM cached_content WHERE {_ALIVE} RETURNING blob"
-
-# A live batch that was made before the end may name it, and its requests are still to be served.
-SWEEP_CACHES = """
-DELETE FROM cached_content WHERE (tenant, cache_id) IN (
-  SELECT tenant, cache_id FROM cached_content c
-  WHERE c.expires_at <= :now
-    AND NOT EXISTS (SELECT 1 FROM batch b WHERE b.ended_at IS NULL AND b.tenant = c.tenant
-                    AND b.created_at < c.expires_at)
-  LIMIT :limit)
-RETURNING blob"""

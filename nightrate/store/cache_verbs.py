@@ -48,12 +48,6 @@ class CacheVerbs(Relational):
         rows = await self._write(lambda: self._all(sql.DELETE_CACHE, values))
         return str(rows[0][0]) if rows else None
 
-    async def sweep_caches(self, now: Instant, limit: int) -> list[str]:
-        """See `Store.sweep_caches`."""
-        values = {"now": now, "limit": limit}
-        rows = await self._write(lambda: self._all(sql.SWEEP_CACHES, values))
-        return [row[0] for row in rows]
-
 
 def _key(tenant: str, cache_id: str, alive_at: Instant) -> dict[str, object]:
     return {"tenant": tenant, "cache_id": cache_id, "alive_at": alive_at}

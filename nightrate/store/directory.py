@@ -12,6 +12,10 @@ from nightrate.store.blobs import sync_file, sync_folder
 
 FORMAT = "nightrate data, format 1\n"
 
+COPY = "nightrate backup, format 1\n"
+COPY_MARK = "backup"
+"""The file that marks a copy."""
+
 NETWORK_FILE_SYSTEMS = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "afs"}
 )
@@ -79,10 +83,47 @@ def open_directory(path: Path) -> DataDirectory:
     return directory
 
 
+def mark_copy(path: Path) -> None:
+    """Mark a directory as a copy, which nobody is to work in."""
+    _write(path / COPY_MARK, COPY.encode(), 0o600)
+
+
+def unmark_copy(path: Path) -> None:
+    """Let a whole copy be worked in."""
+    (path / COPY_MARK).unlink()
+    sync_folder(path)
+
+
+def write_format(path: Path) -> None:
+    """Say which layout a directory has."""
+    _write_format(path / "format")
+
+
+def require_format(path: Path) -> None:
+    """Refuse a directory of an unknown layout.
+
+    Raises:
+        StoreFault: it is that, or says nothing.
+    """
+    if not (path / "format").exists():
+        raise StoreFault(f"{path} is not whole: it does not say its format")
+    _require_known(path / "format")
+
+
 def _check_format(path: Path) -> None:
+    if (path.parent / COPY_MARK).exists():
+        message = (
+            f"{path.parent} is a backup, or a restore that was not finished; restore into an empty"
+            " directory: nightrate restore BACKUP --data DIRECTORY"
+        )
+        raise StoreFault(message)
     if not path.exists():
         _write_format(path)
         return
+    _require_known(path)
+
+
+def _require_known(path: Path) -> None:
     if (found := path.read_bytes()) != FORMAT.encode():
         message = f"{path.parent} was written by another version ({found[:80]!r})"
         raise StoreFault(message)

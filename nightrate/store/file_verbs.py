@@ -151,19 +151,6 @@ class FileVerbs(Relational):
         values = {"tenant": tenant, "file_id": file_id, "now": now}
         return bool(await self._write(lambda: self._all(sql.DELETE_FILE, values)))
 
-    async def sweep(self, now: Instant, uploads_before: Instant, limit: int) -> list[str]:
-        """See `Store.sweep`."""
-        values = {"now": now, "uploads_before": uploads_before, "limit": limit}
-
-        def call() -> list[str]:
-            files = self._all(sql.SWEEP_FILES, values)
-            uploads = self._all(sql.SWEEP_UPLOADS, values)
-            # The blob of an upload that became a file belongs to the file now.
-            dropped = [blob for blob, state in uploads if state != UploadState.FINAL]
-            return [row[0] for row in files if row[0] is not None] + dropped
-
-        return await self._write(call)
-
 
 def _grows(batch: Batch) -> bool:
     return batch.state is BatchState.RUNNING or batch.partial is PartialResults.DUE

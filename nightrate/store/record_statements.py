@@ -34,7 +34,7 @@ _HAS_RESULTS = (
 # Without the row of its input file, the bytes of that are gone or about to go.
 REPAIRABLE = f"""
 SELECT {_HAS_RESULTS} FROM batch
-WHERE {OF_BATCH} AND deleted_at IS NULL
+WHERE {OF_BATCH} AND deleted_at IS NULL AND results IS NULL AND input_gone_at IS NULL
   AND (state IN {listed(LIVE_STATES)} OR partial IS NOT NULL OR {_HAS_RESULTS})
   AND (input_file_id IS NULL
        OR EXISTS (SELECT 1 FROM file WHERE file.tenant = :tenant AND file.blob = input_blob))"""

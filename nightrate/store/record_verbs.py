@@ -43,7 +43,7 @@ class RecordVerbs(Outbox):
     def _reopened_before(self, values: Mapping[str, Any]) -> Reopening:
         """Tell what became of a shard that cannot be reopened for this segment."""
         row = self._one(sql.FIND_SHARD, values)
-        if row is None:
+        if row is None or row[0] is None:
             return Reopening.NEVER
         named, damaged_at, lost = row
         if named != values["blob"]:

@@ -29,6 +29,7 @@ from nightrate.store.key_verbs import KeyVerbs
 from nightrate.store.migrate import Step, steps
 from nightrate.store.relational import Values
 from nightrate.store.rows import Row
+from nightrate.store.sweep_verbs import SweepVerbs
 from nightrate.store.webhook_verbs import WebhookVerbs
 from nightrate.store.work_verbs import WorkVerbs
 
@@ -57,7 +58,7 @@ def sqlite_version() -> str:
     return apsw.sqlite_lib_version()
 
 
-class SQLiteStore(FileVerbs, BatchVerbs, WorkVerbs, WebhookVerbs, KeyVerbs, CacheVerbs):
+class SQLiteStore(FileVerbs, BatchVerbs, WorkVerbs, WebhookVerbs, KeyVerbs, CacheVerbs, SweepVerbs):
     """Durable truth in one file."""
 
     def __init__(self, path: Path, run: Run, run_reading: Run | None = None) -> None:

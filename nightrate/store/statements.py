@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from nightrate.domain.batch import PartialResults
 from nightrate.domain.file import (
-    ERRORS_SUFFIX,
-    RESULT_PREFIX,
     FileSource,
     ResultPart,
     UploadState,
@@ -110,25 +108,6 @@ DELETE_FILE = """
 UPDATE file SET deleted_at = :now
 WHERE tenant = :tenant AND file_id = :file_id AND deleted_at IS NULL AND expires_at > :now
 RETURNING file_id"""
-
-# A live batch keeps the bytes of its input, whatever happens to the file's row; so does one whose
-# unanswered requests are still to get their status lines, or of which a shard is made again.
-SWEEP_FILES = f"""
-DELETE FROM file WHERE (tenant, file_id) IN (
-  SELECT tenant, file_id FROM file
-  WHERE (deleted_at IS NOT NULL OR expires_at <= :now)
-    AND NOT EXISTS (SELECT 1 FROM batch WHERE input_blob = file.blob AND ended_at IS NULL)
-    AND NOT EXISTS (SELECT 1 FROM batch WHERE input_blob = file.blob AND partial = {_DUE})
-    AND NOT EXISTS (SELECT 1 FROM batch
-                    WHERE input_blob = file.blob AND repair_since IS NOT NULL)
-  LIMIT :limit)
-RETURNING blob"""
-
-SWEEP_UPLOADS = f"""
-DELETE FROM upload WHERE upload_id IN (
-  SELECT upload_id FROM upload
-  WHERE state = '{UploadState.CANCELLED}' OR created_at <= :uploads_before LIMIT :limit)
-RETURNING blob, state"""
 
 # batches --------------------------------------------------------------------------------------
 
@@ -251,20 +230,6 @@ RETURNING batch_id"""
 DROP_PARTIAL = f"""
 UPDATE batch SET partial = NULL
 WHERE tenant = :tenant AND batch_id = :batch_id AND partial = {_DUE}"""
-
-# The results of a deleted batch are a file of their own, and live as long as it does.
-SWEEP_BATCHES = f"""
-DELETE FROM batch WHERE (tenant, batch_id) IN (
-  SELECT tenant, batch_id FROM batch
-  WHERE deleted_at IS NOT NULL AND ended_at IS NOT NULL
-    AND NOT EXISTS (SELECT 1 FROM file WHERE file.tenant = batch.tenant
-                    AND file.file_id = '{RESULT_PREFIX}' || batch.batch_id)
-    AND NOT EXISTS (SELECT 1 FROM file WHERE file.tenant = batch.tenant
-                    AND file.file_id = '{RESULT_PREFIX}' || batch.batch_id || '{ERRORS_SUFFIX}')
-  LIMIT :limit)
-RETURNING tenant, batch_id"""
-
-SWEEP_SHARDS = "DELETE FROM shard WHERE tenant = :tenant AND batch_id = :batch_id"
 
 OVERDUE_BATCHES = """
 SELECT tenant, batch_id FROM batch WHERE ended_at IS NULL AND expires_at <= :now LIMIT :limit"""
@@ -395,7 +360,8 @@ SELECT min(shard) FROM shard WHERE {_OF_BATCH} AND state IN {_UNSEALED}"""
 SEGMENTS = f"""
 SELECT shard, first_request, request_count, segment_blob, segment_bytes, segment_crc32,
        segment_split, lost
-FROM shard WHERE {_OF_BATCH} AND shard >= :from_shard AND shard < :until_shard
+FROM shard
+WHERE {_OF_BATCH} AND shard >= :from_shard AND shard < :until_shard AND segment_blob IS NOT NULL
 ORDER BY shard LIMIT :limit"""
 
 PREFIX_BYTES = {

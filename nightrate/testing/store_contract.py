@@ -36,6 +36,12 @@ from nightrate.testing.store_orders import OrderPromises
 from nightrate.testing.store_parts import PartPromises
 from nightrate.testing.store_records import BatchPromises, SweepPromises, UploadPromises
 from nightrate.testing.store_repairs import LossPromises, RepairPromises
+from nightrate.testing.store_retention import (
+    InputRetentionPromises,
+    NamePromises,
+    ResultsRetentionPromises,
+    RetentionPromises,
+)
 from nightrate.testing.store_samples import (
     END,
     FAULT,
@@ -330,6 +336,10 @@ class StoreContract(
     SweepPromises,
     RepairPromises,
     LossPromises,
+    RetentionPromises,
+    ResultsRetentionPromises,
+    InputRetentionPromises,
+    NamePromises,
     WebhookPromises,
     DeliveryPromises,
     KeyPromises,

@@ -26,6 +26,7 @@ from nightrate.testing.store_samples import (
     make_plan,
     progress,
     segment_of,
+    swept,
     take,
 )
 
@@ -122,23 +123,14 @@ class EndPromises:
         claim = await take(store)
         await store.seal(claim, segment_of(claim), Tally(2), NOW)
         await store.delete_batch(OURS, "b1", NOW)
-        assert await store.sweep_batches(9) == []
+        assert await swept(store) == []
         assert await store.get_file(OURS, "batch-b1", NOW) is not None
         assert len(await store.segments(OURS, "b1", 0, 9)) == 1
         await store.delete_file(OURS, "batch-b1", NOW)
         await store.sweep(NOW, 0, 9)
-        assert await store.sweep_batches(9) == [(OURS, "b1")]
-        assert await store.sweep_batches(9) == []
+        assert await swept(store) == [(OURS, "b1")]
+        assert await swept(store) == []
         assert await store.segments(OURS, "b1", 0, 9) == []
-
-    async def test_one_sweep_of_batches_drops_no_more_than_it_is_told(self, store: Store) -> None:
-        for number in range(3):
-            await store.add_batch(make_batch(f"b{number}"))
-        for number in range(2):
-            await store.delete_batch(OURS, f"b{number}", NOW)
-        swept = [await store.sweep_batches(1) for _ in range(3)]
-        assert sorted(one for some in swept for one in some) == [(OURS, "b0"), (OURS, "b1")]
-        assert [len(some) for some in swept] == [1, 1, 0]
 
     async def test_a_name_and_a_priority_can_be_changed_each_alone(self, store: Store) -> None:
         await add_planned(store, make_batch())

@@ -27,6 +27,7 @@ from nightrate.testing.store_samples import (
     make_batch,
     make_file,
     make_plan,
+    swept,
     take,
 )
 
@@ -139,10 +140,10 @@ class PartPromises:
         await _seal(store, 10, 4)
         await store.delete_batch(OURS, "b1", NOW)
         for file_id in (_OUTPUT, _ERRORS):
-            assert await store.sweep_batches(9) == []
+            assert await swept(store) == []
             assert await store.delete_file(OURS, file_id, NOW)
             await store.sweep(NOW, 0, 9)
-        assert await store.sweep_batches(9) == [(OURS, "b1")]
+        assert await swept(store) == [(OURS, "b1")]
 
     async def test_files_are_listed_by_their_source_and_in_either_order(self, store: Store) -> None:
         for number in range(3):

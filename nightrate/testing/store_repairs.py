@@ -14,6 +14,7 @@ from nightrate.errors import ClaimLost
 from nightrate.store.base import Store
 from nightrate.store.records import BEFORE_ALL
 from nightrate.testing.store_samples import (
+    END,
     FAULT,
     LEASE,
     NOW,
@@ -125,7 +126,7 @@ class RepairPromises:
     async def test_what_is_not_sealed_or_not_there_is_not_reopened(self, store: Store) -> None:
         await add_planned(store, make_batch(), shards=2)
         claim = await take(store)
-        assert await reopen(store, blob="segments/0.1") is Reopening.REPLACED
+        assert await reopen(store, blob="segments/0.1") is Reopening.NEVER
         await store.seal(claim, segment_of(claim), Tally(2), NOW)
         assert await reopen(store, shard=7) is Reopening.NEVER
         other = await store.reopen_shard(THEIRS, "b1", 0, "segments/0.1", NOW)
@@ -215,16 +216,38 @@ class RepairPromises:
         assert (output.size_bytes, errors.size_bytes) == (15, 5)
         assert errors.expires_at == output.expires_at
 
-    async def test_a_result_file_that_is_gone_does_not_come_back(self, store: Store) -> None:
+    @pytest.mark.parametrize("swept_first", [False, True])
+    async def test_a_result_file_that_is_gone_does_not_come_back(
+        self, store: Store, *, swept_first: bool
+    ) -> None:
         await add_planned(store, make_batch())
         await seal_all(store, 1)
         await store.delete_file(OURS, "batch-b1", NOW)
-        await store.sweep(NOW, 0, 9)
-        await reopen(store)
+        if swept_first:
+            await store.sweep(NOW, 0, 9)
+            assert await reopen(store) is Reopening.NEVER
+            return
+        assert await reopen(store) is Reopening.AGAIN
         claim = await take(store)
+        await store.sweep(NOW, 0, 9)
+        assert (await store.sweep_results(9)).batches == ()  # when it has been repaired
         await store.seal(claim, segment_of(claim), Tally(2), NOW)
         assert await store.get_file(OURS, "batch-b1", NOW) is None
         assert await store.list_files(OURS, Page(size=9), NOW) == []
+        assert (await store.sweep_results(9)).batches == ((OURS, "b1"),)
+
+    async def test_what_a_repair_needs_is_kept_until_it_has_ended(self, store: Store) -> None:
+        await add_planned(store, make_batch(form=BatchForm.INLINE))
+        await seal_all(store, 1)
+        assert await reopen(store) is Reopening.AGAIN
+        batch = await found(store)
+        assert await store.sweep_inputs(END, END, 9) == []
+        assert (await store.sweep_batches(END, END, 9)).batches == ()
+        assert await store.named([batch.input_blob]) == {batch.input_blob}
+        claim = await take(store)
+        await store.seal(claim, segment_of(claim), Tally(2), NOW)
+        assert await store.sweep_inputs(END, END, 9) == [(OURS, "b1")]
+        assert await reopen(store, blob="segments/0.2") is Reopening.NEVER
 
 
 async def ended_early(store: Store) -> Batch:

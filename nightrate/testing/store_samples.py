@@ -13,6 +13,7 @@ from nightrate.domain.shard import Beat, Claim, JournalPart, Segment, ShardPlan,
 from nightrate.domain.states import BatchState
 from nightrate.errors import Code
 from nightrate.store.base import Store
+from nightrate.store.sweeps import BatchKey
 
 OURS, THEIRS = "ours", "theirs"
 """Two tenants."""
@@ -149,3 +150,10 @@ async def found(store: Store, batch_id: str = "b1", tenant: str = OURS) -> Batch
     batch = await store.get_batch(tenant, batch_id)
     assert batch is not None
     return batch
+
+
+async def swept(store: Store, limit: int = 99) -> list[BatchKey]:
+    """Drop what is over of batches in one step that finds everything; give those that are gone."""
+    step = await store.sweep_batches(NOW, 0, limit)
+    assert not step.more
+    return list(step.batches)

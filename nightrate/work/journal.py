@@ -21,7 +21,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from msgspec import Struct
 
 from nightrate import limits
-from nightrate.domain.batch import batch_folder
+from nightrate.domain.batch import journal_blob
 from nightrate.domain.shard import Answer, Claim, JournalPart, Tally, sum_of
 from nightrate.errors import Damaged
 from nightrate.store.blobs import Appender, Blobs, Reader
@@ -50,8 +50,7 @@ class Entry(Struct, frozen=True, gc=False):
 
 def journal_name(claim: Claim, epoch: int) -> str:
     """Name the blob of an epoch's journal."""
-    shard = claim.plan.index
-    return f"{batch_folder(claim.tenant, claim.batch_id)}/journal/{shard:08d}.{epoch}"
+    return journal_blob(claim.tenant, claim.batch_id, claim.plan.index, epoch)
 
 
 def head_of(index: int, answer: Answer) -> bytes:

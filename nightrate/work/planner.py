@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,9 +19,9 @@ from nightrate.domain.inspection import refusal
 from nightrate.domain.shard import ShardPlan
 from nightrate.errors import Code, Damaged, StoreFault
 from nightrate.store.base import Store
-from nightrate.store.blobs import Blobs, Run
+from nightrate.store.blobs import Blobs, Run, is_full
 from nightrate.work.plan import read_plan
-from nightrate.work.planning_process import plan_file
+from nightrate.work.planning_process import DISK_FULL, plan_file
 
 log = logging.getLogger(__name__)
 
@@ -117,6 +119,8 @@ class Planner:
         try:
             plan, shards = await self._cut(batch)
         except (PlanningFailed, Damaged, OSError) as fault:
+            if isinstance(fault, OSError) and is_full(fault):
+                raise  # no fault of the batch: it waits for space
             await self._failed(batch, fault)
             return
         self._attempts.pop(batch.batch_id, None)
@@ -153,6 +157,8 @@ class Planner:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
+        if process.returncode == DISK_FULL:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(output))
         if process.returncode != 0:
             last = said.decode(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
             message = f"the planning process ended with status {process.returncode}: {last[0]}"

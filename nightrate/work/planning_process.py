@@ -1,8 +1,8 @@
 """The process that plans a large input, so that parsing never stalls the server.
 
 Started as ``python -m nightrate.work.planning_process INPUT OUTPUT MODEL KIND``, where
-KIND is the batch's `Kind` as JSON. It ends with
-status 0 when the plan file is written and synced.
+KIND is the batch's `Kind` as JSON. It ends with status 0 when the plan file is written and synced,
+and with `DISK_FULL` when there was no room for it.
 """
 
 from __future__ import annotations
@@ -13,8 +13,11 @@ from pathlib import Path
 import msgspec
 
 from nightrate.domain.batch import Kind
-from nightrate.store.blobs import sync_file, sync_folder
+from nightrate.store.blobs import is_full, sync_file, sync_folder
 from nightrate.work.plan import plan_input
+
+DISK_FULL = 28
+"""The status that says so; the number of the error, on Linux."""
 
 
 def plan_file(source: Path, output: Path, model: str, kind: Kind) -> None:
@@ -30,7 +33,12 @@ def plan_file(source: Path, output: Path, model: str, kind: Kind) -> None:
 def main(arguments: list[str]) -> int:
     """Run with the arguments of the command line."""
     source, output, model, kind = arguments
-    plan_file(Path(source), Path(output), model, msgspec.json.decode(kind, type=Kind))
+    try:
+        plan_file(Path(source), Path(output), model, msgspec.json.decode(kind, type=Kind))
+    except OSError as error:
+        if not is_full(error):
+            raise
+        return DISK_FULL
     return 0
 
 

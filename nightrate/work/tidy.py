@@ -1,7 +1,7 @@
 """What a finished batch leaves behind: journals that nothing names, segments that lost a race.
 
 The plan file is kept until all of that is gone, and so marks a batch that is still to be tidied: a
-crash in the middle costs nothing but another look at the next start. A batch that is repaired after
+crash in the middle costs nothing but another look (`work.orphans`). A batch that is repaired after
 its end has a mark of its own.
 
 Nobody works on a batch with all its results, except on one that is found damaged at that very
@@ -43,8 +43,11 @@ async def _sealed_epochs(store: Store, batch: Batch) -> dict[int, int] | None:
         batch.tenant, batch.batch_id, len(epochs), limits.SEGMENTS_PAGE_SIZE
     ):
         for shard in page:
-            if shard.state is not ShardState.SEALED or shard.segment is None:
+            if shard.state is not ShardState.SEALED:
                 return None
+            if shard.segment is None:  # nobody can ask for it any more
+                epochs[shard.plan.index] = shard.epoch + 1
+                continue
             parsed = _parsed(shard.segment.blob.rpartition("/")[2])
             assert parsed is not None, "named by `segment_name`"
             epochs[shard.plan.index] = parsed[1]
@@ -64,16 +67,3 @@ def _is_stale(name: str, epochs: dict[int, int], *, keeps_sealed: bool) -> bool:
     shard, epoch = parsed
     sealed = epochs.get(shard, -1)
     return epoch < sealed or (epoch == sealed and not keeps_sealed)
-
-
-async def tidy_all(store: Store, blobs: Blobs) -> None:
-    """Tidy what an earlier process left: every batch with its results that still has a mark."""
-    for tenant in await blobs.list("batches"):
-        for batch_id in await blobs.list(f"batches/{tenant}"):
-            folder = batch_folder(tenant, batch_id)
-            marks = [await blobs.size(f"{folder}/{mark}") for mark in ("plan", UNTIDY)]
-            if marks == [None, None]:
-                continue
-            batch = await store.get_batch(tenant, batch_id)
-            if batch is not None and batch.has_results:
-                await tidy_batch(store, blobs, batch)

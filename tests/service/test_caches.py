@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from nightrate.domain.cache import Cache, CacheWish, Reach
 from nightrate.domain.file import Page
 from nightrate.domain.generation import Failure, Message, Prompt
 from nightrate.engines.echo import EchoEngine, EchoOptions
-from nightrate.errors import BadRequest, Code, MissingCache, NotFound, OverQuota
+from nightrate.errors import BadRequest, Code, MissingCache, NoRoom, NotFound, OverQuota
 from nightrate.service.caches import Caches
 from nightrate.service.execute import Executor
 from nightrate.service.lane import Lane
@@ -146,6 +147,19 @@ async def test_a_full_disk_and_too_many_are_refused(
     monkeypatch.setattr(desk.home.blobs, "room", room)
     with pytest.raises(OverQuota, match="disk"):
         await desk.create()
+
+
+async def test_a_disk_that_refuses_keeps_nothing_of_it(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_arguments: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", refuse)
+        with pytest.raises(NoRoom, match="could not be written"):
+            await desk.create()
+    assert desk.blobs() == []
 
 
 async def test_nobody_elses_are_seen(desk: Desk) -> None:

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nightrate import limits
-from nightrate.errors import Damaged, OverQuota, Precondition, StoreFault
+from nightrate.errors import Damaged, NoRoom, OverQuota, Precondition, StoreFault
 from nightrate.service.sessions import uninterrupted
 from tests.service.home import Home, LineCutError, broken, opened, pieces
 
@@ -95,7 +95,7 @@ async def test_a_full_disk_in_the_middle_of_a_write_costs_that_write_only(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", full)
-        with pytest.raises(StoreFault, match=r"No space left on device.*4 bytes are kept"):
+        with pytest.raises(NoRoom, match=r"No space left on device.*4 bytes are kept"):
             await home.files.append(upload.upload_id, 0, pieces(b"1234", b"5678", b"9abc"))
     assert (await home.files.query(upload.upload_id)).received_bytes == 4
     await home.files.append(upload.upload_id, 4, pieces(b"5678"))

@@ -244,6 +244,39 @@ async def test_blobs_and_whole_folders_are_deleted_and_missing_ones_are_fine(blo
     await blobs.put("e", [b"again"])
 
 
+async def test_a_folder_is_named_a_slice_at_a_time(
+    blobs: Blobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "SCAN_NAMES", 2)
+    wanted = [f"f{number}" for number in range(5)]
+    for name in wanted:
+        await blobs.put(f"a/{name}", [b"x"])
+    blobs.path("a/f0").with_name(".hidden").write_bytes(b"no blob of ours")
+    slices = [some async for some in blobs.scan("a")]
+    assert [len(some) for some in slices] == [2, 2, 1]
+    assert sorted(name for some in slices for name in some) == wanted
+    assert [some async for some in blobs.scan("nothing")] == []
+    assert [some async for some in blobs.scan("a/f0")] == []
+
+
+async def test_a_scan_that_is_left_lets_go_of_the_folder(
+    blobs: Blobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "SCAN_NAMES", 1)
+    for name in ("a/b", "a/c"):
+        await blobs.put(name, [b"x"])
+    before = open_descriptors()
+    scan = blobs.scan("a")
+    await anext(scan)
+    await scan.aclose()
+    assert open_descriptors() == before
+
+
+async def test_what_exists_is_told_of_blobs_and_folders(blobs: Blobs) -> None:
+    await blobs.put("a/b", [b"x"])
+    assert await blobs.existing(["a", "a/b", "a/c", "d"]) == ["a", "a/b"]
+
+
 async def test_the_room_leaves_the_reserve_free(
     blobs: Blobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 from collections.abc import AsyncIterator, Callable
@@ -271,6 +272,47 @@ async def test_a_folder_that_cannot_be_made_only_delays(
     async with planning(shop):
         assert (await left_submitted(shop)).state is BatchState.PLANNED
     assert limits.DISK_PAUSE_SECONDS in slept.seconds
+
+
+async def test_a_full_disk_delays_a_plan_for_as_long_as_it_lasts(
+    shop: Workshop, slept: Slept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[int] = []
+
+    def full(*arguments: Any) -> None:
+        tries.append(1)
+        if len(tries) <= 2 * limits.PLAN_ATTEMPTS_MAX:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        plan_file(*arguments)
+
+    monkeypatch.setattr("nightrate.work.planner.plan_file", full)
+    await shop.submit(numbered(3))
+    async with planning(shop):
+        assert (await left_submitted(shop)).state is BatchState.PLANNED
+    assert slept.seconds == [limits.DISK_PAUSE_SECONDS] * (2 * limits.PLAN_ATTEMPTS_MAX)
+
+
+@pytest.mark.usefixtures("everything_is_large")
+async def test_a_planning_process_tells_that_the_disk_is_full(
+    shop: Workshop, slept: Slept, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    fills = ["import errno, os", "raise SystemExit(main(sys.argv[1:]))"]
+    fills.insert(1, "def full(*_): raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))")
+    fills.insert(2, "import sys; from nightrate.work import planning_process as process")
+    fills.insert(3, "process.plan_file = full; main = process.main")
+    program = tmp_path / "full.py"
+    program.write_text("\n".join(fills))
+
+    async def start(*command: str, **options: Any) -> Any:
+        if len(slept.seconds) < 2:
+            command = (command[0], str(program), *command[3:])
+        return await START_PROCESS(*command, **options)
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", start)
+    await shop.submit(numbered(3))
+    async with planning(shop):
+        assert (await left_submitted(shop)).state is BatchState.PLANNED
+    assert slept.seconds == [limits.DISK_PAUSE_SECONDS] * 2
 
 
 async def test_an_input_without_a_valid_request_fails_with_its_faults(shop: Workshop) -> None:

@@ -380,9 +380,9 @@ async def test_two_reports_of_the_same_damage_make_one_repair(
     assert engine.asked.total() - asked == 16
 
 
-async def test_a_sound_segment_that_is_reported_is_made_again_as_well(shop: Workshop) -> None:
+async def test_a_shard_without_a_segment_is_not_reopened(shop: Workshop) -> None:
     await shop.plan(numbered(2))
     claim = await shop.claim()
     found = await shop.store.reopen_shard(TENANT, "b1", 0, f"{FOLDER}/segments/0.1", clock.now())
-    assert found is Reopening.REPLACED  # it has no segment
+    assert found is Reopening.NEVER  # it has no segment
     await shop.store.release([claim])

@@ -118,10 +118,13 @@ class Workshop:
         *,
         model: str = "m",
         priority: int = 0,
+        form: BatchForm = BatchForm.FILE,
         dialect: Dialect = Dialect.GEMINI,
     ) -> Batch:
         """Submit a batch of lines and cut it into shards."""
-        batch = await self.submit(lines, batch_id, model=model, priority=priority, dialect=dialect)
+        batch = await self.submit(
+            lines, batch_id, model=model, priority=priority, form=form, dialect=dialect
+        )
         output = self.path / "plan"
         plan_file(self.blobs.path(batch.input_blob), output, batch.model, batch.kind)
         plan, shards = read_plan(output)
