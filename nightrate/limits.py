@@ -460,12 +460,6 @@ READER_BUSY_SECONDS = 5.0
 CHECKED_FIRST_BYTES = 32 * MIB
 """Ours: segments that are checked before an answer begins, about 30 ms; the others on the way."""
 
-INTEGRITY_FAULTS_MAX = 20
-"""Ours: what is told of a damaged database; one fault is enough to restore it."""
-
-ORPHANS_LISTED_MAX = 20
-"""Ours: blobs without a row that are told by name; all are counted."""
-
 CHECK_BYTES = 16 * MIB
 """Ours: how much of a segment is checked before somebody may interrupt."""
 

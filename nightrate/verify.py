@@ -142,7 +142,7 @@ class _Look:
             if store is None:  # without it, no blob has a name
                 return self._summary
             self._store, self._repairs = store, Repairs(store, self._blobs)
-            for found in await store.integrity(limits.INTEGRITY_FAULTS_MAX):
+            for found in await store.integrity(limits.FAULTS_LISTED_MAX):
                 self._flaw("state.sqlite", found, _RESTORE)
             await self._files()
             await self._uploads()

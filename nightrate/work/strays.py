@@ -67,7 +67,7 @@ class Strays(Struct, kw_only=True):
         self.bytes += status.st_size
         age_seconds = clock.now() / 1_000_000 - status.st_mtime
         self.young += age_seconds < 2 * limits.LEASE_SECONDS
-        if len(self.names) < limits.ORPHANS_LISTED_MAX:
+        if len(self.names) < limits.FAULTS_LISTED_MAX:
             self.names.append(name)
 
 

@@ -144,14 +144,14 @@ def is_lost(line: bytes, wanted: bytes) -> bool:
 Try = Callable[[Point, Figures], Awaitable[None]]
 
 
-def campaign(name: str, what: str, attempt: Try, points: int) -> Campaign:
-    """Make a campaign of a try at one point."""
+def tries(attempt: Try, points: int) -> Callable[[int | None, int], Figures]:
+    """Make what runs a try at many points."""
 
     def run(wanted: int | None, seed: int) -> Figures:
         with silence():
             return asyncio.run(_run(attempt, wanted or points, seed))
 
-    return Campaign(name=name, what=what, run=run, points=points)
+    return run
 
 
 @contextmanager
@@ -385,16 +385,52 @@ async def spoil_keys(point: Point, figures: Figures) -> None:
 
 
 CAMPAIGNS = (
-    campaign("segments", "damaged segments are never served, and made again", spoil_segment, 400),
-    campaign(
-        *("hopeless", "damaged segments without a sound input stay errors that name them"),
-        *(spoil_segment_and_input, 100),
+    Campaign(
+        name="damaged-segments",
+        what="damaged results are never served, and are made again",
+        run=tries(spoil_segment, 400),
+        points=400,
     ),
-    campaign("journals", "damaged journals cost only what follows", spoil_journal, 200),
-    campaign("inputs", "damaged inputs change no answer that is there", spoil_input, 200),
-    campaign("plans", "damaged plans are made anew", spoil_plan, 100),
-    campaign("databases", "damaged databases serve nothing wrong", spoil_database, 300),
-    campaign("caches", "damaged cached contents fail what names them", spoil_cache, 60),
-    campaign("keys", "damaged keys stop the server or harm no result", spoil_keys, 60),
+    Campaign(
+        name="damaged-for-good",
+        what="damaged results without a sound input stay errors that name them",
+        run=tries(spoil_segment_and_input, 100),
+        points=100,
+    ),
+    Campaign(
+        name="damaged-journals",
+        what="damaged journals cost only the answers that follow",
+        run=tries(spoil_journal, 200),
+        points=200,
+    ),
+    Campaign(
+        name="damaged-inputs",
+        what="damaged inputs change no answer that is there",
+        run=tries(spoil_input, 200),
+        points=200,
+    ),
+    Campaign(
+        name="damaged-plans",
+        what="damaged plans are made anew",
+        run=tries(spoil_plan, 100),
+        points=100,
+    ),
+    Campaign(
+        name="damaged-databases",
+        what="damaged databases stop the server, or serve nothing wrong",
+        run=tries(spoil_database, 300),
+        points=300,
+    ),
+    Campaign(
+        name="damaged-caches",
+        what="damaged cached contents fail what names them",
+        run=tries(spoil_cache, 60),
+        points=60,
+    ),
+    Campaign(
+        name="damaged-keys",
+        what="damaged keys stop the server, or harm no result",
+        run=tries(spoil_keys, 60),
+        points=60,
+    ),
 )
-"""`make faults ARGS="segments"`."""

@@ -7,7 +7,7 @@ import pytest
 from tests.faults.campaign import Campaign
 from tests.faults.corruption import CAMPAIGNS
 
-POINTS = {"segments": 3, "inputs": 2, "databases": 2, "keys": 2}
+POINTS = {"damaged-segments": 3, "damaged-inputs": 2, "damaged-databases": 2, "damaged-keys": 2}
 
 
 @pytest.mark.parametrize("campaign", CAMPAIGNS, ids=lambda campaign: campaign.name)
