@@ -58,7 +58,17 @@ _NAME = re.compile(r"[a-z0-9_-][a-z0-9._-]*(/[a-z0-9_-][a-z0-9._-]*)*")
 """No part of a name begins with a dot, so none leads out of the directory."""
 
 
-class Appender:
+class _Descriptor:
+    """Lets go of a file whose opener left while a thread opened it: nobody else knows of it."""
+
+    _descriptor: int
+
+    def __del__(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+
+
+class Appender(_Descriptor):
     """A blob that is being written at its end by one writer."""
 
     def __init__(self, run: Run, path: Path, descriptor: int, size_bytes: int) -> None:
@@ -114,7 +124,7 @@ class Appender:
             self._entry_synced = True
 
 
-class Reader:
+class Reader(_Descriptor):
     """An open blob."""
 
     def __init__(self, run: Run, path: Path, descriptor: int) -> None:
