@@ -14,6 +14,7 @@ import logging
 import os
 import select
 import signal
+import sys
 import time
 import traceback
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -164,6 +165,8 @@ class _Child:
 
     def run(self, number: int, prepare: Prepare) -> int:
         logging.disable(logging.CRITICAL)
+        # What a VFS raises while SQLite closes reaches nobody, as without a VFS in Python.
+        sys.unraisablehook = lambda _unraisable: None
         _patch(self)
         prepare()
         self._tap.lay()
