@@ -286,13 +286,18 @@ def open_house(settings: Settings, address: str = "") -> House:
     try:
         directory = open_directory(Path(settings.data))
     except OSError as error:
-        message = f"{settings.data} cannot be used as the data directory: {error.strerror}"
-        raise StoreFault(message) from error
+        raise _unusable(settings, error) from error
     runs = _Runs()
     try:
         base_url = (settings.public_url or address).rstrip("/")
         return House(settings, lanes, search, directory, runs, base_url)
-    except StoreFault:
+    except (OSError, StoreFault) as error:
         runs.close()
         directory.unlock()
+        if isinstance(error, OSError):
+            raise _unusable(settings, error) from error
         raise
+
+
+def _unusable(settings: Settings, error: OSError) -> StoreFault:
+    return StoreFault(f"{settings.data} cannot be used as the data directory: {error.strerror}")
