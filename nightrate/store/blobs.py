@@ -11,6 +11,7 @@ simulation it calls them inline.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import fcntl
 import os
@@ -114,8 +115,13 @@ class Appender(_Descriptor):
     async def close(self) -> None:
         """Let go of the file."""
         if self._descriptor >= 0:
+            await _anyway(self._run(self.leave))
+
+    def leave(self) -> None:
+        """Let go of the file at once, which may take a moment."""
+        if self._descriptor >= 0:
             descriptor, self._descriptor = self._descriptor, -1
-            await self._run(lambda: os.close(descriptor))
+            os.close(descriptor)
 
     def _sync(self) -> None:
         sync_file(self._descriptor)
@@ -188,8 +194,40 @@ class Reader(_Descriptor):
     async def close(self) -> None:
         """Let go of the file."""
         if self._descriptor >= 0:
+            await _anyway(self._run(self.leave))
+
+    def leave(self) -> None:
+        """Let go of the file at once, which may take a moment."""
+        if self._descriptor >= 0:
             descriptor, self._descriptor = self._descriptor, -1
-            await self._run(lambda: os.close(descriptor))
+            os.close(descriptor)
+
+
+H = TypeVar("H", Reader, Appender)
+
+
+async def _held(opening: Awaitable[H]) -> H:
+    """Give what is being opened; whoever is cancelled meanwhile leaves nothing open.
+
+    The thread that opens it cannot be cancelled, and nobody would hear what it gives.
+    """
+    if not isinstance(opening, asyncio.Future):
+        return await opening
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        opening.add_done_callback(_leave)
+        raise
+
+
+def _leave(opened: asyncio.Future[H]) -> None:
+    if not opened.cancelled() and opened.exception() is None:
+        opened.result().leave()
+
+
+async def _anyway(closing: Awaitable[None]) -> None:
+    """Wait for what happens also when nobody waits for it any more."""
+    await (asyncio.shield(closing) if isinstance(closing, asyncio.Future) else closing)
 
 
 class Blobs:
@@ -222,7 +260,7 @@ class Blobs:
         """
         path = self.path(name)
 
-        return await self._run(lambda: Appender(self._run, path, self._begin(path), 0))
+        return await _held(self._run(lambda: Appender(self._run, path, self._begin(path), 0)))
 
     def _begin(self, path: Path) -> int:
         self._make(path.parent)
@@ -245,7 +283,7 @@ class Blobs:
             os.ftruncate(descriptor, size_bytes)
             return Appender(self._run, path, descriptor, size_bytes)
 
-        return await self._run(call)
+        return await _held(self._run(call))
 
     async def put(self, name: str, pieces: Iterable[bytes]) -> None:
         """Write a whole small blob and sync it, all in one call.
@@ -275,7 +313,8 @@ class Blobs:
         """
         path = self.path(name)
 
-        return await self._run(lambda: Reader(self._run, path, _open(path, name, os.O_RDONLY)))
+        opening = self._run(lambda: Reader(self._run, path, _open(path, name, os.O_RDONLY)))
+        return await _held(opening)
 
     async def size(self, name: str) -> int | None:
         """Tell how long a blob is; None when there is none."""
