@@ -215,7 +215,7 @@ class Files:
         try:
             async for block in blocks:
                 await self._written(session.write(block), upload)
-                if session.given_bytes - upload.received_bytes >= limits.UPLOAD_SYNC_BYTES:
+                if session.written_bytes - upload.received_bytes >= limits.UPLOAD_SYNC_BYTES:
                     upload = await self._checkpoint(session, upload)
                     await self._space.require(1)
         finally:
@@ -243,11 +243,13 @@ class Files:
             await self._store.cancel_upload(upload, clock.now())
             message = f"Syncing the upload failed ({error.strerror}); start a new one."
             raise StoreFault(message) from error
-        given_bytes = session.given_bytes
-        if given_bytes == upload.received_bytes:
+        written_bytes = session.written_bytes
+        if written_bytes == upload.received_bytes:
             return upload
-        await self._store.grow_upload(upload, given_bytes, clock.now(), stored_max=self._stored_max)
-        return msgspec.structs.replace(upload, received_bytes=given_bytes)
+        await self._store.grow_upload(
+            upload, written_bytes, clock.now(), stored_max=self._stored_max
+        )
+        return msgspec.structs.replace(upload, received_bytes=written_bytes)
 
     async def _within_quota(
         self, upload: Upload, blocks: AsyncIterator[list[bytes]]

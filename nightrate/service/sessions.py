@@ -31,7 +31,7 @@ class Session:
         self._blobs = blobs
         self._blob: Appender | None = None
         self._digest = hashlib.sha256()
-        self._given_bytes = 0
+        self._written_bytes = 0
         self._writing: asyncio.Future[None] | None = None
 
     @property
@@ -40,10 +40,10 @@ class Session:
         return self._blob is not None
 
     @property
-    def given_bytes(self) -> int:
+    def written_bytes(self) -> int:
         """How many bytes the blob has when everything given is written, synced or not."""
         assert self._blob is not None, "opened before"
-        return self._given_bytes
+        return self._written_bytes
 
     @property
     def sha256(self) -> str:
@@ -58,7 +58,7 @@ class Session:
         Raises:
             Damaged: the blob holds less than what was acknowledged.
         """
-        if self._blob is not None and self._given_bytes == upload.received_bytes:
+        if self._blob is not None and self._written_bytes == upload.received_bytes:
             return
         await self.close()
         held_bytes = await self._blobs.size(upload.blob)
@@ -77,7 +77,7 @@ class Session:
             length = min(limits.READ_BYTES, upload.received_bytes - offset)
             (piece,) = await blob.read_all([(offset, length)])
             self._digest.update(piece)
-        self._blob, self._given_bytes = blob, upload.received_bytes
+        self._blob, self._written_bytes = blob, upload.received_bytes
 
     async def write(self, pieces: list[bytes]) -> None:
         """Begin to append pieces, not yet synced, when what was given before is written.
@@ -89,7 +89,7 @@ class Session:
         self._writing = asyncio.ensure_future(
             self._blob.append(b"".join(pieces), digest=self._digest)
         )
-        self._given_bytes += sum(map(len, pieces))
+        self._written_bytes += sum(map(len, pieces))
 
     async def drain(self) -> None:
         """Return when everything given is written. After an error the session is closed."""
@@ -103,9 +103,9 @@ class Session:
             raise
 
     async def sync(self) -> None:
-        """Return when everything written is on the disk. After an error the session is closed."""
+        """Return when everything given is on the disk. After an error the session is closed."""
+        await self.drain()
         assert self._blob is not None, "opened before"
-        assert self._writing is None, "drained before"
         try:
             await uninterrupted(self._blob.sync())
         except BaseException:
