@@ -124,7 +124,7 @@ class Files:
                 )
                 raise OutOfRange(message)
             await self._space.require(1)
-            await session.open(upload)
+            await self._written(session.open(upload), upload)
             blocks = self._within_quota(upload, _blocks(pieces, upload, offset))
             blocks = self._space.taken(blocks)
             try:
@@ -170,7 +170,7 @@ class Files:
             if upload.state is UploadState.FINAL:
                 return await self.get(upload.tenant, upload.file_id)
             _require_active(upload)
-            await session.open(upload)
+            await self._written(session.open(upload), upload)
             if not upload.received_bytes:  # no piece has synced the name of the empty blob
                 await self._checkpoint(session, upload)
             now = clock.now()
@@ -215,7 +215,7 @@ class Files:
         try:
             async for block in blocks:
                 await self._written(session.write(block), upload)
-                if session.written_bytes - upload.received_bytes >= limits.UPLOAD_SYNC_BYTES:
+                if session.given_bytes - upload.received_bytes >= limits.UPLOAD_SYNC_BYTES:
                     upload = await self._checkpoint(session, upload)
                     await self._space.require(1)
         finally:
@@ -243,13 +243,11 @@ class Files:
             await self._store.cancel_upload(upload, clock.now())
             message = f"Syncing the upload failed ({error.strerror}); start a new one."
             raise StoreFault(message) from error
-        written_bytes = session.written_bytes
-        if written_bytes == upload.received_bytes:
+        given_bytes = session.given_bytes
+        if given_bytes == upload.received_bytes:
             return upload
-        await self._store.grow_upload(
-            upload, written_bytes, clock.now(), stored_max=self._stored_max
-        )
-        return msgspec.structs.replace(upload, received_bytes=written_bytes)
+        await self._store.grow_upload(upload, given_bytes, clock.now(), stored_max=self._stored_max)
+        return msgspec.structs.replace(upload, received_bytes=given_bytes)
 
     async def _within_quota(
         self, upload: Upload, blocks: AsyncIterator[list[bytes]]

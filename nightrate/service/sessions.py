@@ -31,7 +31,7 @@ class Session:
         self._blobs = blobs
         self._blob: Appender | None = None
         self._digest = hashlib.sha256()
-        self._written_bytes = 0
+        self._given_bytes = 0
         self._writing: asyncio.Future[None] | None = None
 
     @property
@@ -40,10 +40,10 @@ class Session:
         return self._blob is not None
 
     @property
-    def written_bytes(self) -> int:
+    def given_bytes(self) -> int:
         """How many bytes the blob has when everything given is written, synced or not."""
         assert self._blob is not None, "opened before"
-        return self._written_bytes
+        return self._given_bytes
 
     @property
     def sha256(self) -> str:
@@ -57,8 +57,9 @@ class Session:
 
         Raises:
             Damaged: the blob holds less than what was acknowledged.
+            OSError: the disk refused.
         """
-        if self._blob is not None and self._written_bytes == upload.received_bytes:
+        if self._blob is not None and self._given_bytes == upload.received_bytes:
             return
         await self.close()
         held_bytes = await self._blobs.size(upload.blob)
@@ -73,11 +74,15 @@ class Session:
         else:
             blob = await self._blobs.reopen(upload.blob, upload.received_bytes)
         self._digest = hashlib.sha256()
-        for offset in range(0, upload.received_bytes, limits.READ_BYTES):
-            length = min(limits.READ_BYTES, upload.received_bytes - offset)
-            (piece,) = await blob.read_all([(offset, length)])
-            self._digest.update(piece)
-        self._blob, self._written_bytes = blob, upload.received_bytes
+        try:
+            for offset in range(0, upload.received_bytes, limits.READ_BYTES):
+                length = min(limits.READ_BYTES, upload.received_bytes - offset)
+                (piece,) = await blob.read_all([(offset, length)])
+                self._digest.update(piece)
+        except BaseException:
+            await blob.close()
+            raise
+        self._blob, self._given_bytes = blob, upload.received_bytes
 
     async def write(self, pieces: list[bytes]) -> None:
         """Begin to append pieces, not yet synced, when what was given before is written.
@@ -89,7 +94,7 @@ class Session:
         self._writing = asyncio.ensure_future(
             self._blob.append(b"".join(pieces), digest=self._digest)
         )
-        self._written_bytes += sum(map(len, pieces))
+        self._given_bytes += sum(map(len, pieces))
 
     async def drain(self) -> None:
         """Return when everything given is written. After an error the session is closed."""

@@ -224,7 +224,7 @@ async def test_failures_of_one_batch_are_forgotten_when_it_is_planned(
     def refused_once(*arguments: Any) -> None:
         tries.append(1)
         if len(tries) == 1:
-            raise OSError(28, "no space left")
+            raise OSError(5, "the disk refuses")
         real(*arguments)
 
     monkeypatch.setattr("nightrate.work.planner.plan_file", refused_once)
@@ -264,7 +264,7 @@ async def test_a_folder_that_cannot_be_made_only_delays(
     async def refused_once(folder: str) -> None:
         calls.append(1)
         if len(calls) == 1:
-            raise OSError(28, "no space left")
+            raise OSError(5, "the disk refuses")
         await real(folder)
 
     monkeypatch.setattr(shop.blobs, "make", refused_once)
