@@ -89,6 +89,9 @@ STOP_SEQUENCES_MAX = 5
 SCHEMA_BYTES_MAX = 64 * KIB
 """Ours: the form that a request asks of its answer; more than any model's context would show."""
 
+SCHEMAS_REMEMBERED_MAX = 32
+"""Ours: forms that are not read again when the next request has the same; 2 MiB of their texts."""
+
 SCHEMA_NODES_MAX = 1_000
 """Ours: parts of such a form; each becomes a rule of a grammar."""
 
@@ -201,7 +204,8 @@ ENGINE_REOPEN_SECONDS = 30.0
 """Ours: the wait before an engine that gave up is opened again."""
 
 OPENING_PATIENCE_SECONDS = 30.0
-"""Ours: how long a live request waits for an engine that is opened on its demand."""
+"""Ours: how long a live request waits for an engine that is opened on its demand, takes nobody, or
+is gone; one of a batch waits on."""
 
 DRAIN_SECONDS = 25.0
 """Ours: how long a stopping server lets running requests finish before it hands them back."""
@@ -223,24 +227,15 @@ ENGINE_DEATHS_MAX = 3
 """Ours: an engine that dies this often under one request has been killed by it."""
 
 ENGINE_BREAKS_MAX = 30
-"""Ours: times that an engine which answers hardly anybody, or a connection to it, breaks under one
-request before this is to blame. The waits between them add up to more than ten minutes, so an
-endpoint or a network that is ill for so long loses nothing."""
-
-LIVE_PATIENCE_SECONDS = 30.0
-"""Ours: how long a live request waits for an engine that takes nobody or is gone; one of a batch
-waits on."""
-
-PLACES_LOOK_SECONDS = 1.0
-"""Ours: an engine that wants more than before, by the time alone, gets it this soon."""
+"""Ours: broken connections, and failures of an engine that fails for most, under one request before
+it is to blame. The waits between them add up to more than ten minutes."""
 
 RETRY_FIRST_SECONDS = 0.5
 RETRY_LONGEST_SECONDS = 60.0
 """Ours: backoff doubles from the first delay to the longest, with jitter."""
 
-PACE_PAUSE_FIRST_SECONDS = 0.5
 PACE_PAUSE_LONGEST_SECONDS = 10.0
-"""Ours: how long an endpoint that refused is asked nothing, doubling by rounds of refusals."""
+"""Ours: how long an endpoint is asked nothing; doubles with each round of refusals."""
 
 PACE_PAUSE_ASKED_SECONDS_MAX = 3600.0
 """Ours: a longer `Retry-After` is looked at again after an hour."""
@@ -249,25 +244,18 @@ PACE_RECOVERY_SECONDS = 30.0
 """Ours: from one request at once to as many as are configured, after the last refusal."""
 
 ENDPOINT_REMEMBERED = 16
-"""Ours: about so many answers and failures of an endpoint say whether it is ill: when fewer than
-half of them are answers, a failure says nothing of its request."""
+"""Ours: about so many answers and failures say whether an endpoint fails for most."""
 
 ENDPOINT_CONNECT_SECONDS = 10.0
 """Ours: how long an endpoint may take to accept a connection, or to say what it serves."""
 
 ENDPOINT_PATIENCE_SECONDS = 600.0
-"""Ours: an endpoint that cannot be reached for so long is down. Before that, it is known which
-requests were in it when it died; a server of a large model takes minutes to come back."""
-
-ENDPOINT_LOOK_SECONDS = 1.0
-"""Ours: how often one that cannot be reached is tried meanwhile."""
+"""Ours: one that cannot be reached for so long is down. Until then it is known which requests it
+died of; a server of a large model takes minutes to come back."""
 
 ENDPOINT_IDLE_SECONDS = 4.0
-"""Ours: an idle connection is closed before the server closes it: uvicorn, behind vLLM and others,
-waits for 5 seconds, and a request that meets the closing of its connection has to be sent again."""
-
-ANSWER_BYTES_MAX = 32 * MIB
-"""Ours: one answer of an endpoint, as one line of a batch file."""
+"""Ours: an idle connection is closed before the server does it, which takes uvicorn (and so vLLM) 5
+seconds: a request that meets the end of its connection has to be sent again."""
 
 ANSWER_EVENT_BYTES_MAX = MIB
 """Ours: one event of a streamed answer; most hold a word."""

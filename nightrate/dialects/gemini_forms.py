@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from nightrate.dialects.gemini_schemas import json_schema_from
 from nightrate.dialects.gemini_shapes import GenerationConfig
-from nightrate.dialects.json_schema import read_schema
+from nightrate.dialects.json_schema import schema_of_client
 from nightrate.dialects.refusals import unserved, within, wrong
 from nightrate.dialects.spelling import camel, quoted
 from nightrate.domain.schema import AnyValue, Choice, ChoiceForm, Form, JSONForm, Schema
@@ -109,7 +109,7 @@ def _members(tree: object, at: str, known: tuple[str, ...]) -> dict[str, Any]:
 
 def _schema(tree: object, name: str) -> Schema:
     try:
-        return read_schema(json_schema_from(tree) if name == "responseSchema" else tree)
+        return schema_of_client(tree, json_schema_from if name == "responseSchema" else None)
     except Refused as error:
         raise within(error, name) from error
 

@@ -5,6 +5,7 @@ Every path stays as the client wrote it, so that a refusal of the JSON Schema na
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ _COUNTS: Final = (
     *("minItems", "maxItems", "minProperties", "maxProperties", "minLength", "maxLength"),
 )
 _BOUNDS: Final = ("minimum", "maximum")
+_DIGITS_MAX: Final = len(str(2**64))
 _KNOWN: Final = frozenset(
     {
         *("type", "format", "title", "description", "nullable", "default", "example", "enum"),
@@ -98,8 +100,13 @@ def _truth(value: object, at: str) -> bool:
 
 
 def _count(value: object, _at: str) -> object:
-    """Give a count that came as a string, which is how 64 bits travel, as a number."""
-    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
+    """Give a count that came as a string, which is how 64 bits travel, as a number.
+
+    One of thousands of digits stays a string, which is no count: Python does not read it.
+    """
+    if isinstance(value, str) and len(value) <= _DIGITS_MAX:
+        return int(value) if value.isascii() and value.isdigit() else value
+    return value
 
 
 def _number(value: object, at: str) -> object:
@@ -109,7 +116,9 @@ def _number(value: object, at: str) -> object:
     try:
         number = float(value)
     except ValueError:
-        raise wrong(at, f'"{quoted(value)}" is not a number.') from None
+        number = math.nan
+    if not math.isfinite(number):
+        raise wrong(at, f'"{quoted(value)}" is not a number.')
     return int(number) if number.is_integer() else number
 
 

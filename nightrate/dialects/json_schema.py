@@ -8,8 +8,9 @@ others unless it says so. ``oneOf`` is read as ``anyOf``, as the original servic
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -78,6 +79,28 @@ _PLAIN_FORMATS: Final = frozenset({"enum", "float", "double", "int64"})
 """Formats that every value of their type has."""
 
 _INT32: Final = (-(2**31), 2**31 - 1)
+
+
+def schema_of_client(tree: object, said: Callable[[object], object] | None = None) -> Schema:
+    """Read a schema that came in a request; the same in the next request is not read again.
+
+    Args:
+        tree: decoded JSON.
+        said: says it as JSON Schema, if it is not.
+
+    Raises:
+        BadRequest, NotSupported: as `read_schema` and ``said``.
+    """
+    text = json.encode(tree)
+    if len(text) > limits.SCHEMA_BYTES_MAX:  # hardly to be taken, and too long to be remembered
+        return read_schema(tree if said is None else said(tree))
+    return _read_once(text, said)
+
+
+@functools.lru_cache(limits.SCHEMAS_REMEMBERED_MAX)
+def _read_once(text: bytes, said: Callable[[object], object] | None) -> Schema:
+    tree = json.decode(text)
+    return read_schema(tree if said is None else said(tree))
 
 
 def read_schema(tree: object) -> Schema:

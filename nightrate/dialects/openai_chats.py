@@ -15,7 +15,7 @@ from msgspec import Struct
 from nightrate import limits
 from nightrate.dialects.gemini_prompts import bare_model, cache_id
 from nightrate.dialects.gemini_ranges import check_thinking
-from nightrate.dialects.json_schema import read_schema
+from nightrate.dialects.json_schema import schema_of_client
 from nightrate.dialects.openai_reading import Reader
 from nightrate.dialects.openai_shapes import (
     ChatBody,
@@ -192,7 +192,7 @@ def _form(wanted: ResponseFormat) -> Form | None:
         if tree is None:
             return JSONForm(_ANY_OBJECT, field)
         try:
-            return JSONForm(read_schema(tree), f"{field}.schema")
+            return JSONForm(schema_of_client(tree), f"{field}.schema")
         except Refused as error:
             raise within(error, f"{field}.schema") from error
     if wanted.json_schema is not None:

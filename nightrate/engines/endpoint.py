@@ -13,17 +13,27 @@ No word of a foreign body goes into an error; its status and its size do.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncGenerator, Callable, Mapping
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import aiohttp
 from aiohttp.typedefs import LooseHeaders
 from msgspec import Struct
 
 from nightrate import clock, limits
-from nightrate.dialects.openai_upstream import blamed, too_long
+from nightrate.dialects.openai_answers import too_long
 from nightrate.dialects.retry_after import asked_seconds
+from nightrate.engines.blame import (
+    FORBIDDEN,
+    GATEWAY,
+    NO_SUCH_CALL,
+    OK,
+    TAKES_NOBODY,
+    TOO_MANY,
+    failure_of,
+    misconfigured,
+    unreachable,
+)
 from nightrate.engines.pace import Pace
 from nightrate.errors import Code, EngineBusy, EngineDown, EngineFault, RequestFailed
 
@@ -31,21 +41,9 @@ Read = TypeVar("Read")
 
 _TROUBLES = (TimeoutError, aiohttp.ClientError, OSError)
 
-_BAD_KEY, _UNPAID, _FORBIDDEN, _NOT_FOUND, _NO_METHOD = 401, 402, 403, 404, 405
-_TIMED_OUT, _CONFLICT, _TOO_LARGE, _TOO_EARLY, _TOO_MANY = 408, 409, 413, 425, 429
-_ERROR, _UNKNOWN, _GATEWAY, _UNAVAILABLE, _GATEWAY_TIME, _OVERLOADED = 500, 501, 502, 503, 504, 529
-_OK, _ELSEWHERE, _REFUSED = 200, 300, 400
-
-_MISCONFIGURED: Final = {
-    _BAD_KEY: "it does not accept the key: check `api_key`",
-    _UNPAID: "it wants to be paid first",
-    _NOT_FOUND: "it knows no such path or model: check `base_url` and `model`",
-    _NO_METHOD: "it takes no such call there: check `base_url`",
-    _UNKNOWN: "it takes no such call there: check `base_url`",
-}
-"""Statuses that no other request would escape, and what to do."""
-
 _HEALTHY = 0.5
+"""The share of answers below which an endpoint is ill."""
+
 _WAS_CLOSED = "The openai engine was closed."
 _DONE = b"[DONE]"
 _DATA = b"data:"
@@ -81,6 +79,8 @@ class Endpoint:
         self._given_up: EngineDown | None = None
         self._proven = False
         """Whether it has answered a request since it was opened."""
+        self._code = Code.UNAVAILABLE
+        """What is said of requests that come while nothing is asked."""
         self._health = 1.0
         """The share of answers among the latest answers and failures."""
         self._look: asyncio.Task[Look | None] | None = None
@@ -122,9 +122,9 @@ class Endpoint:
             ) as response:
                 return Look(response.status, await _read(response))
         except RequestFailed:
-            return Look(_OK, b"")  # far too long for a list
+            return Look(OK, b"")  # far too long for a list
         except _TROUBLES as error:
-            raise _unreachable(error) from error
+            raise unreachable(error) from error
 
     async def ready(self) -> None:
         """Wait while it cannot be reached, for a while.
@@ -141,7 +141,7 @@ class Endpoint:
             if clock.monotonic() >= patience_ends:
                 seconds = limits.ENDPOINT_PATIENCE_SECONDS
                 raise EngineDown(f"The endpoint could not be reached for {seconds:g} seconds.")
-            await clock.sleep(limits.ENDPOINT_LOOK_SECONDS)
+            await clock.sleep(limits.IDLE_POLL_SECONDS)
 
     async def post(
         self, url: str, body: bytes, read: Callable[[bytes], Read], *, optional: bool = False
@@ -166,7 +166,7 @@ class Endpoint:
                 content = await _read(response)
         except _TROUBLES as error:
             raise await self._fault(error, sent_at) from error
-        if response.status != _OK:
+        if response.status != OK:
             raise self._refusal(response, content, sent_at, optional=optional)
         try:
             answer = read(content)
@@ -187,7 +187,7 @@ class Endpoint:
         sent_at = clock.monotonic()
         try:
             async with self._session.post(url, data=body, allow_redirects=False) as response:
-                if response.status != _OK:
+                if response.status != OK:
                     content = await _read(response)
                     raise self._refusal(response, content, sent_at, optional=False)
                 try:
@@ -221,6 +221,7 @@ class Endpoint:
             self.pace.slow(sent_at)
             return failure
         self.pace.pause(sent_at, None)
+        self._code = Code.UNAVAILABLE
         return EngineBusy(failure.message, code=failure.code, in_flight=True)
 
     def _check_open(self) -> None:
@@ -230,7 +231,7 @@ class Endpoint:
             raise self._given_up
         if pause := self.pace.pause_seconds():
             message = "The endpoint refused others a moment ago."
-            raise EngineBusy(message, code=Code.RESOURCE_EXHAUSTED, after_seconds=pause)
+            raise EngineBusy(message, code=self._code, after_seconds=pause)
 
     # trouble ----------------------------------------------------------------------------------
 
@@ -239,27 +240,28 @@ class Endpoint:
     ) -> EngineFault:
         """Say what a status means that is not 200."""
         status = response.status
-        if status in (_TOO_MANY, _UNAVAILABLE, _OVERLOADED, _GATEWAY):
+        if status in TAKES_NOBODY:
             asked = asked_seconds(response.headers.get("retry-after"), clock.now())
             after_seconds = self.pace.pause(sent_at, asked)
             message = f"The endpoint takes no more requests now (status {status})."
-            code = Code.RESOURCE_EXHAUSTED if status == _TOO_MANY else Code.UNAVAILABLE
+            self._code = Code.RESOURCE_EXHAUSTED if status == TOO_MANY else Code.UNAVAILABLE
             # A gateway says 502 also when what is behind it died of the request.
-            broke = status == _GATEWAY
-            return EngineBusy(message, code=code, after_seconds=after_seconds, in_flight=broke)
-        if optional and status in (_NOT_FOUND, _NO_METHOD, _UNKNOWN):
+            broke = status == GATEWAY
+            return EngineBusy(
+                message, code=self._code, after_seconds=after_seconds, in_flight=broke
+            )
+        if optional and status in NO_SUCH_CALL:
             message = f"The endpoint knows no such call (status {status})."
             return RequestFailed(message, code=Code.UNIMPLEMENTED)
-        if status in _MISCONFIGURED or _ELSEWHERE <= status < _REFUSED:
-            why = _MISCONFIGURED.get(status, "it is somewhere else: check `base_url`")
-            self._given_up = EngineDown(f"The endpoint answers with status {status}: {why}.")
-            return self._given_up
-        if status == _FORBIDDEN and not self._proven:
+        if down := misconfigured(status):
+            self._given_up = down
+            return down
+        if status == FORBIDDEN and not self._proven:
             # The key, or a filter of contents that dislikes this request: others will show it.
             self.pace.slow(sent_at)
             message = "The endpoint forbids the request (status 403): check `api_key`."
             return EngineBusy(message, code=Code.PERMISSION_DENIED)
-        return self._weighed(_failure(status, body), sent_at)
+        return self._weighed(failure_of(status, body), sent_at)
 
     async def _fault(self, error: Exception, sent_at: float) -> EngineFault:
         """Say what an error on the way means."""
@@ -268,7 +270,8 @@ class Endpoint:
         if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
             self._lost = True
             self.pace.pause(sent_at, None)
-            return _unreachable(error)
+            self._code = Code.UNAVAILABLE
+            return unreachable(error)
         if isinstance(error, TimeoutError):
             message = "The endpoint took longer than `timeout_seconds`."
             failure = RequestFailed(message, code=Code.DEADLINE_EXCEEDED, retriable=True)
@@ -300,25 +303,6 @@ class Endpoint:
             return None
 
 
-def _failure(status: int, body: bytes) -> RequestFailed:
-    """Say how one request failed."""
-    if status in (_TIMED_OUT, _GATEWAY_TIME):
-        message = f"The endpoint took too long (status {status})."
-        return RequestFailed(message, code=Code.DEADLINE_EXCEEDED, retriable=True)
-    if status >= _ERROR or status in (_CONFLICT, _TOO_EARLY):
-        message = f"The endpoint failed (status {status})."
-        return RequestFailed(message, code=Code.INTERNAL, retriable=True)
-    if status < _REFUSED:
-        message = f"The endpoint gave no answer (status {status})."
-        return RequestFailed(message, code=Code.INTERNAL, retriable=True)
-    if status == _FORBIDDEN:
-        message = "The endpoint forbids this request, unlike others (status 403)."
-        return RequestFailed(message, code=Code.PERMISSION_DENIED)
-    why = ": it is too large" if status == _TOO_LARGE else blamed(body)
-    message = f"The endpoint refused the request (status {status}){why}."
-    return RequestFailed(message, code=Code.INVALID_ARGUMENT)
-
-
 async def _read(response: aiohttp.ClientResponse) -> bytes:
     """Read a body, up to what is held.
 
@@ -327,14 +311,14 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
     """
     size = response.content_length
     if size is not None:
-        if size > limits.ANSWER_BYTES_MAX:
+        if size > limits.LINE_BYTES_MAX:
             response.close()
             raise too_long()
         return await response.read()
     pieces, size = [], 0
     async for piece in response.content.iter_any():
         size += len(piece)
-        if size > limits.ANSWER_BYTES_MAX:
+        if size > limits.LINE_BYTES_MAX:
             response.close()
             raise too_long()
         pieces.append(piece)
@@ -355,13 +339,3 @@ async def _events(content: aiohttp.StreamReader) -> AsyncGenerator[bytes, None]:
                 yield data
         if len(begun) > limits.ANSWER_EVENT_BYTES_MAX:
             raise too_long()
-
-
-def _unreachable(error: Exception) -> EngineDown:
-    """Say why nobody is there, in words of the operating system; they name no address."""
-    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
-    why = type(error).__name__
-    if isinstance(cause, OSError) and cause.errno is not None:
-        # Names that are not found have numbers below zero, and words of their own.
-        why = os.strerror(cause.errno) if cause.errno > 0 else cause.strerror or why
-    return EngineDown(f"The endpoint cannot be reached: {why}.")

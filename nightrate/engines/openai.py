@@ -2,8 +2,8 @@
 
 A prompt becomes one call of ``chat/completions``, a passage one of ``embeddings``; such servers
 gather the calls that are open together by themselves. How many these are follows the endpoint (see
-`pace`). What goes wrong there is told apart in `endpoint`; the bodies are written and read in
-`dialects/openai_upstream`.
+`pace`). What goes wrong there is told apart in `endpoint`; the bodies are written in
+`dialects/openai_asks` and read in `dialects/openai_answers`.
 """
 
 from __future__ import annotations
@@ -17,17 +17,14 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta
 
-from nightrate.dialects.openai_upstream import (
-    Customs,
+from nightrate.dialects.openai_answers import (
     Stream,
     read_count,
     read_models,
     read_reply,
     read_vector,
-    render_count,
-    render_passage,
-    render_prompt,
 )
+from nightrate.dialects.openai_asks import Customs, render_count, render_passage, render_prompt
 from nightrate.domain.embedding import Embedding, Passage
 from nightrate.domain.generation import Capability, Prompt, Reply
 from nightrate.domain.schema import ChoiceForm

@@ -71,7 +71,7 @@ class Pace:
         """
         now = clock.monotonic()
         if self.slow(sent_at):
-            doubled = limits.PACE_PAUSE_FIRST_SECONDS * 2.0 ** min(self._rounds, _DOUBLINGS_MAX)
+            doubled = limits.RETRY_FIRST_SECONDS * 2.0 ** min(self._rounds, _DOUBLINGS_MAX)
             self._rounds += 1
             own = min(doubled, limits.PACE_PAUSE_LONGEST_SECONDS)
             self._resumes_at = max(self._resumes_at, now + own)

@@ -124,7 +124,7 @@ class Files:
                 )
                 raise OutOfRange(message)
             await self._space.require(1)
-            await session.open(upload)
+            await self._written(session.open(upload), upload)
             blocks = self._within_quota(upload, _blocks(pieces, upload, offset))
             blocks = self._space.taken(blocks)
             try:
@@ -170,7 +170,7 @@ class Files:
             if upload.state is UploadState.FINAL:
                 return await self.get(upload.tenant, upload.file_id)
             _require_active(upload)
-            await session.open(upload)
+            await self._written(session.open(upload), upload)
             if not upload.received_bytes:  # no piece has synced the name of the empty blob
                 await self._checkpoint(session, upload)
             now = clock.now()

@@ -260,7 +260,7 @@ class Lane:
             message = f"The engine died or hung {tries.deaths} times while it ran this request."
             return Failure(Code.INTERNAL, message)
         self._tell(f"is waited for: {fault.message}")
-        patience = limits.LIVE_PATIENCE_SECONDS if live else None
+        patience = limits.OPENING_PATIENCE_SECONDS if live else None
         try:
             async with asyncio.timeout(patience):
                 await self._until_ready()
@@ -287,7 +287,7 @@ class Lane:
         wait = retry_delay_seconds(tries.refusals, fault.after_seconds, chance)
         if fault.in_flight:  # These are counted, so they are spread over time.
             wait = max(wait, retry_delay_seconds(tries.breaks, None, chance))
-        if live and now + wait - tries.refused_since > limits.LIVE_PATIENCE_SECONDS:
+        if live and now + wait - tries.refused_since > limits.OPENING_PATIENCE_SECONDS:
             return Failure(fault.code, fault.message)
         await clock.sleep(wait)
         return None

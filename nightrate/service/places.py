@@ -91,7 +91,7 @@ class Places:
         """Let those who wait profit when the capacity grows and nobody leaves for long."""
         if self._look is None:
             loop = asyncio.get_running_loop()
-            self._look = loop.call_later(limits.PLACES_LOOK_SECONDS, self._look_again)
+            self._look = loop.call_later(limits.IDLE_POLL_SECONDS, self._look_again)
 
     def _look_again(self) -> None:
         self._look = None

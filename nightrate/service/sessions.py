@@ -57,6 +57,7 @@ class Session:
 
         Raises:
             Damaged: the blob holds less than what was acknowledged.
+            OSError: the disk refused.
         """
         if self._blob is not None and self._given_bytes == upload.received_bytes:
             return
@@ -73,10 +74,14 @@ class Session:
         else:
             blob = await self._blobs.reopen(upload.blob, upload.received_bytes)
         self._digest = hashlib.sha256()
-        for offset in range(0, upload.received_bytes, limits.READ_BYTES):
-            length = min(limits.READ_BYTES, upload.received_bytes - offset)
-            (piece,) = await blob.read_all([(offset, length)])
-            self._digest.update(piece)
+        try:
+            for offset in range(0, upload.received_bytes, limits.READ_BYTES):
+                length = min(limits.READ_BYTES, upload.received_bytes - offset)
+                (piece,) = await blob.read_all([(offset, length)])
+                self._digest.update(piece)
+        except BaseException:
+            await blob.close()
+            raise
         self._blob, self._given_bytes = blob, upload.received_bytes
 
     async def write(self, pieces: list[bytes]) -> None:

@@ -130,7 +130,7 @@ class Closer:
         except ClaimLost:
             log.info("batch %s was deleted while it was closed", batch.batch_id)
             return
-        except OSError:
+        except (OSError, asyncio.CancelledError):  # the disk refuses, or the server stops
             await self._store.release([claim])
             raise
         self._tell_closed(batch)

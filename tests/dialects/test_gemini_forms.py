@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from nightrate import limits
+from nightrate.dialects import json_schema
 from nightrate.dialects.gemini import parse_prompt
 from nightrate.domain.schema import (
     AnyValue,
@@ -140,6 +141,9 @@ def test_a_schema_of_gemini_is_read_into_a_form(schema: object, expected: Node) 
         ({"minimum": "few"}, ".minimum", '"few" is not a number.'),
         ({"type": "INTEGER", "enum": ["x"]}, ".enum[0]", '"x" is not a number.'),
         ({"minItems": "few"}, ".minItems", "it is not a whole number from 0 on."),
+        ({"minItems": "9" * 5_000}, ".minItems", "it is not a whole number from 0 on."),
+        ({"minimum": "1e999"}, ".minimum", '"1e999" is not a number.'),
+        ({"maximum": "nan"}, ".maximum", '"nan" is not a number.'),
         ({"properties": {"a": {"$ref": "#"}}}, ".properties.a.$ref",
          ('there is no such field in a schema. Use "responseJsonSchema" for what only JSON'
           " Schema has.")),
@@ -240,3 +244,20 @@ def test_what_contradicts_itself_is_refused(
     assert type(error) is kind
     assert error.field == f"generationConfig.{field}"
     assert error.message.startswith(f"{error.field}: ")
+
+
+def test_the_same_schema_again_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    schema = {"type": "OBJECT", "properties": {"once": {"type": "STRING"}}}
+    first = node(schema)
+
+    def reads(_tree: object) -> Schema:
+        raise AssertionError("it is remembered")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(json_schema, "read_schema", reads)
+        assert node(schema) is first
+        with pytest.raises(AssertionError, match="remembered"):
+            node({**schema, "required": ["once"]})
+    assert form({**JSON, "responseJsonSchema": {"type": "object", "properties": {}}}) is not None
+    assert refusal({**JSON, "responseJsonSchema": schema}).field is not None  # another language
+    assert refusal({**JSON, "responseJsonSchema": schema}).field is not None

@@ -97,6 +97,7 @@ async def test_an_endpoint_that_takes_nobody_is_asked_nothing_for_a_while(
     held = await fault_of(engine)
     assert isinstance(held, EngineBusy)
     assert held.after_seconds == pytest.approx(7, abs=0.5)
+    assert held.code is code
     assert len(upstream.headers) == sent
     assert engine.capacity.requests == 32
 
@@ -240,7 +241,7 @@ async def test_an_answer_that_takes_too_long_counts_as_a_try(upstream: Upstream)
 async def test_an_endless_answer_is_not_held(
     upstream: Upstream, engine: OpenAIEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nightrate.limits.ANSWER_BYTES_MAX", 1000)
+    monkeypatch.setattr("nightrate.limits.LINE_BYTES_MAX", 1000)
     upstream.faults = [says(b" " * 1001), breaks(b" " * 1001)]
     for _ in range(2):
         fault = await fault_of(engine)

@@ -37,7 +37,7 @@ def test_a_round_of_refusals_halves_once_and_pauses(time: Time) -> None:
     for _ in range(64):
         pace.pause(sent_at, None)
     assert pace.capacity.requests == 32
-    assert pace.pause_seconds() == limits.PACE_PAUSE_FIRST_SECONDS
+    assert pace.pause_seconds() == limits.RETRY_FIRST_SECONDS
 
 
 def test_pauses_double_until_an_answer_comes(time: Time) -> None:

@@ -146,29 +146,21 @@ class Directory:
             *self._wrong_in_events(),
         ]
 
-    def wrong_at_rest(self) -> list[str]:
-        """Check what must hold when all work is done and upkeep had its turns."""
+    def wrong_at_rest(self, *, swept: bool = True) -> list[str]:
+        """Check what must hold when all work is done.
+
+        Args:
+            swept: whether upkeep had the time to delete what nothing names, which is two leases.
+        """
         return [
             *self.wrong_now(),
+            *(f"nothing names blob {name}" for name in self._leftovers() if swept),
             *(
                 f"batch {row['batch_id']} is {row['state']}"
                 for row in self._table("batch")
                 if row["state"] not in FINAL_STATES
             ),
         ]
-
-    def leftovers(self) -> list[str]:
-        """Name the blobs that no row names, but for those in the folder of a deleted batch.
-
-        That folder goes as a whole when its results can no longer be asked for.
-        """
-        going = tuple(
-            f"batches/{row['tenant']}/{row['batch_id']}/"
-            for row in self._table("batch")
-            if row["deleted_at"] is not None
-        )
-        found = set(self._stored()) - set(self._named())
-        return sorted(name for name in found if not name.startswith(going))
 
     def sealed(self) -> set[str]:
         """Name the segments that are published."""
@@ -236,6 +228,19 @@ class Directory:
         return [row for row in self._table("batch") if row["batch_id"] == batch_id]
 
     # names
+
+    def _leftovers(self) -> list[str]:
+        """Name the blobs that no row names, but for those in the folder of a deleted batch.
+
+        That folder goes as a whole when its results can no longer be asked for.
+        """
+        going = tuple(
+            f"batches/{row['tenant']}/{row['batch_id']}/"
+            for row in self._table("batch")
+            if row["deleted_at"] is not None
+        )
+        found = set(self._stored()) - set(self._named())
+        return sorted(name for name in found if not name.startswith(going))
 
     def _content(self, name: str) -> bytes | None:
         path = self._blobs / name

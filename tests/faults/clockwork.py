@@ -50,7 +50,7 @@ def run(work: Callable[[], Awaitable[T]], start_seconds: float = 0.0) -> T:
     loop = Loop(start_seconds)
     clock.now = lambda: BEGINNING + int(loop.time() * 1_000_000)
     clock.monotonic = loop.time
-    clock.sleep = lambda seconds: pass_seconds(seconds)  # whichever it is by then
+    clock.sleep = _sleep
 
     async def main() -> T:
         return await work()
@@ -67,6 +67,10 @@ async def pass_seconds(seconds: float) -> None:
         await over.wait()
     finally:
         alarm.cancel()
+
+
+async def _sleep(seconds: float) -> None:
+    await pass_seconds(seconds)  # whichever it is by then: a life puts its own in its place
 
 
 async def inline(call: Callable[[], T], /) -> T:

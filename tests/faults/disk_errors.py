@@ -123,7 +123,9 @@ def try_refusal(first: int, way: Way, chance: random.Random) -> tuple[Counter[st
             forgetful_image(life, root, folder / "cut", chance)
             wrong += [f"after a cut: {one}" for one in Directory(folder / "cut/data").wrong_now()]
             again = live(folder / "cut" / "data", told, Policy(), number=number)
-            wrong += [f"after a cut: {one}" for one in again.told.wrong + ended_badly(again)]
+            found = again.told.wrong[len(told.wrong) :] + ended_badly(again)
+            found += Directory(folder / "cut" / "data").wrong_at_rest()
+            wrong += [f"after a cut: {one}" for one in found]
         return refused, wrong + told.wrong + ended_badly(life)
 
 

@@ -82,8 +82,6 @@ class Tried(Struct):
     """What came of one try."""
 
     wrong: list[str]
-    leftovers: list[str]
-    """Blobs that nothing names when all is done."""
     seconds: float
     """How long the last life took."""
 
@@ -105,8 +103,7 @@ def try_point(number: int, *, half: bool, second: int | None) -> Tried:
             wrong += wrong_after(before, after)
         last = lives[-1]
         wrong += last.told.wrong + ended_badly(last)
-        end = Directory(data)
-        return Tried(wrong + end.wrong_at_rest(), end.leftovers(), seconds)
+        return Tried(wrong + Directory(data).wrong_at_rest(), seconds)
 
 
 def points_to_try(count: int | None, chance: random.Random) -> list[tuple[int, bool]]:
@@ -125,7 +122,7 @@ def run(count: int | None, seed: int) -> Figures:
     """Kill at so many points of a life."""
     chance = random.Random(seed)
     figures = Figures.none()
-    rests, restarts, leftovers = [], 0, 0
+    rests, restarts = [], 0
     last = points_of_a_life()
     for number, half in points_to_try(count, chance):
         figures.tried += 1
@@ -133,14 +130,12 @@ def run(count: int | None, seed: int) -> Figures:
         tried = try_point(number, half=half, second=second)
         restarts += 1 + (second is not None)
         rests.append(tried.seconds)
-        leftovers += bool(tried.leftovers)
         place = f"killed {'within' if half else 'before'} call {number}, then {second}"
         figures.violations += [f"{place}: {sentence}" for sentence in tried.wrong]
     figures.notes = {
         "calls of a life": str(last),
         "restarts": str(restarts),
         "the whole rest of the job after a kill": f"{sorted(rests)[len(rests) // 2]:.2f} s median",
-        "tries that left blobs which nothing names": str(leftovers),
     }
     return figures
 

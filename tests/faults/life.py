@@ -25,7 +25,7 @@ import apsw
 import msgspec
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from nightrate import clock, limits, runtime, serving
+from nightrate import limits, runtime, serving
 from nightrate.domain.generation import Prompt, Reply
 from nightrate.engines.base import Options
 from nightrate.engines.echo import EchoEngine, EchoOptions
@@ -209,7 +209,7 @@ class _Child:
 
     async def _quiet(self, house: House) -> None:
         """Let upkeep have its turns, and the courier write down its last attempt."""
-        await clockwork.pass_seconds(2 * limits.UPKEEP_SECONDS)
+        await clockwork.pass_seconds(limits.ORPHAN_SECONDS + 3 * limits.UPKEEP_SECONDS)
         reason = await house.not_ready()
         if reason is not None:
             self._told.wrong.append(f"not ready when all was done: {reason}")

@@ -103,8 +103,6 @@ class Tried(Struct):
 
     place: str
     wrong: list[str]
-    leftovers: list[str]
-    """Blobs that nothing names when all is done."""
 
 
 def try_cut(record: Record, chance: random.Random, prepare: Prepare) -> Tried:
@@ -124,14 +122,13 @@ def try_cut(record: Record, chance: random.Random, prepare: Prepare) -> Tried:
             before, place = again, f"{place}, then at {moment} of {len(second.life.messages)}"
         last = live(root / "data", before.told, Policy(), number=number, prepare=prepare)
         wrong += wrong_after(before, last) + last.told.wrong + ended_badly(last)
-        end = Directory(root / "data")
-        return Tried(place, wrong + end.wrong_at_rest(), end.leftovers())
+        return Tried(place, wrong + Directory(root / "data").wrong_at_rest())
 
 
 def run(count: int | None, seed: int, prepare: Prepare = no_flaw) -> Figures:
     """Make so many cuts."""
     figures = Figures.none()
-    chance, leftovers = random.Random(seed), 0
+    chance = random.Random(seed)
     for first in range(0, count or 1, CUTS_OF_A_RECORD):
         with scratch() as folder:
             (folder / "disk").mkdir()
@@ -140,10 +137,8 @@ def run(count: int | None, seed: int, prepare: Prepare = no_flaw) -> Figures:
             for number in range(first, min(first + CUTS_OF_A_RECORD, count or 1)):
                 tried = try_cut(record, chance, prepare)
                 figures.tried += 1
-                leftovers += bool(tried.leftovers)
                 where = f"cut {number}, {tried.place}"
                 figures.violations += [f"{where}: {one}" for one in tried.wrong]
-    figures.notes = {"tries that left blobs which nothing names": str(leftovers)}
     return figures
 
 

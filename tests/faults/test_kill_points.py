@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.faults.quick import quick
+
+pytestmark = pytest.mark.timeout(600)
 
 
 def test_a_kill_at_any_call_loses_nothing_and_doubles_nothing() -> None:

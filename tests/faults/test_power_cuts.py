@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.faults.power_cuts import FLAWS
 from tests.faults.quick import quick
+
+pytestmark = pytest.mark.timeout(600)
 
 
 def test_a_power_cut_loses_nothing_that_was_acknowledged() -> None:

@@ -12,6 +12,7 @@ import msgspec
 
 from nightrate import limits
 from tests.acceptance.server import Server, request_line, text_of
+from tests.faults.patched import command
 
 _PLUGIN = Path(__file__).parent / "plugin"
 CHILD = "troubled_child"
@@ -33,8 +34,14 @@ class Troubled:
             "[nightrate.engines]\ntroubled = troubled_engine:create\n"
         )
 
-    def server(self, *, answer_seconds: float = 60.0, **options: object) -> Server:
-        """Start a server whose every model runs on this engine, with these options."""
+    def server(self, *world: str, answer_seconds: float = 60.0, **options: object) -> Server:
+        """Start a server whose every model runs on this engine, with these options.
+
+        Args:
+            world: what is different in its world; see `patched`.
+            answer_seconds: how long the engine may work on one request.
+            options: of the engine.
+        """
         config = self._folder / "nightrate.toml"
         lines = [f"{name} = {value}" for name, value in options.items()]
         config.write_text(
@@ -43,7 +50,9 @@ class Troubled:
         )
         path = os.pathsep.join([str(_PLUGIN), str(self._folder / "site")])
         server = Server(
-            self._folder / "data", "--config", str(config), environment={"PYTHONPATH": path}
+            *(self._folder / "data", "--config", str(config)),
+            environment={"PYTHONPATH": path},
+            command=command(*world),
         )
         try:
             return server.start()

@@ -32,7 +32,7 @@ from tests.faults import clockwork
 from tests.faults.campaign import Campaign, Figures
 from tests.faults.checker import Directory, wrong_in_lines
 from tests.faults.kill_points import scratch
-from tests.work.workshop import TENANT, Workshop, line
+from tests.work.workshop import Workshop, line
 
 T = TypeVar("T")
 
@@ -133,7 +133,6 @@ class Reader:
 
 async def freeze(data: Path, number: int, seconds: float) -> Owner:
     """Freeze the first owner at one call while a second one may take over."""
-    data.mkdir()
     shop = Workshop(data)
     delays = (0.0, 0.4, 0.0, 1.3, 0.2, 0.0, 3.0, 0.1, 0.0, 0.7, 80.0)
     answers = {
@@ -167,6 +166,7 @@ async def freeze(data: Path, number: int, seconds: float) -> Owner:
 def try_freeze(number: int, seconds: float) -> Owner:
     """Do that in a process of its own, whose time can be changed."""
     with scratch() as folder:
+        (folder / "data").mkdir()
         report = folder / "report"
         child = os.fork()
         if not child:

@@ -110,12 +110,12 @@ async def test_a_live_request_is_told_what_the_engine_says_while_there_is_time(
     engine_of(lane).faults = [BUSY] * 100
     refused = Failure(Code.RESOURCE_EXHAUSTED, "Too many.")
     assert await lane.outcome(PROMPT, live=True) == refused
-    assert 0 < clock.now <= limits.LIVE_PATIENCE_SECONDS
+    assert 0 < clock.now <= limits.OPENING_PATIENCE_SECONDS
     began = clock.now
     async with aclosing(lane.stream(PROMPT, live=True)) as pieces:
         assert [piece async for piece in pieces] == [refused]
     assert await lane.count_tokens(PROMPT) == refused
-    assert clock.now - began <= 2 * limits.LIVE_PATIENCE_SECONDS
+    assert clock.now - began <= 2 * limits.OPENING_PATIENCE_SECONDS
 
 
 async def test_a_live_request_that_would_wait_too_long_does_not_wait_at_all(
@@ -130,7 +130,7 @@ async def test_a_live_request_that_would_wait_too_long_does_not_wait_at_all(
 async def test_a_live_request_does_not_wait_for_an_engine_that_is_gone(
     lane: Lane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nightrate.limits.LIVE_PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr("nightrate.limits.OPENING_PATIENCE_SECONDS", 0.01)
     engine = engine_of(lane)
     engine.faults = [EngineDown("It is gone."), EngineDown("It is gone.")]
     gone = Failure(Code.UNAVAILABLE, "It is gone.")

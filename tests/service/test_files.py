@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import os
 from collections.abc import AsyncIterator
@@ -15,13 +16,16 @@ from nightrate.domain.file import FileSource, Page, Upload, UploadState
 from nightrate.errors import (
     BadRequest,
     Conflict,
+    NoRoom,
     NotFound,
     OutOfRange,
     OverStorage,
     Precondition,
+    StoreFault,
     TooLarge,
 )
 from nightrate.service.files import Files
+from nightrate.store.blobs import Appender
 from tests.service.home import TENANT, Home, LineCutError, broken, open_descriptors, opened, pieces
 
 
@@ -119,6 +123,34 @@ async def test_a_repeated_piece_is_taken_once(home: Home) -> None:
     longer = await home.files.append(upload.upload_id, 2, pieces(b"c", b"def"))
     assert longer.received_bytes == 6
     assert await home.stored(await home.files.finalize(upload.upload_id)) == b"abcdef"
+
+
+@pytest.mark.parametrize(("number", "kind"), [(errno.ENOSPC, NoRoom), (errno.EIO, StoreFault)])
+async def test_a_disk_that_refuses_to_open_the_blob_is_told_and_the_upload_goes_on(
+    home: Home, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[Exception]
+) -> None:
+    upload = await home.start()
+
+    def refuse(*_arguments: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(home.blobs, "create", refuse)
+        for call in (
+            lambda: home.files.append(upload.upload_id, 0, pieces(b"hello")),
+            lambda: home.files.finalize(upload.upload_id),
+        ):
+            with pytest.raises(kind, match="0 bytes are kept"):
+                await call()
+    await home.files.append(upload.upload_id, 0, pieces(b"hello"))
+    home.restart()
+    before = open_descriptors()
+    with monkeypatch.context() as patch:
+        patch.setattr(Appender, "read_all", refuse)
+        with pytest.raises(kind, match="5 bytes are kept"):
+            await home.files.finalize(upload.upload_id)
+    assert open_descriptors() == before
+    assert await home.stored(await home.files.finalize(upload.upload_id)) == b"hello"
 
 
 async def test_a_piece_from_the_future_is_refused_and_changes_nothing(home: Home) -> None:

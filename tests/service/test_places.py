@@ -236,7 +236,7 @@ def test_the_books_balance_whoever_comes_leaves_or_gives_up(steps: list[tuple[st
 async def test_whoever_waits_is_let_in_when_the_capacity_grows_by_itself(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("nightrate.limits.PLACES_LOOK_SECONDS", 0.001)
+    monkeypatch.setattr("nightrate.limits.IDLE_POLL_SECONDS", 0.001)
     most = 1
     house = Places(lambda: Capacity(most))
     await house.take(1)

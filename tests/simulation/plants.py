@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -15,7 +15,7 @@ from nightrate.domain.webhook import Delivery
 from nightrate.service.files import Files
 from nightrate.service.sessions import Session
 from nightrate.store import statements
-from nightrate.store.blobs import Appender, Blobs
+from nightrate.store.blobs import Blobs
 from nightrate.store.outbox import Outbox
 from nightrate.work import open_shard
 from nightrate.work.open_shard import OpenShard
@@ -56,21 +56,27 @@ def _counting_before_syncing(patch: pytest.MonkeyPatch) -> None:
 
 
 def _segment_published_before_its_sync(patch: pytest.MonkeyPatch) -> None:
-    append = Appender.append
+    put = Blobs.put
 
-    async def lazy(appender: Appender, *pieces: bytes, sync: bool = False) -> None:
-        await append(appender, *pieces, sync=sync and "segments" not in str(appender._path))
+    async def lazy(blobs: Blobs, name: str, pieces: Iterable[bytes]) -> None:
+        if "segments" not in name:
+            await put(blobs, name, pieces)
+            return
+        blob = await blobs.create(name)
+        await blob.append(*pieces)
+        await blob.close()
 
-    patch.setattr(Appender, "append", lazy)
+    patch.setattr(Blobs, "put", lazy)
 
 
 def _upload_acknowledged_before_its_sync(patch: pytest.MonkeyPatch) -> None:
     async def hasty(files: Files, session: Session, upload: Upload) -> Upload:
-        if session.written_bytes == upload.received_bytes:
+        await session.drain()
+        if session.given_bytes == upload.received_bytes:
             return upload
-        await files._store.grow_upload(upload, session.written_bytes, upload.created_at)
+        await files._store.grow_upload(upload, session.given_bytes, upload.created_at)
         await session.sync()
-        return msgspec.structs.replace(upload, received_bytes=session.written_bytes)
+        return msgspec.structs.replace(upload, received_bytes=session.given_bytes)
 
     patch.setattr(Files, "_checkpoint", hasty)
 

@@ -309,3 +309,25 @@ async def test_a_shard_whose_seal_comes_too_late_keeps_its_answers(
         await desk.close()
     assert ["response" in line for line in await desk.lines()] == [True] * 3
     assert (await shop.batch()).tally.succeeded == 3
+
+
+async def test_a_closer_that_is_stopped_hands_its_claim_back(
+    desk: Desk, shop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await shop.plan(numbered(3))
+    await desk.cancel()
+    reading = asyncio.Event()
+
+    async def read(_reader: Reader, _offset: int, _length: int) -> bytes:
+        reading.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr(Reader, "read", read)
+    closing = asyncio.create_task(desk.closer.run())
+    await reading.wait()
+    assert shop.store._all("SELECT state FROM shard") == [("running",)]
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    assert shop.store._all("SELECT state FROM shard") == [("pending",)]

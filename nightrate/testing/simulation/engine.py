@@ -1,8 +1,8 @@
 """An engine that does what a prompt tells it, and has troubles of its own.
 
 A prompt says how it will fare: ``ok``, ``bad`` (refused for good), ``flaky N`` (fails N times, then
-answers), ``poison`` (kills the engine whenever it runs). Each answer is another one, so that an
-answer that was replaced is seen.
+answers), ``stubborn`` (fails every time), ``poison`` (kills the engine whenever it runs). Each
+answer is another one, so that an answer that was replaced is seen.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class TroubledEngine(Engine):
             raise EngineDown("It was killed.", in_flight=True)
         if fate == "bad":
             raise RequestFailed("It cannot be answered.", code=Code.INVALID_ARGUMENT)
-        if fate == "flaky" and self._failed[text] < int(rest.split()[0]):
+        if fate == "stubborn" or (fate == "flaky" and self._failed[text] < int(rest.split()[0])):
             self._failed[text] += 1
             raise RequestFailed("Not now.", code=Code.UNAVAILABLE, retriable=True)
         self._answers += 1

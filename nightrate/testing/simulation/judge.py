@@ -13,6 +13,7 @@ from typing import Any, Final
 import apsw
 from msgspec import Struct, json, structs
 
+from nightrate import clock, limits
 from nightrate.domain.states import BATCH_TABLE, FINAL_STATES, BatchState
 from nightrate.domain.webhook import Delivery
 from nightrate.testing.simulation.ledger import Ledger, Ordered
@@ -71,6 +72,7 @@ class BatchRow(Struct, frozen=True):
     failure_message: str | None
     deleted_at: int | None
     partial: str | None
+    results: str | None
 
 
 class UploadRow(Struct, frozen=True):
@@ -217,7 +219,7 @@ class Judge:
     def _batch(self, old: BatchRow | None, new: BatchRow | None) -> None:
         if new is None:
             assert old is not None, "one of them is there"
-            self._require(old.deleted_at is not None, f"batch {old.batch_id} was lost")
+            self._require(self._may_go(old), f"batch {old.batch_id} was lost")
             return
         name = f"batch {new.batch_id}"
         if old is None:
@@ -293,8 +295,7 @@ class Judge:
     def _shard(self, old: ShardRow | None, new: ShardRow | None) -> None:
         if new is None:
             assert old is not None, "one of them is there"
-            gone = (old.tenant, old.batch_id) not in self._known["batch"]
-            self._require(gone, f"{old.name} was lost")
+            self._require(self._forgotten(old), f"{old.name} was lost")
             del self._visible[old.tenant, old.batch_id, old.shard]
             return
         if old is None:
@@ -326,7 +327,9 @@ class Judge:
         """Whatever else happens to a shard, its owner does it, or frees it."""
         name, step = new.name, (old.state, new.state)
         if old.state == "sealed":
-            self._require(new == old, f"{name} was sealed and has changed")
+            emptied = structs.replace(old, segment_blob=None)
+            fine = new == emptied and self._forgotten(new)
+            self._require(fine, f"{name} was sealed and has changed")
             return
         freed = structs.replace(old, state="pending", owner=None, lease_until=None)
         if step == ("running", "pending"):
@@ -362,8 +365,22 @@ class Judge:
             after == {epoch: size for epoch, size in kept.items() if size} | {own: 0}, message
         )
 
+    def _forgotten(self, row: ShardRow) -> bool:
+        """Tell whether nobody can ask for the results of a shard any more."""
+        batch = self._known["batch"].get((row.tenant, row.batch_id))
+        return batch is None or batch.results is not None or self._may_go(batch)
+
+    def _may_go(self, batch: BatchRow) -> bool:
+        """Tell whether a batch was deleted, or has outlived its time."""
+        if batch.deleted_at is not None:
+            return True
+        until = clock.later(batch.ended_at or self.world.latest, limits.RESULT_LIFETIME_SECONDS)
+        return until <= self.world.latest
+
     def _see(self, row: ShardRow) -> None:
         """Compare the answers that can be seen now with those that could be seen before."""
+        if row.state == "sealed" and row.segment_blob is None:
+            return
         key = (row.tenant, row.batch_id, row.shard)
         before = self._visible.get(key, {})
         now = self._segment(row) if row.state == "sealed" else self._journals(row)

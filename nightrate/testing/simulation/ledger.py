@@ -19,6 +19,7 @@ class Fate(StrEnum):
 
     OK = "ok"
     FLAKY = "flaky"
+    STUBBORN = "stubborn"
     BAD = "bad"
     POISON = "poison"
     MALFORMED = "malformed"

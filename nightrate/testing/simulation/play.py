@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import aiohttp
@@ -22,7 +22,12 @@ from nightrate.testing.simulation.place import Workplace
 from nightrate.testing.simulation.processes import CURRENT, Died, Process, adopting
 from nightrate.testing.simulation.rooms import Rooms, Server
 from nightrate.testing.simulation.stage import staged
-from nightrate.testing.simulation.verdict import check_promises, unrest, untidy
+from nightrate.testing.simulation.verdict import (
+    check_promises,
+    leftovers,
+    orphans,
+    unrest,
+)
 from nightrate.testing.simulation.world import Violation, World
 
 REQUESTS: Final = 50
@@ -31,6 +36,8 @@ REST_SECONDS_MAX: Final = 900
 the tries of a delivery, one after the other."""
 
 TENANTS: Final = ("red", "green", "blue")
+UPKEEP_TURNS_MAX: Final = 30
+
 AFTER_ALL_SECONDS: Final = 50 * 86400
 """By then every file, result and upload has outlived its time."""
 
@@ -196,6 +203,7 @@ class Play:
             self._start(name)
         async with asyncio.TaskGroup() as group:
             clients = [group.create_task(client.run()) for client in self._clients()]
+            group.create_task(self._maintain())
             await clock.sleep(world.weather.seconds)
             world.quiet = True
             world.tell("all is quiet")
@@ -209,14 +217,42 @@ class Play:
         check_promises(self.judge, self.ledger)
         await self._clean()
 
+    async def _maintain(self) -> None:
+        """Stop a process in good order now and then, as for an upgrade."""
+        chance = Chance(self.world.seed, "maintenance")
+        while True:
+            await clock.sleep(chance.between(5, 40))
+            if self.world.quiet:
+                return
+            rooms = self._rooms.get(chance.one_of(self._wanted))
+            if rooms is None:
+                continue
+            self.world.tell("is asked to stop", rooms.process)
+            await asyncio.wait([rooms.process.spawn(rooms.stop())])
+            if rooms.process.alive:
+                self.world.tell("stops", rooms.process)
+                rooms.process.die()
+
     async def _clean(self) -> None:
-        """Start once more, as after an upgrade; what nothing names is removed in time."""
+        """Start once more, as after an upgrade: what nothing names goes, and at last everything."""
         await self._stop()
         self._start("server")
-        await clock.sleep(4 * limits.UPKEEP_SECONDS)
-        left = untidy(self.judge, self.world.disk.root)
-        if left and self._alone:  # a runner beside it may have written after it was tidied
+        root = self.world.disk.root
+        await self._until(lambda: not orphans(self.judge, root, zombies=not self._alone))
+        left = orphans(self.judge, root, zombies=not self._alone)
+        if left:
             raise Violation(f"nothing names {', '.join(left)}")
+        self.world.shift(AFTER_ALL_SECONDS)
+        await self._until(lambda: not leftovers(self.judge, root))
+        if left := leftovers(self.judge, root):
+            raise Violation(f"after everybody's time there are {', '.join(left)}")
+
+    async def _until(self, done: Callable[[], bool]) -> None:
+        """Give upkeep as many turns as it may need."""
+        for _ in range(UPKEEP_TURNS_MAX):
+            await clock.sleep(limits.UPKEEP_SECONDS)
+            if done():
+                return
 
     async def _stop(self) -> None:
         """End every process in good order."""

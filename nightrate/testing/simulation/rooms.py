@@ -141,7 +141,11 @@ class Server(Rooms):
             stopped=self._stopped,
             inspect=Inspector(self.disk_run).inspect,
         )
-        self.upkeep = Upkeep(self.store, self.blobs, stopped=self._stopped)
+        self.upkeep = Upkeep(
+            *(self.store, self.blobs),
+            stopped=self._stopped,
+            results_seconds=self.store.result_lifetime_seconds,
+        )
         self.closer = Closer(
             *(self.store, self.blobs, self.planner),
             owner=process.name,

@@ -25,12 +25,15 @@ BOUNDS: Final[dict[str, float]] = {
     "JOURNAL_HELD_BYTES_MAX": 3_000,
     "READ_BYTES": 400,
     "WRITE_BYTES": 400,
+    "SEGMENT_WRITE_BYTES": 1_000,
+    "LINES_HELD_BYTES_MAX": 3_000,
     "CHECK_BYTES": 300,
     "UPLOAD_SYNC_BYTES": 300,
     "UPLOADS_OPEN_MAX": 2,
     "SEGMENTS_PAGE_SIZE": 2,
     "SWEEP_ROWS_MAX": 3,
-    "SWEEP_BATCHES_MAX": 2,
+    "SCAN_NAMES": 3,
+    "ORPHAN_SECONDS": 16.0,
 }
 """Bounds as small as a few requests need to meet them; the code has no other way for large ones."""
 

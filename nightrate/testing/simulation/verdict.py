@@ -112,16 +112,36 @@ def _check_answer(ordered: Ordered, state: str, line: Line, answer: bytes) -> bo
     return False
 
 
-def untidy(judge: Judge, root: Path) -> list[str]:
-    """Name what batches with all their results keep and do not need."""
+def orphans(judge: Judge, root: Path, *, zombies: bool) -> list[str]:
+    """Name the blobs that nothing names: what a crash may leave, and upkeep removes.
+
+    Args:
+        judge: knows the rows.
+        root: where the blobs are.
+        zombies: whether others may have written into a batch after it was tidied.
+    """
     judge.look(again=True)
-    found: list[str] = []
+    named = {blob for (blob,) in judge.ask("SELECT blob FROM file WHERE blob IS NOT NULL")}
+    named |= {blob for (blob,) in judge.ask("SELECT blob FROM upload WHERE state <> 'final'")}
+    folders: set[str] = set()
     for batch in judge.batches():
-        complete = batch.state == BatchState.SUCCEEDED or batch.partial == "shown"
-        if not complete or batch.deleted_at is not None:  # a deleted one goes as a whole
-            continue
         folder = f"batches/{batch.tenant}/{batch.batch_id}"
-        named = {row.segment_blob for row in judge.shards_of(batch)} | {f"{folder}/input"}
-        files = (path for path in sorted((root / folder).rglob("*")) if path.is_file())
-        found += [blob for path in files if (blob := str(path.relative_to(root))) not in named]
-    return found
+        named |= {row.segment_blob for row in judge.shards_of(batch)} | {f"{folder}/input"}
+        complete = batch.state == BatchState.SUCCEEDED or batch.partial == "shown"
+        if zombies or not complete or batch.deleted_at is not None:
+            folders.add(folder)  # it goes as a whole
+    found = (str(path.relative_to(root)) for path in sorted(root.rglob("*")) if path.is_file())
+    return [
+        blob for blob in found if blob not in named and "/".join(blob.split("/")[:3]) not in folders
+    ]
+
+
+def leftovers(judge: Judge, root: Path) -> list[str]:
+    """Name what is there although the time of everything is over: rows and blobs."""
+    judge.look()
+    tables = ("batch", "shard", "file", "upload", "event", "batch_webhook", "delivery")
+    rows = [(table, judge.ask(f"SELECT count(*) FROM {table}")[0][0]) for table in tables]  # noqa: S608
+    found = [f"{count} rows of {table}" for table, count in rows if count]
+    return found + [
+        str(path.relative_to(root)) for path in sorted(root.rglob("*")) if path.is_file()
+    ]

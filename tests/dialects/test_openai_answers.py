@@ -1,4 +1,4 @@
-"""Bodies for a server that speaks OpenAI's protocol, and what is made of its answers."""
+"""What is made of the answers of a server that speaks OpenAI's protocol."""
 
 from __future__ import annotations
 
@@ -10,27 +10,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nightrate.dialects.json_schema import read_schema
-from nightrate.dialects.openai_upstream import (
-    Customs,
+from nightrate.dialects.openai_answers import (
     Stream,
     blamed,
     read_count,
     read_models,
     read_reply,
     read_vector,
-    render_passage,
-    render_prompt,
 )
 from nightrate.domain.embedding import Passage
 from nightrate.domain.generation import FinishReason, Message, Prompt, Usage
-from nightrate.domain.schema import AnyValue, ChoiceForm, Form, JSONForm, Object, Schema
+from nightrate.domain.schema import ChoiceForm, Form, JSONForm
 from nightrate.errors import Code, RequestFailed
 
 HELLO = Prompt(messages=(Message("user", "12345678"),), system="1234")
 TREE = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
 SCHEMA = JSONForm(read_schema(TREE), "schema")
 CHOICE = ChoiceForm(("red", "green"), "schema")
-ANY = JSONForm(Schema(Object(others=AnyValue())), "schema")
 
 
 def with_form(form: Form) -> Prompt:
@@ -47,66 +43,6 @@ def code_of(body: bytes, prompt: Prompt = HELLO) -> Code:
     with pytest.raises(RequestFailed) as failed:
         read_reply(body, prompt, "m")
     return failed.value.code
-
-
-# asking ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("form", "expected"),
-    [
-        (ANY, {"type": "json_object"}),
-        (SCHEMA, {**TREE, "additionalProperties": False}),
-        (
-            CHOICE,
-            {
-                "type": "object",
-                "properties": {"choice": {"type": "string", "enum": ["red", "green"]}},
-                "required": ["choice"],
-                "additionalProperties": False,
-            },
-        ),
-    ],
-)
-def test_a_form_is_asked_for_as_a_response_format(form: Form, expected: dict[str, Any]) -> None:
-    body = msgspec.json.decode(render_prompt(with_form(form), "m", Customs(), streamed=False))
-    wanted = body["response_format"]
-    if wanted["type"] == "json_schema":
-        assert wanted["json_schema"]["strict"] is True
-        wanted = wanted["json_schema"]["schema"]
-    assert wanted == expected
-
-
-def test_a_stream_is_asked_to_say_what_it_used() -> None:
-    body = msgspec.json.decode(render_prompt(HELLO, "m", Customs(), streamed=True))
-    assert (body["stream"], body["stream_options"]) == (True, {"include_usage": True})
-
-
-@pytest.mark.parametrize(
-    ("passage", "customs", "members"),
-    [
-        (Passage(text="a"), Customs(), {"input": "a"}),
-        (
-            Passage(text="a", title="t", dimensions=8),
-            Customs(),
-            {"input": "t\na", "dimensions": 8},
-        ),
-        (
-            Passage(text="a"),
-            Customs(cuts=True),
-            {"input": "a", "truncate_prompt_tokens": -1},
-        ),
-        (Passage(text="a", truncate=False), Customs(cuts=True), {"input": "a"}),
-    ],
-)
-def test_a_passage_is_asked_for_as_an_embedding(
-    passage: Passage, customs: Customs, members: dict[str, Any]
-) -> None:
-    body = msgspec.json.decode(render_passage(passage, "m", customs))
-    assert body == {"model": "m", "encoding_format": "float", **members}
-
-
-# answers --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -207,7 +143,7 @@ def test_a_stream_is_put_together() -> None:
 
 
 def test_a_stream_of_which_too_much_is_held_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nightrate.limits.ANSWER_BYTES_MAX", 5)
+    monkeypatch.setattr("nightrate.limits.LINE_BYTES_MAX", 5)
     stream = Stream(HELLO, "m")
     event = msgspec.json.encode({"choices": [{"delta": {"content": "abc"}}]})
     stream.read(event)
@@ -269,3 +205,11 @@ def test_rubbish_is_never_an_answer_and_never_our_mistake(body: bytes) -> None:
             read()
     blamed(body)
     read_models(body)
+
+
+@pytest.mark.parametrize("event", [b"", b"[]", b"{", b"\xff", b'{"error":{"message":"SECRET"}}'])
+def test_an_event_that_is_none_breaks_the_answer_off(event: bytes) -> None:
+    with pytest.raises(RequestFailed) as failed:
+        Stream(HELLO, "m").read(event)
+    assert (failed.value.code, failed.value.retriable) == (Code.INTERNAL, True)
+    assert "SECRET" not in failed.value.message

@@ -1,0 +1,152 @@
+"""OpenAI's protocol from the other side: what is asked of a server that speaks it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from msgspec import Struct, json
+
+from nightrate.domain.embedding import Passage
+from nightrate.domain.generation import Prompt, Sampling
+from nightrate.domain.schema import AnyValue, ChoiceForm, Form, Object, Schema, json_schema_of
+from nightrate.errors import Code, RequestFailed
+
+CHOICE: Final = "choice"
+"""The member that holds one of some texts: most servers want an object at the top of a form."""
+
+_ROLES: Final = {"user": "user", "model": "assistant"}
+_ANY_OBJECT: Final = Schema(Object(others=AnyValue()))
+
+
+class _Turn(Struct, gc=False):
+    role: str
+    content: str
+
+
+class _Ask(Struct, kw_only=True, omit_defaults=True):
+    model: str
+    messages: list[_Turn]
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    seed: int | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    stop: tuple[str, ...] = ()
+    response_format: dict[str, Any] | None = None
+    stream: bool = False
+    stream_options: dict[str, bool] | None = None
+
+
+class _TokenAsk(Struct):
+    model: str
+    messages: list[_Turn]
+    add_generation_prompt: bool = True
+
+
+class _VectorAsk(Struct, kw_only=True, omit_defaults=True):
+    model: str
+    input: str
+    encoding_format: str | None = None
+    dimensions: int | None = None
+    truncate_prompt_tokens: int | None = None
+
+
+class Customs(Struct, frozen=True, kw_only=True):
+    """What a server takes beyond the protocol, and how it calls things."""
+
+    top_k: bool = False
+    """Whether it draws from the likeliest few."""
+    cuts: bool = False
+    """Whether it cuts a text for a vector where its model ends."""
+    tokens_max: str = "max_tokens"
+    """What it calls the output limit."""
+
+
+_ENCODER: Final = json.Encoder()
+
+
+def render_prompt(prompt: Prompt, model: str, customs: Customs, *, streamed: bool) -> bytes:
+    """Write the body of ``chat/completions``.
+
+    Raises:
+        RequestFailed: the prompt asks for what this server cannot do.
+    """
+    ask = _Ask(model=model, messages=_turns(prompt))
+    _draw(ask, prompt.sampling, customs)
+    if prompt.form is not None:
+        ask.response_format = _format(prompt.form)
+    if streamed:
+        ask.stream = True
+        ask.stream_options = {"include_usage": True}
+    return _encoded(ask)
+
+
+def render_count(prompt: Prompt, model: str) -> bytes:
+    """Write the body of ``/tokenize``."""
+    return _encoded(_TokenAsk(model, _turns(prompt)))
+
+
+def render_passage(passage: Passage, model: str, customs: Customs) -> bytes:
+    """Write the body of ``embeddings``."""
+    text = f"{passage.title}\n{passage.text}" if passage.title else passage.text
+    ask = _VectorAsk(model=model, input=text, encoding_format="float")
+    ask.dimensions = passage.dimensions
+    if passage.truncate and customs.cuts:
+        ask.truncate_prompt_tokens = -1
+    return _encoded(ask)
+
+
+def _turns(prompt: Prompt) -> list[_Turn]:
+    turns = [_Turn(_ROLES[turn.role], turn.text) for turn in prompt.messages]
+    if prompt.system is not None:
+        turns.insert(0, _Turn("system", prompt.system))
+    return turns
+
+
+def _draw(ask: _Ask, sampling: Sampling, customs: Customs) -> None:
+    if sampling.top_k is not None:
+        if not customs.top_k:
+            message = "topK: the server behind this model cannot draw from the likeliest few."
+            raise RequestFailed(message, code=Code.UNIMPLEMENTED)
+        ask.top_k = sampling.top_k
+    if customs.tokens_max == "max_tokens":
+        ask.max_tokens = sampling.max_output_tokens
+    else:
+        ask.max_completion_tokens = sampling.max_output_tokens
+    ask.temperature = sampling.temperature
+    ask.top_p = sampling.top_p
+    ask.seed = sampling.seed
+    ask.presence_penalty = sampling.presence_penalty
+    ask.frequency_penalty = sampling.frequency_penalty
+    ask.stop = sampling.stop
+
+
+def _format(form: Form) -> dict[str, Any]:
+    if isinstance(form, ChoiceForm):
+        choice = {"type": "string", "enum": list(form.choices)}
+        schema: Mapping[str, Any] = {
+            "type": "object",
+            "properties": {CHOICE: choice},
+            "required": [CHOICE],
+            "additionalProperties": False,
+        }
+    elif form.schema == _ANY_OBJECT:
+        return {"type": "json_object"}
+    else:
+        schema = json_schema_of(form.schema)
+    return {
+        "type": "json_schema",
+        "json_schema": {"name": "answer", "schema": schema, "strict": True},
+    }
+
+
+def _encoded(ask: Struct) -> bytes:
+    try:
+        return _ENCODER.encode(ask)
+    except UnicodeEncodeError as error:
+        message = f"The text is not valid Unicode: {error.reason}."
+        raise RequestFailed(message, code=Code.INVALID_ARGUMENT) from error

@@ -1,0 +1,110 @@
+"""What is asked of a server that speaks OpenAI's protocol."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from nightrate.dialects.json_schema import read_schema
+from nightrate.dialects.openai_asks import Customs, render_count, render_passage, render_prompt
+from nightrate.domain.embedding import Passage
+from nightrate.domain.generation import Message, Prompt, Sampling
+from nightrate.domain.schema import AnyValue, ChoiceForm, Form, JSONForm, Object, Schema
+from nightrate.errors import Code, RequestFailed
+
+HELLO = Prompt(messages=(Message("user", "12345678"),), system="1234")
+TREE = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+SCHEMA = JSONForm(read_schema(TREE), "schema")
+CHOICE = ChoiceForm(("red", "green"), "schema")
+ANY = JSONForm(Schema(Object(others=AnyValue())), "schema")
+
+
+def with_form(form: Form) -> Prompt:
+    return msgspec.structs.replace(HELLO, form=form)
+
+
+@pytest.mark.parametrize(
+    ("form", "expected"),
+    [
+        (ANY, {"type": "json_object"}),
+        (SCHEMA, {**TREE, "additionalProperties": False}),
+        (
+            CHOICE,
+            {
+                "type": "object",
+                "properties": {"choice": {"type": "string", "enum": ["red", "green"]}},
+                "required": ["choice"],
+                "additionalProperties": False,
+            },
+        ),
+    ],
+)
+def test_a_form_is_asked_for_as_a_response_format(form: Form, expected: dict[str, Any]) -> None:
+    body = msgspec.json.decode(render_prompt(with_form(form), "m", Customs(), streamed=False))
+    wanted = body["response_format"]
+    if wanted["type"] == "json_schema":
+        assert wanted["json_schema"]["strict"] is True
+        wanted = wanted["json_schema"]["schema"]
+    assert wanted == expected
+
+
+def test_a_stream_is_asked_to_say_what_it_used() -> None:
+    body = msgspec.json.decode(render_prompt(HELLO, "m", Customs(), streamed=True))
+    assert (body["stream"], body["stream_options"]) == (True, {"include_usage": True})
+
+
+@pytest.mark.parametrize(
+    ("passage", "customs", "members"),
+    [
+        (Passage(text="a"), Customs(), {"input": "a"}),
+        (
+            Passage(text="a", title="t", dimensions=8),
+            Customs(),
+            {"input": "t\na", "dimensions": 8},
+        ),
+        (
+            Passage(text="a"),
+            Customs(cuts=True),
+            {"input": "a", "truncate_prompt_tokens": -1},
+        ),
+        (Passage(text="a", truncate=False), Customs(cuts=True), {"input": "a"}),
+    ],
+)
+def test_a_passage_is_asked_for_as_an_embedding(
+    passage: Passage, customs: Customs, members: dict[str, Any]
+) -> None:
+    body = msgspec.json.decode(render_passage(passage, "m", customs))
+    assert body == {"model": "m", "encoding_format": "float", **members}
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
+def test_the_output_limit_and_the_likeliest_few_are_asked_for_as_the_server_calls_them(
+    name: str,
+) -> None:
+    prompt = msgspec.structs.replace(HELLO, sampling=Sampling(top_k=5, max_output_tokens=7))
+    customs = Customs(top_k=True, tokens_max=name)
+    body = msgspec.json.decode(render_prompt(prompt, "m", customs, streamed=False))
+    assert (body["top_k"], body[name]) == (5, 7)
+    assert len(body) == 4
+    with pytest.raises(RequestFailed, match="topK") as refused:
+        render_prompt(prompt, "m", Customs(), streamed=False)
+    assert refused.value.code is Code.UNIMPLEMENTED
+
+
+def test_tokens_are_counted_with_the_beginning_of_the_answer() -> None:
+    assert msgspec.json.decode(render_count(HELLO, "m")) == {
+        "model": "m",
+        "messages": [
+            {"role": "system", "content": "1234"},
+            {"role": "user", "content": "12345678"},
+        ],
+        "add_generation_prompt": True,
+    }
+
+
+def test_a_text_that_is_no_unicode_is_not_sent() -> None:
+    with pytest.raises(RequestFailed) as refused:
+        render_count(Prompt(messages=(Message("user", "\ud800"),)), "m")
+    assert refused.value.code is Code.INVALID_ARGUMENT
