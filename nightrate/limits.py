@@ -197,6 +197,15 @@ UPKEEP_SECONDS = 5.0
 SWEEP_ROWS_MAX = 500
 """Ours: rows that one sweep drops, so that it never holds the database for long."""
 
+SCAN_NAMES = 250
+"""Ours: names of a folder that one look at the disk gives, and one look at the database judges."""
+
+ORPHAN_SECONDS = 2 * LEASE_SECONDS
+"""Ours: what nothing named for this long is an orphan, not something whose row is on its way."""
+
+ORPHAN_PASS_SECONDS = 3600.0
+"""Ours: the wait between two looks at everything on the disk."""
+
 DISK_PAUSE_SECONDS = 5.0
 """Ours: the wait after a disk refused a write, before the work is tried again elsewhere."""
 

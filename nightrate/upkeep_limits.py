@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from nightrate.limits import LEASE_SECONDS, MIB
+from nightrate.limits import MIB
 
 SWEEP_STEPS_MAX = 20
 """Ours: such sweeps of batches in a row; a batch may have 10,000 shard rows."""
 
-SCAN_NAMES = 250
-"""Ours: names of a folder that one look at the disk gives, and one look at the database judges."""
-
 ORPHAN_NAMES = 2_500
 """Ours: names that one turn of upkeep looks at, so that a million take half an hour of turns."""
-
-ORPHAN_SECONDS = 2 * LEASE_SECONDS
-"""Ours: what nothing named for this long is an orphan, not something whose row is on its way."""
-
-ORPHAN_PASS_SECONDS = 3600.0
-"""Ours: the wait between two looks at everything on the disk."""
 
 ORPHANS_HELD_MAX = 10_000
 """Ours: suspected orphans that are held in memory, about 2 MB; more wait for the next pass."""

@@ -280,7 +280,7 @@ class Blobs:
             return
         names: Iterator[str] = (entry.name for entry in found if _NAME.fullmatch(entry.name))
         with found:
-            while some := await self._run(lambda: list(islice(names, upkeep_limits.SCAN_NAMES))):
+            while some := await self._run(lambda: list(islice(names, limits.SCAN_NAMES))):
                 yield some
 
     async def existing(self, names: Sequence[str]) -> list[str]:
@@ -346,8 +346,8 @@ class Blobs:
             self._holders -= 1
             while self._held and not self._holders:
                 some, self._held = (
-                    self._held[: upkeep_limits.SCAN_NAMES],
-                    self._held[upkeep_limits.SCAN_NAMES :],
+                    self._held[: limits.SCAN_NAMES],
+                    self._held[limits.SCAN_NAMES :],
                 )
                 await self.delete(*some)
 

@@ -12,7 +12,7 @@ import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from nightrate import clock, upkeep_limits
+from nightrate import clock, limits, upkeep_limits
 from nightrate.domain.batch import batch_folder
 from nightrate.store.base import Store
 from nightrate.store.blobs import Blobs
@@ -52,7 +52,7 @@ class Orphans:
             raise
         self._pass = None
         self._since = {name: self._since[name] for name in self._since.keys() & self._seen}
-        wait = upkeep_limits.ORPHAN_SECONDS if self._since else upkeep_limits.ORPHAN_PASS_SECONDS
+        wait = limits.ORPHAN_SECONDS if self._since else limits.ORPHAN_PASS_SECONDS
         self._next_at = clock.monotonic() + wait
 
     async def close(self) -> None:
@@ -113,7 +113,7 @@ class Orphans:
         orphans = []
         for name in names:
             since = self._since.get(name)
-            if since is not None and now - since >= upkeep_limits.ORPHAN_SECONDS:
+            if since is not None and now - since >= limits.ORPHAN_SECONDS:
                 orphans.append(name)
                 del self._since[name]
             elif since is not None or len(self._since) < upkeep_limits.ORPHANS_HELD_MAX:

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import pytest
 
-from nightrate import limits, upkeep_limits
+from nightrate import limits
 from nightrate.errors import Damaged
 from nightrate.store.blobs import Blobs
 
@@ -247,7 +247,7 @@ async def test_blobs_and_whole_folders_are_deleted_and_missing_ones_are_fine(blo
 async def test_a_folder_is_named_a_slice_at_a_time(
     blobs: Blobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(upkeep_limits, "SCAN_NAMES", 2)
+    monkeypatch.setattr(limits, "SCAN_NAMES", 2)
     wanted = [f"f{number}" for number in range(5)]
     for name in wanted:
         await blobs.put(f"a/{name}", [b"x"])
@@ -262,7 +262,7 @@ async def test_a_folder_is_named_a_slice_at_a_time(
 async def test_a_scan_that_is_left_lets_go_of_the_folder(
     blobs: Blobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(upkeep_limits, "SCAN_NAMES", 1)
+    monkeypatch.setattr(limits, "SCAN_NAMES", 1)
     for name in ("a/b", "a/c"):
         await blobs.put(name, [b"x"])
     before = open_descriptors()

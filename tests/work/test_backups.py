@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from nightrate import clock, upkeep_limits
+from nightrate import clock, limits, upkeep_limits
 from nightrate.api.administration import create_administration
 from nightrate.domain.backup import Progress
 from nightrate.errors import Conflict, NotReady
@@ -117,7 +117,7 @@ async def test_only_so_many_deletions_wait_and_the_rest_become_orphans(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(upkeep_limits, "HELD_DELETIONS_MAX", 3)
-    monkeypatch.setattr(upkeep_limits, "SCAN_NAMES", 2)
+    monkeypatch.setattr(limits, "SCAN_NAMES", 2)
     blobs = Blobs(tmp_path, inline)
     names = [f"a{number}" for number in range(5)]
     for name in names:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nightrate import clock, upkeep_limits
+from nightrate import clock, limits, upkeep_limits
 from nightrate.domain.batch import BatchForm
 from nightrate.errors import StoreFault
 from nightrate.testing.store_caches import make_cache
@@ -63,10 +63,10 @@ async def test_what_nothing_names_goes_after_two_looks(
     everything = shop.files()
     await orphans.turn()
     assert shop.files() == everything
-    watch.seconds = upkeep_limits.ORPHAN_SECONDS - 1
+    watch.seconds = limits.ORPHAN_SECONDS - 1
     await orphans.turn()
     assert shop.files() == everything, "their rows may be on their way"
-    watch.seconds = upkeep_limits.ORPHAN_SECONDS
+    watch.seconds = limits.ORPHAN_SECONDS
     await orphans.turn()
     assert shop.files() == before
 
@@ -79,11 +79,11 @@ async def test_what_is_named_at_the_second_look_stays(
     await orphans.turn()
     await shop.store.add_cache(cache, 9)
     for _ in range(3):
-        watch.seconds += upkeep_limits.ORPHAN_PASS_SECONDS
+        watch.seconds += limits.ORPHAN_PASS_SECONDS
         await orphans.turn()
     assert shop.files() == [cache.blob]
     await shop.store.delete_cache(TENANT, "c", 0)
-    watch.seconds += upkeep_limits.ORPHAN_PASS_SECONDS
+    watch.seconds += limits.ORPHAN_PASS_SECONDS
     await orphans.turn()
     assert shop.files() == [cache.blob], "it counts from the first look that found no row"
 
@@ -102,7 +102,7 @@ async def test_a_jump_of_the_wall_clock_makes_nothing_an_orphan(
 async def test_a_pass_goes_on_where_the_last_turn_ended(
     shop: Workshop, orphans: Orphans, watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(upkeep_limits, "SCAN_NAMES", 2)
+    monkeypatch.setattr(limits, "SCAN_NAMES", 2)
     monkeypatch.setattr(upkeep_limits, "ORPHAN_NAMES", 4)
     asked: list[int] = []
     named = shop.store.named
@@ -118,7 +118,7 @@ async def test_a_pass_goes_on_where_the_last_turn_ended(
         assert len(asked) == looks
     assert sum(asked) == 9
     assert max(asked) == 2
-    watch.seconds = upkeep_limits.ORPHAN_SECONDS
+    watch.seconds = limits.ORPHAN_SECONDS
     for _ in range(3):
         await orphans.turn()
     assert shop.files() == []
@@ -132,7 +132,7 @@ async def test_only_so_many_suspects_are_held_and_the_others_have_their_turn(
     left = []
     for _ in range(4):
         await orphans.turn()
-        watch.seconds += upkeep_limits.ORPHAN_SECONDS
+        watch.seconds += limits.ORPHAN_SECONDS
         left.append(len(shop.files()))
         assert len(orphans._since) <= 4
     assert left[:2] == [6, 2]
@@ -149,7 +149,7 @@ async def test_names_that_no_blob_can_have_are_left_alone(
         path.write_bytes(b"x")
     for _ in range(3):
         await orphans.turn()
-        watch.seconds += upkeep_limits.ORPHAN_PASS_SECONDS
+        watch.seconds += limits.ORPHAN_PASS_SECONDS
     assert sorted(shop.files()) == sorted(strays)
 
 
@@ -174,7 +174,7 @@ async def test_a_pass_that_failed_begins_again(
 ) -> None:
     await put(shop, "files/t/f.x")
     await orphans.turn()
-    watch.seconds = upkeep_limits.ORPHAN_SECONDS
+    watch.seconds = limits.ORPHAN_SECONDS
     with monkeypatch.context() as patch:
 
         async def refuse(_blobs: Sequence[str]) -> set[str]:
@@ -193,7 +193,7 @@ async def test_upkeep_looks_for_orphans(tmp_path: Path, watch: Watch) -> None:
         await put(shop, "caches/t/c")
         upkeep = Upkeep(shop.store, shop.blobs)
         await upkeep.turn()
-        watch.seconds = upkeep_limits.ORPHAN_SECONDS
+        watch.seconds = limits.ORPHAN_SECONDS
         await upkeep.turn()
         assert shop.files() == []
 
@@ -201,7 +201,7 @@ async def test_upkeep_looks_for_orphans(tmp_path: Path, watch: Watch) -> None:
 async def test_upkeep_that_is_ended_lets_go_of_what_it_was_reading(
     shop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(upkeep_limits, "SCAN_NAMES", 1)
+    monkeypatch.setattr(limits, "SCAN_NAMES", 1)
     monkeypatch.setattr(upkeep_limits, "ORPHAN_NAMES", 1)
     await put(shop, "caches/t/c", "caches/t/d")
     upkeep = Upkeep(shop.store, shop.blobs)
