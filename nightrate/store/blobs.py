@@ -33,7 +33,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from nightrate import limits
+from nightrate import limits, upkeep_limits
 from nightrate.errors import Damaged
 
 T = TypeVar("T")
@@ -393,7 +393,7 @@ class Blobs:
         """Remove blobs or whole directories of them; missing ones are fine."""
         if self._holders:
             # What is over the bound stays as an orphan, and is found as one.
-            self._held += names[: limits.HELD_DELETIONS_MAX - len(self._held)]
+            self._held += names[: upkeep_limits.HELD_DELETIONS_MAX - len(self._held)]
             return
         paths = [self.path(name) for name in names]
 
@@ -419,7 +419,10 @@ class Blobs:
         finally:
             self._holders -= 1
             while self._held and not self._holders:
-                some, self._held = self._held[: limits.SCAN_NAMES], self._held[limits.SCAN_NAMES :]
+                some, self._held = (
+                    self._held[: limits.SCAN_NAMES],
+                    self._held[limits.SCAN_NAMES :],
+                )
                 await self.delete(*some)
 
     async def room(self) -> int:

@@ -12,7 +12,7 @@ import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from nightrate import clock, limits
+from nightrate import clock, limits, upkeep_limits
 from nightrate.domain.batch import batch_folder
 from nightrate.service.repairs import UNTIDY
 from nightrate.store.base import Store
@@ -46,7 +46,7 @@ class Orphans:
         try:
             async for names in self._pass:
                 looked += names
-                if looked >= limits.ORPHAN_NAMES:
+                if looked >= upkeep_limits.ORPHAN_NAMES:
                     return
         except BaseException:
             await self.close()
@@ -118,7 +118,7 @@ class Orphans:
             if since is not None and now - since >= limits.ORPHAN_SECONDS:
                 orphans.append(name)
                 del self._since[name]
-            elif since is not None or len(self._since) < limits.ORPHANS_HELD_MAX:
+            elif since is not None or len(self._since) < upkeep_limits.ORPHANS_HELD_MAX:
                 self._since.setdefault(name, now)
                 self._seen.add(name)
         if orphans:

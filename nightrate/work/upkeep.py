@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 
-from nightrate import clock, limits
+from nightrate import clock, limits, upkeep_limits
 from nightrate.clock import Instant
 from nightrate.domain.batch import Batch, batch_folder
 from nightrate.errors import StoreFault
@@ -100,14 +100,14 @@ class Upkeep:
         inputs_before = clock.later(now, -limits.FILE_LIFETIME_SECONDS)
         inputs = await store.sweep_inputs(now, inputs_before, limits.SWEEP_ROWS_MAX)
         await blobs.delete(*(f"{batch_folder(*key)}/input" for key in inputs))
-        for _ in range(limits.SWEEP_STEPS_MAX):
+        for _ in range(upkeep_limits.SWEEP_STEPS_MAX):
             swept = await store.sweep_results(limits.SWEEP_ROWS_MAX)
             for folder in (batch_folder(*key) for key in swept.batches):
                 await blobs.delete(f"{folder}/segments", f"{folder}/journal")
             if not swept.more:
                 break
         ended_before = clock.later(now, -self._results_seconds)
-        for _ in range(limits.SWEEP_STEPS_MAX):
+        for _ in range(upkeep_limits.SWEEP_STEPS_MAX):
             swept = await store.sweep_batches(now, ended_before, limits.SWEEP_ROWS_MAX)
             await blobs.delete(*(batch_folder(*key) for key in swept.batches))
             if not swept.more:
