@@ -423,6 +423,10 @@ CHECKED_FIRST_BYTES = 32 * MIB
 CHECK_BYTES = 16 * MIB
 """Ours: how much of a segment is checked before somebody may interrupt."""
 
+SEGMENT_HELD_BYTES_MAX = 4 * MIB
+"""Ours: a segment up to this is held while it is checked and sent, and so read once; usual ones of
+a thousand answers are 2 MB."""
+
 SEGMENTS_VERIFIED_MAX = 65_536
 """Ours: segments remembered as sound, about 10 MB; one that is forgotten is read twice."""
 
