@@ -142,6 +142,10 @@ PLAN_IN_PLACE_BYTES_MAX = MIB
 PLAN_TOTAL_BYTES_MAX = MIB
 """Ours: the last line of a plan file, with its listed faults; about 20 KB in practice."""
 
+REPAIR_SECONDS_MAX = 48 * 3600
+"""Ours: a damaged shard of an ended batch that is not made again by then is given up, so that its
+input can go and its readers are told; as long as a batch may take."""
+
 PLAN_ATTEMPTS_MAX = 3
 """Ours: a planning process that dies this often fails its batch."""
 
@@ -197,38 +201,14 @@ UPKEEP_SECONDS = 5.0
 SWEEP_ROWS_MAX = 500
 """Ours: rows that one sweep drops, so that it never holds the database for long."""
 
-SWEEP_STEPS_MAX = 20
-"""Ours: such sweeps of batches in a row; a batch may have 10,000 shard rows."""
-
 SCAN_NAMES = 250
 """Ours: names of a folder that one look at the disk gives, and one look at the database judges."""
-
-ORPHAN_NAMES = 2_500
-"""Ours: names that one turn of upkeep looks at, so that a million take half an hour of turns."""
 
 ORPHAN_SECONDS = 2 * LEASE_SECONDS
 """Ours: what nothing named for this long is an orphan, not something whose row is on its way."""
 
 ORPHAN_PASS_SECONDS = 3600.0
 """Ours: the wait between two looks at everything on the disk."""
-
-ORPHANS_HELD_MAX = 10_000
-"""Ours: suspected orphans that are held in memory, about 2 MB; more wait for the next pass."""
-
-BACKUP_PAGES = 256
-"""Ours: pages of the database that one step of a backup copies, a MiB."""
-
-BACKUP_BYTES = 8 * MIB
-"""Ours: bytes of blobs that one step of a backup copies, some ten milliseconds of a thread."""
-
-BACKUP_BLOBS = 64
-"""Ours: or how many blobs it looks at."""
-
-BACKUP_TOLD_SECONDS = 0.5
-"""Ours: how often it is told how far a backup is."""
-
-HELD_DELETIONS_MAX = 100_000
-"""Ours: deletions that wait for the end of a backup, about 20 MB of names."""
 
 DISK_PAUSE_SECONDS = 5.0
 """Ours: the wait after a disk refused a write, before the work is tried again elsewhere."""
@@ -461,6 +441,9 @@ CHECK_BYTES = 16 * MIB
 
 SEGMENTS_VERIFIED_MAX = 65_536
 """Ours: segments remembered as sound, about 10 MB; one that is forgotten is read twice."""
+
+SEGMENTS_VERIFIED_SECONDS = 3_600.0
+"""Ours: and for how long; a disk can spoil at any time what it once gave rightly."""
 
 UPLOAD_GRANULARITY_BYTES = 256 * KIB
 """Google: the announced chunk granularity of resumable uploads."""

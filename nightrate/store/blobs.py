@@ -33,7 +33,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from nightrate import limits
+from nightrate import limits, upkeep_limits
 from nightrate.errors import Damaged
 
 T = TypeVar("T")
@@ -59,7 +59,17 @@ _NAME = re.compile(r"[a-z0-9_-][a-z0-9._-]*(/[a-z0-9_-][a-z0-9._-]*)*")
 """No part of a name begins with a dot, so none leads out of the directory."""
 
 
-class Appender:
+class _Descriptor:
+    """Lets go of a file whose opener left while a thread opened it: nobody else knows of it."""
+
+    _descriptor: int
+
+    def __del__(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+
+
+class Appender(_Descriptor):
     """A blob that is being written at its end by one writer."""
 
     def __init__(self, run: Run, path: Path, descriptor: int, size_bytes: int) -> None:
@@ -120,13 +130,16 @@ class Appender:
             self._entry_synced = True
 
 
-class Reader:
+class Reader(_Descriptor):
     """An open blob."""
 
     def __init__(self, run: Run, path: Path, descriptor: int) -> None:
         self._run = run
         self._path = path
         self._descriptor = descriptor
+        status = os.fstat(descriptor)
+        self.stamp = status.st_ino, status.st_mtime_ns, status.st_size
+        """As it was opened: another one after anybody wrote to it through the file system."""
 
     async def read(self, offset: int, length: int) -> bytes:
         """Read exactly so many bytes.
@@ -155,6 +168,20 @@ class Reader:
             return sum_
 
         return await self._run(call)
+
+    async def feed(self, take: Callable[[bytes], object], offset: int, length: int) -> None:
+        """Hand exactly so many bytes to a function, beside the event loop; a piece is held.
+
+        Raises:
+            Damaged: the blob is shorter than that.
+        """
+
+        def call() -> None:
+            for start in range(offset, offset + length, limits.READ_BYTES):
+                want = min(limits.READ_BYTES, offset + length - start)
+                take(_read_exactly(self._descriptor, start, want, self._path))
+
+        await self._run(call)
 
     async def size(self) -> int:
         """Tell how long the blob is."""
@@ -355,11 +382,18 @@ class Blobs:
             self._folders = {self._root}
         self._folders.add(folder)
 
+    def _forget(self, gone: Path) -> None:
+        """Let a folder that was deleted be made anew when somebody writes into it again."""
+        below = f"{gone}/"
+        for folder in tuple(self._folders):  # a copy: other threads add to it
+            if f"{folder}/".startswith(below):
+                self._folders.discard(folder)
+
     async def delete(self, *names: str) -> None:
         """Remove blobs or whole directories of them; missing ones are fine."""
         if self._holders:
             # What is over the bound stays as an orphan, and is found as one.
-            self._held += names[: limits.HELD_DELETIONS_MAX - len(self._held)]
+            self._held += names[: upkeep_limits.HELD_DELETIONS_MAX - len(self._held)]
             return
         paths = [self.path(name) for name in names]
 
@@ -367,6 +401,7 @@ class Blobs:
             for path in paths:
                 if path.is_dir():
                     shutil.rmtree(path, ignore_errors=True)
+                    self._forget(path)
                 else:
                     path.unlink(missing_ok=True)
 
@@ -384,7 +419,10 @@ class Blobs:
         finally:
             self._holders -= 1
             while self._held and not self._holders:
-                some, self._held = self._held[: limits.SCAN_NAMES], self._held[limits.SCAN_NAMES :]
+                some, self._held = (
+                    self._held[: limits.SCAN_NAMES],
+                    self._held[limits.SCAN_NAMES :],
+                )
                 await self.delete(*some)
 
     async def room(self) -> int:

@@ -7,11 +7,9 @@ import shutil
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-import aiohttp
 from msgspec import Struct
 
 from nightrate import clock, limits
-from nightrate.domain.webhook import Delivery
 from nightrate.testing.simulation.chance import Chance
 from nightrate.testing.simulation.clients import Client
 from nightrate.testing.simulation.doors import Doors
@@ -20,6 +18,7 @@ from nightrate.testing.simulation.ledger import Ledger
 from nightrate.testing.simulation.loop import Standstill, VirtualLoop
 from nightrate.testing.simulation.place import Workplace
 from nightrate.testing.simulation.processes import CURRENT, Died, Process, adopting
+from nightrate.testing.simulation.receivers import Receivers
 from nightrate.testing.simulation.rooms import Rooms, Server
 from nightrate.testing.simulation.stage import staged
 from nightrate.testing.simulation.verdict import (
@@ -67,7 +66,7 @@ class Play:
         self.ledger = Ledger()
         self.judge = Judge(world, self.ledger)
         self._requests = requests
-        self._receiver = Chance(world.seed, "receiver")
+        self._receives = Receivers(world, self.judge.heard, self._fail)
         self._starts = 0
         self._rooms: dict[str, Rooms | None] = {}
         self._failed: asyncio.Future[None] | None = None
@@ -83,7 +82,7 @@ class Play:
         world = self.world
         self._starts += 1
         chance = Chance(world.seed, f"{name} {self._starts}")
-        process = Process(name, self._starts, chance, world.strike, self._looked)
+        process = Process(name, self._starts, chance, world.strike, self._look)
         world.tell("starts", process)
         world.processes.append(process)
         self._nobody.clear()
@@ -110,7 +109,11 @@ class Play:
         self._rooms[name] = None
         if name in self._wanted:
             delay = self.world.chance.one_of((0.1, 0.5, 2, 8))
-            asyncio.get_running_loop().call_later(delay, self._start, name)
+            asyncio.get_running_loop().call_later(delay, self._start_again, name)
+
+    def _start_again(self, name: str) -> None:
+        if name in self._wanted:  # still
+            self._start(name)
 
     def _ended(self, process: Process, task: asyncio.Task[None]) -> None:
         """No process ends while it lives, unless by a mistake."""
@@ -132,42 +135,11 @@ class Play:
         if not isinstance(error, Died):
             self._fail(Violation(f"{context['message']}: {error!r}"))
 
-    def _looked(self) -> None:
+    def _look(self, *, again: bool = False) -> None:
         try:
-            self.judge.look()
+            self.judge.look(again=again)
         except Violation as violation:
             self._fail(violation)
-
-    def _looked_again(self) -> None:
-        try:
-            self.judge.look(again=True)
-        except Violation as violation:
-            self._fail(violation)
-
-    async def _receives(self, delivery: Delivery, body: bytes) -> tuple[int, float | None]:
-        """Answer to an event as receivers do."""
-        assert delivery.message_id.encode() or body, "an event has a body"
-        world, chance = self.world, self._receiver
-        troubled = not world.quiet and chance.happens(world.weather.receiver)
-        trouble = chance.whole(1, 5) if troubled else 0
-        await clock.sleep(chance.between(0.01, 0.5))
-        world.tell(
-            f"a receiver is told {delivery.message_id} of {delivery.type}, trouble {trouble}"
-        )
-        if trouble == 1:
-            await clock.sleep(limits.WEBHOOK_TIMEOUT_SECONDS)
-            raise TimeoutError
-        if trouble == 2:  # noqa: PLR2004 - one of five
-            raise aiohttp.ClientConnectionError
-        if trouble in {3, 4}:
-            return (500, None) if trouble == 4 else (503, 7.0)  # noqa: PLR2004
-        try:
-            self.judge.heard(delivery)
-        except Violation as violation:
-            self._fail(violation)
-        if trouble:
-            raise aiohttp.ServerDisconnectedError  # it took it, and its answer was lost
-        return 200, None
 
     # the acts ---------------------------------------------------------------------------------
 
@@ -181,7 +153,7 @@ class Play:
         loop = asyncio.get_running_loop()
         self._failed = loop.create_future()
         loop.set_exception_handler(lambda _loop, context: self._unhandled(context))
-        world.looked = self._looked_again
+        world.looked = lambda: self._look(again=True)
         self.judge.open(world.root / "state.sqlite")
         self._wanted = ("server", *(f"runner{n}" for n in range(world.weather.runners)))
         acts = asyncio.ensure_future(self._acts())
