@@ -68,7 +68,7 @@ sim: $(READY) ## simulate crashes of several processes: make sim SEED=12, or SEE
 	@$(RUN)/python -m nightrate.testing.simulation \
 		$(if $(SEED),--seed $(SEED)) $(if $(SEEDS),--seeds $(SEEDS)) $(ARGS)
 
-faults: $(READY) ## break disks, processes and engines, and count what was lost: an hour
+faults: $(READY) ## break disks, processes and engines, and count what was lost: hours
 	@$(RUN)/python -m tests.faults $(ARGS)
 
 bench: $(READY) ## measure, and print ratios

@@ -142,6 +142,10 @@ PLAN_IN_PLACE_BYTES_MAX = MIB
 PLAN_TOTAL_BYTES_MAX = MIB
 """Ours: the last line of a plan file, with its listed faults; about 20 KB in practice."""
 
+REPAIR_SECONDS_MAX = 48 * 3600
+"""Ours: a damaged shard of an ended batch that is not made again by then is given up, so that its
+input can go and its readers are told; as long as a batch may take."""
+
 PLAN_ATTEMPTS_MAX = 3
 """Ours: a planning process that dies this often fails its batch."""
 
@@ -197,38 +201,14 @@ UPKEEP_SECONDS = 5.0
 SWEEP_ROWS_MAX = 500
 """Ours: rows that one sweep drops, so that it never holds the database for long."""
 
-SWEEP_STEPS_MAX = 20
-"""Ours: such sweeps of batches in a row; a batch may have 10,000 shard rows."""
-
 SCAN_NAMES = 250
 """Ours: names of a folder that one look at the disk gives, and one look at the database judges."""
-
-ORPHAN_NAMES = 2_500
-"""Ours: names that one turn of upkeep looks at, so that a million take half an hour of turns."""
 
 ORPHAN_SECONDS = 2 * LEASE_SECONDS
 """Ours: what nothing named for this long is an orphan, not something whose row is on its way."""
 
 ORPHAN_PASS_SECONDS = 3600.0
 """Ours: the wait between two looks at everything on the disk."""
-
-ORPHANS_HELD_MAX = 10_000
-"""Ours: suspected orphans that are held in memory, about 2 MB; more wait for the next pass."""
-
-BACKUP_PAGES = 256
-"""Ours: pages of the database that one step of a backup copies, a MiB."""
-
-BACKUP_BYTES = 8 * MIB
-"""Ours: bytes of blobs that one step of a backup copies, some ten milliseconds of a thread."""
-
-BACKUP_BLOBS = 64
-"""Ours: or how many blobs it looks at."""
-
-BACKUP_TOLD_SECONDS = 0.5
-"""Ours: how often it is told how far a backup is."""
-
-HELD_DELETIONS_MAX = 100_000
-"""Ours: deletions that wait for the end of a backup, about 20 MB of names."""
 
 DISK_PAUSE_SECONDS = 5.0
 """Ours: the wait after a disk refused a write, before the work is tried again elsewhere."""
@@ -237,8 +217,7 @@ ENGINE_REOPEN_SECONDS = 30.0
 """Ours: the wait before an engine that gave up is opened again."""
 
 OPENING_PATIENCE_SECONDS = 30.0
-"""Ours: how long a live request waits for an engine that is opened on its demand, takes nobody, or
-is gone; one of a batch waits on."""
+"""Ours: how long a live request waits for an engine that is being opened, refuses or is gone."""
 
 DRAIN_SECONDS = 25.0
 """Ours: how long a stopping server lets running requests finish before it hands them back."""
@@ -257,41 +236,26 @@ ATTEMPTS_MAX = 6
 """Ours: tries of a request whose failures are marked retriable."""
 
 ENGINE_DEATHS_MAX = 3
-"""Ours: an engine that dies this often under one request has been killed by it."""
-
 ENGINE_BREAKS_MAX = 30
-"""Ours: broken connections, and failures of an engine that fails for most, under one request before
-it is to blame. The waits between them add up to more than ten minutes."""
+ENDPOINT_REMEMBERED = 16
+"""Ours: deaths of an engine that one request must have killed; broken connections, and failures of
+an endpoint that fails for most of so many, which it must have caused: over ten minutes of them."""
 
 RETRY_FIRST_SECONDS = 0.5
 RETRY_LONGEST_SECONDS = 60.0
 """Ours: backoff doubles from the first delay to the longest, with jitter."""
 
 PACE_PAUSE_LONGEST_SECONDS = 10.0
-"""Ours: how long an endpoint is asked nothing; doubles with each round of refusals."""
-
 PACE_PAUSE_ASKED_SECONDS_MAX = 3600.0
-"""Ours: a longer `Retry-After` is looked at again after an hour."""
-
 PACE_RECOVERY_SECONDS = 30.0
-"""Ours: from one request at once to as many as are configured, after the last refusal."""
-
-ENDPOINT_REMEMBERED = 16
-"""Ours: about so many answers and failures say whether an endpoint fails for most."""
+"""Ours: an endpoint that refuses is asked nothing, longer if it says so, and back at full pace."""
 
 ENDPOINT_CONNECT_SECONDS = 10.0
-"""Ours: how long an endpoint may take to accept a connection, or to say what it serves."""
-
 ENDPOINT_PATIENCE_SECONDS = 600.0
-"""Ours: one that cannot be reached for so long is down. Until then it is known which requests it
-died of; a server of a large model takes minutes to come back."""
-
 ENDPOINT_IDLE_SECONDS = 4.0
-"""Ours: an idle connection is closed before the server does it, which takes uvicorn (and so vLLM) 5
-seconds: a request that meets the end of its connection has to be sent again."""
-
 ANSWER_EVENT_BYTES_MAX = MIB
-"""Ours: one event of a streamed answer; most hold a word."""
+"""Ours: to connect; until one that cannot be reached is down, as large models load for minutes;
+until an idle connection is closed, a second before uvicorn does; an event of a streamed answer."""
 
 ANSWER_SECONDS = 4 * 3600.0
 """Ours: an engine that works on one request for longer hangs, unless its settings say otherwise.
@@ -459,8 +423,15 @@ CHECKED_FIRST_BYTES = 32 * MIB
 CHECK_BYTES = 16 * MIB
 """Ours: how much of a segment is checked before somebody may interrupt."""
 
+SEGMENT_HELD_BYTES_MAX = 4 * MIB
+"""Ours: a segment up to this is held while it is checked and sent, and so read once; usual ones of
+a thousand answers are 2 MB."""
+
 SEGMENTS_VERIFIED_MAX = 65_536
 """Ours: segments remembered as sound, about 10 MB; one that is forgotten is read twice."""
+
+SEGMENTS_VERIFIED_SECONDS = 3_600.0
+"""Ours: and for how long; a disk can spoil at any time what it once gave rightly."""
 
 UPLOAD_GRANULARITY_BYTES = 256 * KIB
 """Google: the announced chunk granularity of resumable uploads."""

@@ -17,9 +17,11 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from nightrate import clock
+from nightrate import clock, limits
 from nightrate.domain import backup
 from nightrate.domain.batch import Batch
+
+LONG_SECONDS = 2.0
 
 PLAIN_LINE_SECONDS = 10.0
 """Without a terminal: how often a line is written."""
@@ -42,6 +44,36 @@ class Steps:
         elif doing != self._last:
             self._last = doing
             self._console.print(doing, highlight=False)
+
+    def done(self) -> None:
+        """Take the moving line away."""
+        self._status.stop()
+
+
+class Pace:
+    """Tells how much has been read, and how fast, of something that takes its time."""
+
+    def __init__(self, title: str) -> None:
+        self._console = Console(stderr=True)
+        self._status = self._console.status("")
+        self._title = title
+        self._began = self._spoke_at = clock.monotonic()
+
+    def tell(self, blobs: int, count: int) -> None:
+        """Show how far it has come; on a terminal it is a line that moves."""
+        now = clock.monotonic()
+        seconds = now - self._began
+        terminal = self._console.is_terminal
+        if seconds < LONG_SECONDS or (not terminal and now - self._spoke_at < PLAIN_LINE_SECONDS):
+            return
+        mebibytes = count / limits.MIB
+        line = f"{self._title}: {blobs} blobs, {mebibytes:.0f} MiB, {mebibytes / seconds:.0f} MiB/s"
+        self._spoke_at = now
+        if terminal:
+            self._status.update(line)
+            self._status.start()
+        else:
+            self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def done(self) -> None:
         """Take the moving line away."""

@@ -30,6 +30,7 @@ from nightrate.service.lane import Lane
 from nightrate.service.models import Models
 from nightrate.service.prefixes import Prefixes
 from nightrate.service.quotas import TokenQuotas
+from nightrate.service.repairs import Repairs
 from nightrate.service.results import Results
 from nightrate.service.vault import Vault
 from nightrate.service.webhooks import Webhooks
@@ -84,7 +85,8 @@ class House:
         )
         self.keys = Keys(self.store, vault)
         self.files = Files(self.store, self.blobs, settings.file_storage_bytes_max)
-        self.results = Results(self.store, self.blobs)
+        self.repairs = Repairs(self.store, self.blobs, self._wake_repairers)
+        self.results = Results(self.store, self.blobs, self.repairs)
         self.followers = Followers(self.store, self.results)
         self.planner = Planner(self.store, self.blobs, runs.disk, self._wake_runners)
         addresses = Addresses(private=settings.webhooks_private)
@@ -139,6 +141,10 @@ class House:
     def _wake_runners(self) -> None:
         for runner in self.runners:
             runner.wake()
+
+    def _wake_repairers(self) -> None:
+        self._wake_runners()
+        self.closer.wake()
 
     async def _stop_batch(self, batch: Batch) -> None:
         """Free the places of a batch that has ended; then what it finished can be handed out."""
@@ -280,13 +286,18 @@ def open_house(settings: Settings, address: str = "") -> House:
     try:
         directory = open_directory(Path(settings.data))
     except OSError as error:
-        message = f"{settings.data} cannot be used as the data directory: {error.strerror}"
-        raise StoreFault(message) from error
+        raise _unusable(settings, error) from error
     runs = _Runs()
     try:
         base_url = (settings.public_url or address).rstrip("/")
         return House(settings, lanes, search, directory, runs, base_url)
-    except StoreFault:
+    except (OSError, StoreFault) as error:
         runs.close()
         directory.unlock()
+        if isinstance(error, OSError):
+            raise _unusable(settings, error) from error
         raise
+
+
+def _unusable(settings: Settings, error: OSError) -> StoreFault:
+    return StoreFault(f"{settings.data} cannot be used as the data directory: {error.strerror}")

@@ -120,6 +120,8 @@ class Batch(Struct, frozen=True, kw_only=True):
     """Why its input was refused, if its dialect tells so one by one."""
     results_seconds: int | None = None
     """How long its results are kept; None for the usual time."""
+    repair_since: Instant | None = None
+    """Since when damaged shards of it are made again, if it has ended and some are."""
 
     @property
     def form(self) -> BatchForm:

@@ -25,6 +25,8 @@ class Cache(Struct, frozen=True, kw_only=True):
     created_at: Instant
     updated_at: Instant
     expires_at: Instant
+    crc32: int | None = None
+    """Of its bytes; None for one that was made before this was kept."""
 
 
 class CacheWish(Struct, frozen=True, kw_only=True):

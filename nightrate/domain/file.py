@@ -63,6 +63,8 @@ class File(Struct, frozen=True, kw_only=True):
     created_at: Instant
     updated_at: Instant
     expires_at: Instant
+    growing: bool = False
+    """Whether it is the result file of a batch that still runs, or is still to be completed."""
 
 
 class UploadState(StrEnum):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 from msgspec import Struct
 
 from nightrate.clock import Instant
 from nightrate.domain.file import ResultPart
+from nightrate.domain.states import ShardState
 
 
 class ShardPlan(Struct, frozen=True, gc=False):
@@ -75,6 +78,31 @@ class Segment(Struct, frozen=True, gc=False):
         return (0, split) if part is ResultPart.OUTPUT else (split, self.byte_length)
 
 
+class ShardRecord(Struct, frozen=True, kw_only=True):
+    """Everything that is recorded of a shard, for those who check or tidy."""
+
+    plan: ShardPlan
+    state: ShardState
+    epoch: int
+    parts: tuple[JournalPart, ...]
+    segment: Segment | None
+    """Of a damaged shard what was sealed before, until it is sealed again."""
+    damaged: bool
+    lost: str | None
+    """Why its damaged answers cannot be made again, if they cannot."""
+
+
+class Reopening(StrEnum):
+    """What became of a shard whose segment was found damaged."""
+
+    AGAIN = "again"
+    """It will be made again, or is at it."""
+    REPLACED = "replaced"
+    """It has been made again: another segment stands in its place."""
+    NEVER = "never"
+    """Nobody can or should make it again."""
+
+
 class Claim(Struct, frozen=True, kw_only=True):
     """A shard held by a runner until its lease ends."""
 
@@ -88,6 +116,8 @@ class Claim(Struct, frozen=True, kw_only=True):
     """What counted when the claim was made; see `taken_over`."""
     closing: bool = False
     """Whether the batch has ended early, and only the lines of unanswered requests are missing."""
+    damaged: bool = False
+    """Whether the shard was sealed before, and that segment is damaged."""
 
 
 class Beat(Struct, frozen=True, kw_only=True):

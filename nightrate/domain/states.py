@@ -15,10 +15,14 @@ that knows only "pending" shows both as that. A batch whose requests all failed 
 A shard::
 
     pending ──claimed──► running ──sealed──► sealed
-       ▲                    │
-       └─────released───────┘
+      ▲ ▲                   │                 │ ▲
+      │ └─────released──────┘                 │ │
+      └───────────────────damaged─────────────┘ │
+                          pending, running ──lost┘
 
 A claim whose lease has run out is claimed again from `running`; its epoch rises with each claim.
+A sealed shard whose segment is found damaged is made again. If that cannot be, it is sealed with
+what is left of it, and stays an error; only shards that were damaged can be lost.
 
 The same tables are the source of the statements' ``WHERE state IN (…)``, so that no status is
 spelled anywhere else.
@@ -66,6 +70,8 @@ class ShardEvent(StrEnum):
     CLAIMED = "claimed"
     RELEASED = "released"
     SEALED = "sealed"
+    DAMAGED = "damaged"
+    LOST = "lost"
 
 
 _LIVE = (BatchState.SUBMITTED, BatchState.PLANNED, BatchState.RUNNING)
@@ -89,6 +95,8 @@ SHARD_TABLE: dict[ShardEvent, dict[ShardState, ShardState]] = {
     },
     ShardEvent.RELEASED: {ShardState.RUNNING: ShardState.PENDING},
     ShardEvent.SEALED: {ShardState.RUNNING: ShardState.SEALED},
+    ShardEvent.DAMAGED: {ShardState.SEALED: ShardState.PENDING},
+    ShardEvent.LOST: dict.fromkeys((ShardState.PENDING, ShardState.RUNNING), ShardState.SEALED),
 }
 
 FINAL_STATES = frozenset(BatchState) - frozenset(_LIVE)

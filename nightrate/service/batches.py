@@ -230,7 +230,8 @@ class Batches:
             tenant, batch_id, clock.now(), partial_results=self._partial_results
         )
         batch = _there(batch_id, cancelled)
-        await self._stopped(batch)
+        if not batch.has_results:  # else it had ended, and whoever works on it repairs it
+            await self._stopped(batch)
         return batch
 
     async def delete(self, tenant: str, batch_id: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+
 from nightrate import clock, limits
 from nightrate.clock import Instant
 from nightrate.domain.batch import Method
@@ -86,6 +88,7 @@ class Caches:
             created_at=now,
             updated_at=now,
             expires_at=wish.expires_at,
+            crc32=zlib.crc32(wish.content),
         )
         try:
             await self._blobs.put(cache.blob, [wish.content])

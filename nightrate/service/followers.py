@@ -16,8 +16,8 @@ from nightrate.domain.batch import Batch, BatchForm, PartialResults
 from nightrate.domain.file import ResultPart, batch_of_result, part_of_result
 from nightrate.domain.states import FINAL_STATES
 from nightrate.errors import NotReady
-from nightrate.service.results import Results
-from nightrate.store.base import Store
+from nightrate.service.results import BatchKey, Results
+from nightrate.store.base import SealedSegment, Store
 
 
 class _News:
@@ -76,6 +76,34 @@ class Followers:
             return None
         return batch
 
+    async def _sealed(self, key: BatchKey, shard: int) -> AsyncGenerator[SealedSegment, None]:
+        """Give what is sealed without a gap, from a shard on."""
+        while page := await self._store.segments(*key, shard, limits.SEGMENTS_PAGE_SIZE):
+            for sealed in page:
+                yield sealed
+            shard = page[-1].shard + 1
+
+    async def _read(
+        self, key: BatchKey, sealed: SealedSegment, part: ResultPart
+    ) -> AsyncGenerator[bytes, None]:
+        """Give the lines of a segment.
+
+        Raises:
+            _MadeAgain: it is damaged, nothing was given out, and it is made again.
+            Damaged, NotReady: as `lines`.
+        """
+        begun = False
+        try:
+            reading = self._results.read(key, sealed, *sealed.segment.span(part))
+            async with aclosing(reading) as pieces:
+                async for piece in pieces:
+                    begun = True
+                    yield piece
+        except NotReady as again:
+            if begun:
+                raise
+            raise _MadeAgain from again
+
     async def lines(
         self, batch: Batch, part: ResultPart = ResultPart.OUTPUT
     ) -> AsyncGenerator[bytes, None]:
@@ -85,26 +113,33 @@ class Followers:
             batch: one that grows.
             part: which of its lines.
 
+        A segment that is found damaged is made again, and waited for like one that is not there
+        yet.
+
         Raises:
-            NotReady: the server ends first.
-            Damaged: stored bytes are not what was written.
+            NotReady: the server ends first, or bytes are damaged in the middle of what is read.
+            Damaged: stored bytes are not what was written, and never will be again.
         """
         key = batch.tenant, batch.batch_id
         news = self._news.setdefault(key, _News())
-        shard, over = 0, True
+        shard, requests, over = 0, 0, True
         while True:
             # Noted before anything is looked at: nothing can happen unheard in between.
             told, ends = news.told, news.ends
-            settled = over and _is_settled(await self._store.get_batch(*key))
-            while page := await self._store.segments(*key, shard, limits.SEGMENTS_PAGE_SIZE):
-                for sealed in page:
-                    span = sealed.segment.span(part)
-                    reading = self._results.read(sealed.segment, *span, check=True)
-                    async with aclosing(reading) as pieces:
-                        async for piece in pieces:
-                            yield piece
-                shard = page[-1].shard + 1
-            if settled:
+            found = await self._store.get_batch(*key)
+            settled = over and _is_settled(found)
+            try:
+                async with aclosing(self._sealed(key, shard)) as segments:
+                    async for sealed in segments:
+                        async with aclosing(self._read(key, sealed, part)) as pieces:
+                            async for piece in pieces:
+                                yield piece
+                        shard = sealed.shard + 1
+                        requests = sealed.first_request + sealed.request_count
+            except _MadeAgain:
+                settled = False
+            # Damage that somebody else found just now leaves a gap, which must not be an end.
+            if settled and not (found and found.has_results and requests != found.request_count):
                 return
             if self._stopping:
                 raise NotReady("The server is stopping; what follows can be read from the next.")
@@ -112,8 +147,14 @@ class Followers:
             over = not heard or news.ends != ends
 
 
+class _MadeAgain(Exception):
+    """A segment is damaged; nothing of it was given out, and another will take its place."""
+
+
 def _is_settled(batch: Batch | None) -> bool:
     """Whether no line will be added any more."""
     if batch is None:
         return True
-    return batch.state in FINAL_STATES and batch.partial is not PartialResults.DUE
+    if batch.partial is PartialResults.DUE or batch.repair_since is not None:
+        return False
+    return batch.state in FINAL_STATES

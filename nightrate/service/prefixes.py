@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import zlib
 
 from nightrate import limits
 from nightrate.dialects.gemini_caches import parse_prefix
@@ -82,6 +83,7 @@ class Prefixes:
                     content = await reader.read(0, cache.size_bytes)
                 finally:
                     await reader.close()
+                _check(cache, content)
                 found = parse_prefix(content, cache.model)
                 self._remember(cache.blob, found, cache.size_bytes)
         return found
@@ -98,6 +100,16 @@ class Prefixes:
         self._held_bytes += size_bytes
         while self._held_bytes > limits.PREFIXES_HELD_BYTES_MAX:
             self.forget(next(iter(self._held)))
+
+
+def _check(cache: Cache, content: bytes) -> None:
+    """Refuse bytes that are not what was kept.
+
+    Raises:
+        Damaged: so they are.
+    """
+    if cache.crc32 is not None and zlib.crc32(content) != cache.crc32:
+        raise Damaged(f"blob {cache.blob} is damaged: its CRC-32 is not what it was written with")
 
 
 def missing_cache(cache_id: str) -> MissingCache:

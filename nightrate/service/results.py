@@ -2,14 +2,18 @@
 
 The result file of a batch is the list of its sealed segments, which follow each other without a
 gap. While the batch runs the list grows at its end; what was read once never changes. No copy of
-it exists, and no more than one piece of it is held in memory.
+it exists, and no more than one piece of it is held in memory, or one segment of a usual length.
 
-A segment is checked against its CRC before its first byte leaves, once in the life of the process;
-not earlier, so that a document of gigabytes begins at once.
+A segment is checked against its CRC before its first byte leaves, and again when its file was
+written to or an hour has passed; not earlier, so that a document of gigabytes begins at once. One
+that is damaged is reported, and made again while its input exists (`service.repairs`). Until then a
+running batch has a gap there, as where a shard is not finished; the results of one that has ended
+are refused, because what ends at a gap would look complete.
 """
 
 from __future__ import annotations
 
+import errno
 import zlib
 from bisect import bisect_right
 from collections import OrderedDict
@@ -22,9 +26,13 @@ from nightrate.dialects.gemini_profiles import Profile
 from nightrate.domain.batch import Batch
 from nightrate.domain.file import File, ResultPart, batch_of_result, part_of_result
 from nightrate.domain.shard import Segment
-from nightrate.errors import Damaged, MissingFile, StoreFault
-from nightrate.store.base import Store
+from nightrate.errors import Damaged, MissingFile, NotReady, StoreFault
+from nightrate.service.repairs import Repairs
+from nightrate.store.base import SealedSegment, Store
 from nightrate.store.blobs import Blobs, Reader
+
+BatchKey = tuple[str, str]
+"""The tenant and the id of a batch."""
 
 
 class Content:
@@ -35,19 +43,19 @@ class Content:
         results: Results,
         mime_type: str,
         etag: str,
-        segments: Sequence[Segment],
+        sources: Sequence[SealedSegment],
         *,
-        checked: bool,
+        batch: BatchKey | None = None,
         part: ResultPart = ResultPart.OUTPUT,
     ) -> None:
         self.mime_type = mime_type
         self.etag = etag
         """Quoted, as HTTP wants it."""
         self._results = results
-        self._segments = segments
-        self._checked = checked
+        self._sources = sources
+        self._batch = batch
         self._starts = [0]
-        self._spans = [segment.span(part) for segment in segments]
+        self._spans = [source.segment.span(part) for source in sources]
         for first, stop in self._spans:
             self._starts.append(self._starts[-1] + stop - first)
 
@@ -60,34 +68,49 @@ class Content:
         """Give the bytes from ``start`` up to ``stop`` in pieces of at most `limits.READ_BYTES`.
 
         Raises:
-            Damaged: stored bytes are not what was written; the message names the blob, of which
-                nothing has been given out.
+            Damaged: stored bytes are not what was written, and never will be again; the message
+                names the blob, of which nothing has been given out.
+            NotReady: likewise, but they are made again.
         """
         assert 0 <= start <= stop <= self.size_bytes
+        self._refuse_lost(start, stop)
         while start < stop:
             index = bisect_right(self._starts, start) - 1  # the last of those that begin here
-            segment, end = self._segments[index], min(stop, self._starts[index + 1])
+            source, end = self._sources[index], min(stop, self._starts[index + 1])
             shift = self._spans[index][0] - self._starts[index]  # from the file to its segment
-            reading = self._results.read(segment, start + shift, end + shift, check=self._checked)
+            reading = self._results.read(self._batch, source, start + shift, end + shift)
             async with aclosing(reading) as pieces:
                 async for piece in pieces:
                     yield piece
             start = end
 
+    def _refuse_lost(self, start: int, stop: int) -> None:
+        """Refuse what is known to hold a segment that is damaged for good, before it begins."""
+        for index, source in enumerate(self._sources):
+            first, end = self._starts[index], self._starts[index + 1]
+            if source.lost is not None and max(first, start) < min(end, stop):
+                raise Damaged(
+                    f"{_lost(source)}. Bytes {first} to {end - 1} of the file are lost; the others"
+                    f" can be had with a Range."
+                )
+
 
 class Results:
     """Reads what is stored."""
 
-    def __init__(self, store: Store, blobs: Blobs) -> None:
+    def __init__(self, store: Store, blobs: Blobs, repairs: Repairs | None = None) -> None:
         self._store = store
         self._blobs = blobs
-        self._verified: OrderedDict[str, None] = OrderedDict()
+        self._repairs = repairs or Repairs(store, blobs)
+        self._verified: OrderedDict[str, tuple[object, float]] = OrderedDict()
+        """By blob, what it was like when it was found sound, and until when that is believed."""
 
     async def content(self, tenant: str, file_id: str) -> Content:
         """Find the bytes of a file.
 
         Raises:
             MissingFile: there is no such file.
+            NotReady: a part of it is made again.
         """
         file = await self._store.get_file(tenant, file_id, clock.now())
         if file is None:
@@ -95,23 +118,28 @@ class Results:
             raise MissingFile(message, file_id)
         if file.blob is not None:
             return self._uploaded(file, file.blob)
-        segments = await self._segments(tenant, batch_of_result(file_id) or file_id)
-        chain = zlib.crc32(b"".join(segment.crc32.to_bytes(4, "big") for segment in segments))
+        batch = tenant, batch_of_result(file_id) or file_id
+        sources = await self._segments(*batch)
+        crcs = b"".join(source.segment.crc32.to_bytes(4, "big") for source in sources)
         part = part_of_result(file_id)
-        spans = [segment.span(part) for segment in segments]
+        spans = [source.segment.span(part) for source in sources]
         size_bytes = sum(stop - start for start, stop in spans)
-        etag = f'"{size_bytes:x}-{chain:08x}"'
-        return Content(self, file.mime_type, etag, segments, checked=True, part=part)
+        if not file.growing and size_bytes != file.size_bytes:  # it has ended, and has a gap
+            raise being_repaired(batch[1])
+        etag = f'"{size_bytes:x}-{zlib.crc32(crcs):08x}"'
+        return Content(self, file.mime_type, etag, sources, batch=batch, part=part)
 
     async def items(self, batch: Batch, profile: Profile) -> AsyncGenerator[bytes, None]:
         """Give the sealed results of a batch as JSON values with commas between them, in order.
 
         Raises:
-            Damaged: as `Content.stream`.
+            Damaged, NotReady: as `Content.stream`.
         """
         joiner = ItemJoiner(profile)
-        for segment in await self._segments(batch.tenant, batch.batch_id):
-            async with aclosing(self.read(segment, 0, segment.byte_length, check=True)) as pieces:
+        key = batch.tenant, batch.batch_id
+        for source in await self._whole(batch):
+            reading = self.read(key, source, 0, source.segment.byte_length)
+            async with aclosing(reading) as pieces:
                 async for piece in pieces:
                     yield joiner.feed(piece)
 
@@ -122,34 +150,60 @@ class Results:
         the others must be there, as long as they were written.
 
         Raises:
-            Damaged: a segment is not what was written; the message names the blob.
+            Damaged, NotReady: as `Content.stream`.
         """
         checked_bytes = 0
-        for segment in await self._segments(batch.tenant, batch.batch_id):
-            if segment.blob in self._verified:
-                continue
-            reader = await self._open(segment)
+        for source in await self._whole(batch):
+            segment, wanted = source.segment, checked_bytes + source.segment.byte_length
             try:
-                wanted = checked_bytes + segment.byte_length
-                if not checked_bytes or wanted <= limits.CHECKED_FIRST_BYTES:
-                    await self._verify(reader, segment)
-                    checked_bytes = wanted
-                elif await reader.size() != segment.byte_length:
-                    message = f"blob {segment.blob} is damaged: it has not the length it was"
-                    raise Damaged(f"{message} written with")
-            finally:
-                await reader.close()
+                reader = await self._open(segment)
+                try:
+                    if self._is_verified(reader, segment):
+                        continue
+                    if not checked_bytes or wanted <= limits.CHECKED_FIRST_BYTES:
+                        await self._verify(reader, segment)
+                        checked_bytes = wanted
+                    elif await reader.size() != segment.byte_length:
+                        message = f"blob {segment.blob} is damaged: it has not the length it was"
+                        raise Damaged(f"{message} written with")
+                finally:
+                    await reader.close()
+            except Damaged as damage:
+                key = batch.tenant, batch.batch_id
+                raise await self._repairs.fault(
+                    *key, source.shard, segment.blob, damage
+                ) from damage
 
     async def read(
+        self, batch: BatchKey | None, source: SealedSegment, start: int, stop: int
+    ) -> AsyncGenerator[bytes, None]:
+        """Give a range of one blob's bytes in pieces; of a batch's segment only if it is sound.
+
+        Raises:
+            Damaged, NotReady: as `Content.stream`.
+        """
+        try:
+            async with aclosing(
+                self._read(source.segment, start, stop, check=batch is not None)
+            ) as pieces:
+                async for piece in pieces:
+                    yield piece
+        except Damaged as damage:
+            if batch is None:
+                raise
+            blob = source.segment.blob
+            raise await self._repairs.fault(*batch, source.shard, blob, damage) from damage
+
+    async def _read(
         self, segment: Segment, start: int, stop: int, *, check: bool
     ) -> AsyncGenerator[bytes, None]:
-        """Give a range of one blob's bytes in pieces; with ``check`` only of a sound blob."""
         reader = await self._open(segment)
         try:
-            if check and segment.blob not in self._verified:
+            if check and not self._is_verified(reader, segment):
                 whole = await self._verify(reader, segment)
                 if whole is not None:
-                    yield whole[start:stop]
+                    for offset in range(start, stop, limits.READ_BYTES):
+                        yield whole[offset : min(offset + limits.READ_BYTES, stop)]
                     return
             for offset in range(start, stop, limits.READ_BYTES):
                 length = min(limits.READ_BYTES, stop - offset)
@@ -157,12 +211,15 @@ class Results:
         finally:
             await reader.close()
 
+    def _is_verified(self, reader: Reader, segment: Segment) -> bool:
+        stamp, until = self._verified.get(segment.blob, (None, 0.0))
+        return stamp == reader.stamp and clock.monotonic() < until
+
     async def _verify(self, reader: Reader, segment: Segment) -> bytes | None:
-        """Check a whole segment; give its bytes back if they fit into one piece."""
+        """Check a whole segment; give its bytes back if they may be held."""
         crc32, piece = 0, None
-        if segment.byte_length <= limits.READ_BYTES:
-            piece = await _read(reader, segment, 0, segment.byte_length)
-            crc32 = zlib.crc32(piece)
+        if segment.byte_length <= limits.SEGMENT_HELD_BYTES_MAX:
+            piece, crc32 = await _checked(reader, segment)
         else:
             for offset in range(0, segment.byte_length, limits.CHECK_BYTES):
                 length = min(limits.CHECK_BYTES, segment.byte_length - offset)
@@ -173,7 +230,8 @@ class Results:
                 f" it was written with {segment.crc32:08x}"
             )
             raise Damaged(message)
-        self._verified[segment.blob] = None
+        until = clock.monotonic() + limits.SEGMENTS_VERIFIED_SECONDS
+        self._verified[segment.blob] = reader.stamp, until
         if len(self._verified) > limits.SEGMENTS_VERIFIED_MAX:
             self._verified.popitem(last=False)
         return piece
@@ -184,35 +242,81 @@ class Results:
         except StoreFault as error:
             raise Damaged(error.message) from error
 
-    async def _segments(self, tenant: str, batch_id: str) -> list[Segment]:
-        segments: list[Segment] = []
+    async def _segments(self, tenant: str, batch_id: str) -> list[SealedSegment]:
+        sources: list[SealedSegment] = []
         while True:
             page = await self._store.segments(
-                tenant, batch_id, from_shard=len(segments), limit=limits.SEGMENTS_PAGE_SIZE
+                tenant, batch_id, from_shard=len(sources), limit=limits.SEGMENTS_PAGE_SIZE
             )
-            segments += [sealed.segment for sealed in page]
+            sources += page
             if len(page) < limits.SEGMENTS_PAGE_SIZE:
-                return segments
+                return sources
+
+    async def _whole(self, batch: Batch) -> list[SealedSegment]:
+        """Give the segments of a batch that has all its results.
+
+        Raises:
+            NotReady: it has a gap just now.
+            Damaged: one is damaged for good.
+        """
+        sources = await self._segments(batch.tenant, batch.batch_id)
+        count = sum(source.request_count for source in sources)
+        if batch.has_results and count != batch.request_count:
+            raise being_repaired(batch.batch_id)
+        for source in sources:
+            if source.lost is not None:
+                raise Damaged(f"{_lost(source)}.")
+        return sources
 
     def _uploaded(self, file: File, blob: str) -> Content:
-        whole = Segment(blob, file.size_bytes, 0)
-        segments = [whole] if file.size_bytes else []
-        return Content(self, file.mime_type, f'"{file.sha256}"', segments, checked=False)
+        whole = SealedSegment(0, 0, 0, Segment(blob, file.size_bytes, 0))
+        sources = [whole] if file.size_bytes else []
+        return Content(self, file.mime_type, f'"{file.sha256}"', sources)
+
+
+def _lost(source: SealedSegment) -> str:
+    return f"blob {source.segment.blob} is damaged, and cannot be made again: {source.lost}"
+
+
+def being_repaired(batch_id: str) -> NotReady:
+    """Say that results which were complete are so no more, for now."""
+    return NotReady(
+        f"A part of the results of batches/{batch_id} was damaged on the server's disk, and its"
+        f" requests run again; try again in a while."
+    )
 
 
 async def _read(reader: Reader, segment: Segment, offset: int, length: int) -> bytes:
     try:
         return await reader.read(offset, length)
     except StoreFault as error:
-        raise _damaged(segment, error) from error
+        raise _damaged(segment, error.message) from error
+    except OSError as error:
+        raise _unreadable(segment, error) from error
+
+
+async def _checked(reader: Reader, segment: Segment) -> tuple[bytes, int]:
+    try:
+        return await reader.checked(segment.byte_length)
+    except StoreFault as error:
+        raise _damaged(segment, error.message) from error
+    except OSError as error:
+        raise _unreadable(segment, error) from error
 
 
 async def _checksum(reader: Reader, segment: Segment, offset: int, length: int, crc32: int) -> int:
     try:
         return await reader.checksum(offset, length, crc32)
     except StoreFault as error:
-        raise _damaged(segment, error) from error
+        raise _damaged(segment, error.message) from error
+    except OSError as error:
+        raise _unreadable(segment, error) from error
 
 
-def _damaged(segment: Segment, error: StoreFault) -> Damaged:
-    return Damaged(f"blob {segment.blob} is damaged: {error.message}")
+def _damaged(segment: Segment, why: str) -> Damaged:
+    return Damaged(f"blob {segment.blob} is damaged: {why}")
+
+
+def _unreadable(segment: Segment, error: OSError) -> Exception:
+    """Take a sector that the disk cannot read for damage; anything else may pass by itself."""
+    return _damaged(segment, f"{error.strerror}") if error.errno == errno.EIO else error

@@ -108,9 +108,9 @@ class Session:
             raise
 
     async def sync(self) -> None:
-        """Return when everything written is on the disk. After an error the session is closed."""
+        """Return when everything given is on the disk. After an error the session is closed."""
+        await self.drain()
         assert self._blob is not None, "opened before"
-        assert self._writing is None, "drained before"
         try:
             await uninterrupted(self._blob.sync())
         except BaseException:

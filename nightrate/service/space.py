@@ -19,6 +19,8 @@ class Space:
     def __init__(self, blobs: Blobs) -> None:
         self._blobs = blobs
         self._left_bytes = 0
+        self._unwritten_bytes = 0
+        """Of each upload the block that it was given last, which the disk may not have seen yet."""
         self._looked_at: float | None = None
 
     async def require(self, needed_bytes: int = 1) -> None:
@@ -39,16 +41,23 @@ class Space:
         Raises:
             NoRoom: the next one does not fit.
         """
-        async for block in blocks:
-            size_bytes = sum(map(len, block))
-            now = clock.monotonic()
-            fresh = self._looked_at is not None and now - self._looked_at < limits.ROOM_SECONDS
-            if not fresh or self._left_bytes < size_bytes:
-                self._left_bytes, self._looked_at = await self._blobs.room(), now
-            if self._left_bytes < size_bytes:
-                raise NoRoom
-            self._left_bytes -= size_bytes
-            yield block
+        last_bytes = 0
+        try:
+            async for block in blocks:
+                size_bytes = sum(map(len, block))
+                now = clock.monotonic()
+                fresh = self._looked_at is not None and now - self._looked_at < limits.ROOM_SECONDS
+                if not fresh or self._left_bytes < size_bytes:
+                    self._left_bytes = await self._blobs.room() - self._unwritten_bytes
+                    self._looked_at = now
+                if self._left_bytes < size_bytes:
+                    raise NoRoom
+                self._left_bytes -= size_bytes
+                self._unwritten_bytes += size_bytes - last_bytes
+                last_bytes = size_bytes
+                yield block
+        finally:
+            self._unwritten_bytes -= last_bytes
 
 
 def refused_by_disk(error: OSError, message: str) -> Fault:

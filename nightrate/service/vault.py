@@ -34,6 +34,9 @@ class Vault:
     To change the signing key, rename ``signing.pem`` to ``signing.previous.pem`` and start again: a
     new one is made, and the public half of the former goes on being listed.
 
+    Of the two others ``sums`` holds digests, because a key with a flipped bit is a key: with it
+    every secret would be unreadable, or every API key unknown, for no reason that shows.
+
     Raises:
         StoreFault: the folder cannot be used, or holds something else.
     """
@@ -52,6 +55,7 @@ class Vault:
             if len(content) != _KEY_BYTES:
                 message = f"{folder / name} is damaged; restore it from a backup"
                 raise StoreFault(message)
+        _check_sums(folder, {"secrets.key": key, "pepper.key": pepper})
         self._cipher = AESGCM(key)
         self._pepper = pepper
         self._signing = _signing_key(folder / "signing.pem", pem)
@@ -100,6 +104,23 @@ class Vault:
         import jwt  # noqa: PLC0415 - a tenth of a server's start, and most servers sign nothing
 
         return jwt.encode(claims, self._signing, algorithm="RS256", headers=headers)
+
+
+def _check_sums(folder: Path, keys: dict[str, bytes]) -> None:
+    """Compare keys with their digests, which are written when there are none yet."""
+    lines = {name: f"{hashlib.sha256(key).hexdigest()}  {name}" for name, key in keys.items()}
+    text = "\n".join(lines.values()) + "\n"
+    try:
+        known = keep_private(folder / "sums", text.encode).decode(errors="replace").splitlines()
+    except OSError as error:
+        raise StoreFault(f"{folder} cannot be used: {error.strerror}") from error
+    for name, line in lines.items():
+        if line not in known:
+            message = (
+                f"{folder / name} is not the key that was made here; restore it from a backup, or"
+                f" remove {folder / 'sums'} to go on without what the former key opens"
+            )
+            raise StoreFault(message)
 
 
 def _new_signing_key() -> bytes:

@@ -29,6 +29,7 @@ from nightrate.domain.webhook import (
     WebhookConfig,
     WebhookWish,
 )
+from nightrate.store.records import Records
 from nightrate.store.sweeps import Sweeps
 
 
@@ -39,9 +40,11 @@ class SealedSegment(Struct, frozen=True, gc=False):
     first_request: int
     request_count: int
     segment: Segment
+    lost: str | None = None
+    """Why this segment is damaged for good, if it is."""
 
 
-class Store(Sweeps, ABC):
+class Store(Records, Sweeps, ABC):
     """Durable truth."""
 
     # files and uploads ------------------------------------------------------------------------
@@ -230,7 +233,10 @@ class Store(Sweeps, ABC):
 
     @abstractmethod
     async def unclosed_batches(self, limit: int) -> list[Batch]:
-        """Give ended batches whose partial results are due, the one that ended first first."""
+        """Give ended batches whose partial results are due, the one that ended first first.
+
+        So are those whose results were shown before a shard of them was found damaged.
+        """
 
     @abstractmethod
     async def claim_unfinished(
@@ -250,13 +256,16 @@ class Store(Sweeps, ABC):
 
     @abstractmethod
     async def claimable(self, now: Instant, limit: int) -> list[Claimable]:
-        """Give live batches with a shard nobody holds: high priority first, then the oldest."""
+        """Give batches with a shard nobody holds: high priority first, then the oldest.
+
+        Those are live, or have succeeded and lost a shard to damage since (`reopen_shard`).
+        """
 
     @abstractmethod
     async def claim(
         self, tenant: str, batch_id: str, owner: str, now: Instant, lease_until: Instant
     ) -> Claim | None:
-        """Take the first free shard of a live batch: its epoch rises, its lease begins.
+        """Take the first free shard of a claimable batch: its epoch rises, its lease begins.
 
         A shard that was never claimed before records its first journal part (epoch, 0) at once;
         any other must be frozen (`freeze`) before its owner may beat or seal.
@@ -272,7 +281,10 @@ class Store(Sweeps, ABC):
 
     @abstractmethod
     async def beat(self, beats: Sequence[Beat], now: Instant, lease_until: Instant) -> list[Claim]:
-        """Renew leases and raise what counts; give the claims that are lost."""
+        """Renew leases and raise what counts; give the claims that are lost.
+
+        The counters of a shard that was damaged stay as they are until it is sealed again.
+        """
 
     @abstractmethod
     async def release(self, claims: Sequence[Claim]) -> None:
@@ -288,7 +300,9 @@ class Store(Sweeps, ABC):
     ) -> Batch | None:
         """Publish a shard's segment; with the last one the batch succeeds and its event is born.
 
-        With the last one of a batch that ended early, its partial results are shown.
+        With the last one of a batch that ended early, its partial results are shown. With the last
+        damaged one of a batch that has ended, its result files are as long as its segments again;
+        nobody is told.
 
         Returns:
             the batch if this seal was its last.

@@ -17,7 +17,7 @@ from nightrate.domain.webhook import WebhookConfig
 from nightrate.errors import Code, Conflict, MissingFile
 from nightrate.store import statements as sql
 from nightrate.store.base import SealedSegment
-from nightrate.store.outbox import Outbox
+from nightrate.store.record_verbs import RecordVerbs
 from nightrate.store.rows import (
     batch_of,
     columns,
@@ -27,17 +27,21 @@ from nightrate.store.rows import (
     shard_or_end,
 )
 
-_GROWN = "tally", "failure", "request_count", "ended_at", "partial", "started_at", "faults"
+_GROWN = (
+    *("tally", "failure", "request_count", "ended_at", "partial", "started_at", "faults"),
+    "repair_since",
+)
 """What a new batch has not."""
 
 _ANOTHER_CALL = (
     "The idempotency key was used by a call that asked for something else and made batches/{}."
     " Send the very same body again, or take another key."
 )
+_DELETED = "its batch was deleted before that"
 _CANCELLED = Failure(Code.CANCELLED, "The batch was cancelled.")
 
 
-class BatchVerbs(Outbox):
+class BatchVerbs(RecordVerbs):
     """See `Store`, batches and reading."""
 
     async def add_batch(
@@ -185,6 +189,7 @@ class BatchVerbs(Outbox):
                 return None
             self._end(batch, None, _CANCELLED, now, BatchEvent.CANCELLED, told=False)
             batch = self._found(key)
+            self._give_up(key, _DELETED, now)
             self._all(sql.DELETE_BATCH, {**key, "now": now})
             return batch
 

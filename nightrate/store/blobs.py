@@ -11,6 +11,7 @@ simulation it calls them inline.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import fcntl
 import os
@@ -32,7 +33,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from nightrate import limits
+from nightrate import limits, upkeep_limits
 from nightrate.errors import Damaged
 
 T = TypeVar("T")
@@ -114,8 +115,13 @@ class Appender(_Descriptor):
     async def close(self) -> None:
         """Let go of the file."""
         if self._descriptor >= 0:
+            await _anyway(self._run(self.leave))
+
+    def leave(self) -> None:
+        """Let go of the file at once, which may take a moment."""
+        if self._descriptor >= 0:
             descriptor, self._descriptor = self._descriptor, -1
-            await self._run(lambda: os.close(descriptor))
+            os.close(descriptor)
 
     def _sync(self) -> None:
         sync_file(self._descriptor)
@@ -131,6 +137,9 @@ class Reader(_Descriptor):
         self._run = run
         self._path = path
         self._descriptor = descriptor
+        status = os.fstat(descriptor)
+        self.stamp = status.st_ino, status.st_mtime_ns, status.st_size
+        """As it was opened: another one after anybody wrote to it through the file system."""
 
     async def read(self, offset: int, length: int) -> bytes:
         """Read exactly so many bytes.
@@ -160,6 +169,33 @@ class Reader(_Descriptor):
 
         return await self._run(call)
 
+    async def checked(self, length: int) -> tuple[bytes, int]:
+        """Read exactly so many bytes from the beginning, and give their CRC-32 with them.
+
+        Raises:
+            Damaged: the blob is shorter than that.
+        """
+
+        def call() -> tuple[bytes, int]:
+            piece = _read_exactly(self._descriptor, 0, length, self._path)
+            return piece, zlib.crc32(piece)
+
+        return await self._run(call)
+
+    async def feed(self, take: Callable[[bytes], object], offset: int, length: int) -> None:
+        """Hand exactly so many bytes to a function, beside the event loop; a piece is held.
+
+        Raises:
+            Damaged: the blob is shorter than that.
+        """
+
+        def call() -> None:
+            for start in range(offset, offset + length, limits.READ_BYTES):
+                want = min(limits.READ_BYTES, offset + length - start)
+                take(_read_exactly(self._descriptor, start, want, self._path))
+
+        await self._run(call)
+
     async def size(self) -> int:
         """Tell how long the blob is."""
         return await self._run(lambda: os.fstat(self._descriptor).st_size)
@@ -171,8 +207,40 @@ class Reader(_Descriptor):
     async def close(self) -> None:
         """Let go of the file."""
         if self._descriptor >= 0:
+            await _anyway(self._run(self.leave))
+
+    def leave(self) -> None:
+        """Let go of the file at once, which may take a moment."""
+        if self._descriptor >= 0:
             descriptor, self._descriptor = self._descriptor, -1
-            await self._run(lambda: os.close(descriptor))
+            os.close(descriptor)
+
+
+H = TypeVar("H", Reader, Appender)
+
+
+async def _held(opening: Awaitable[H]) -> H:
+    """Give what is being opened; whoever is cancelled meanwhile leaves nothing open.
+
+    The thread that opens it cannot be cancelled, and nobody would hear what it gives.
+    """
+    if not isinstance(opening, asyncio.Future):
+        return await opening
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        opening.add_done_callback(_leave)
+        raise
+
+
+def _leave(opened: asyncio.Future[H]) -> None:
+    if not opened.cancelled() and opened.exception() is None:
+        opened.result().leave()
+
+
+async def _anyway(closing: Awaitable[None]) -> None:
+    """Wait for what happens also when nobody waits for it any more."""
+    await (asyncio.shield(closing) if isinstance(closing, asyncio.Future) else closing)
 
 
 class Blobs:
@@ -205,7 +273,7 @@ class Blobs:
         """
         path = self.path(name)
 
-        return await self._run(lambda: Appender(self._run, path, self._begin(path), 0))
+        return await _held(self._run(lambda: Appender(self._run, path, self._begin(path), 0)))
 
     def _begin(self, path: Path) -> int:
         self._make(path.parent)
@@ -228,7 +296,7 @@ class Blobs:
             os.ftruncate(descriptor, size_bytes)
             return Appender(self._run, path, descriptor, size_bytes)
 
-        return await self._run(call)
+        return await _held(self._run(call))
 
     async def put(self, name: str, pieces: Iterable[bytes]) -> None:
         """Write a whole small blob and sync it, all in one call.
@@ -258,7 +326,8 @@ class Blobs:
         """
         path = self.path(name)
 
-        return await self._run(lambda: Reader(self._run, path, _open(path, name, os.O_RDONLY)))
+        opening = self._run(lambda: Reader(self._run, path, _open(path, name, os.O_RDONLY)))
+        return await _held(opening)
 
     async def size(self, name: str) -> int | None:
         """Tell how long a blob is; None when there is none."""
@@ -326,11 +395,18 @@ class Blobs:
             self._folders = {self._root}
         self._folders.add(folder)
 
+    def _forget(self, gone: Path) -> None:
+        """Let a folder that was deleted be made anew when somebody writes into it again."""
+        below = f"{gone}/"
+        for folder in tuple(self._folders):  # a copy: other threads add to it
+            if f"{folder}/".startswith(below):
+                self._folders.discard(folder)
+
     async def delete(self, *names: str) -> None:
         """Remove blobs or whole directories of them; missing ones are fine."""
         if self._holders:
             # What is over the bound stays as an orphan, and is found as one.
-            self._held += names[: limits.HELD_DELETIONS_MAX - len(self._held)]
+            self._held += names[: upkeep_limits.HELD_DELETIONS_MAX - len(self._held)]
             return
         paths = [self.path(name) for name in names]
 
@@ -338,6 +414,7 @@ class Blobs:
             for path in paths:
                 if path.is_dir():
                     shutil.rmtree(path, ignore_errors=True)
+                    self._forget(path)
                 else:
                     path.unlink(missing_ok=True)
 
@@ -355,7 +432,10 @@ class Blobs:
         finally:
             self._holders -= 1
             while self._held and not self._holders:
-                some, self._held = self._held[: limits.SCAN_NAMES], self._held[limits.SCAN_NAMES :]
+                some, self._held = (
+                    self._held[: limits.SCAN_NAMES],
+                    self._held[limits.SCAN_NAMES :],
+                )
                 await self.delete(*some)
 
     async def room(self) -> int:

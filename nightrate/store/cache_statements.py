@@ -4,7 +4,7 @@ from __future__ import annotations
 
 CACHE_COLUMNS = (
     "tenant, cache_id, model, display_name, blob, size_bytes, token_count, created_at, updated_at,"
-    " expires_at"
+    " expires_at, crc32"
 )
 
 COUNT_CACHES = "SELECT count(*) FROM cached_content WHERE tenant = :tenant"
@@ -12,7 +12,7 @@ COUNT_CACHES = "SELECT count(*) FROM cached_content WHERE tenant = :tenant"
 ADD_CACHE = f"""
 INSERT INTO cached_content ({CACHE_COLUMNS})
 VALUES (:tenant, :cache_id, :model, :display_name, :blob, :size_bytes, :token_count, :created_at,
-        :updated_at, :expires_at)"""
+        :updated_at, :expires_at, :crc32)"""
 
 _ALIVE = "tenant = :tenant AND cache_id = :cache_id AND expires_at > :alive_at"
 

@@ -8,9 +8,7 @@ from nightrate.domain.file import Page
 from nightrate.errors import OverQuota
 from nightrate.store import cache_statements as sql
 from nightrate.store.relational import Relational
-from nightrate.store.rows import Row, columns, page_values
-
-_NAMES = tuple(name.strip() for name in sql.CACHE_COLUMNS.split(","))
+from nightrate.store.rows import cache_of, columns, page_values
 
 
 class CacheVerbs(Relational):
@@ -29,12 +27,12 @@ class CacheVerbs(Relational):
     async def get_cache(self, tenant: str, cache_id: str, alive_at: Instant) -> Cache | None:
         """See `Store.get_cache`."""
         rows = await self._read(sql.GET_CACHE, _key(tenant, cache_id, alive_at))
-        return _cache_of(rows[0]) if rows else None
+        return cache_of(rows[0]) if rows else None
 
     async def list_caches(self, tenant: str, page: Page, now: Instant) -> list[Cache]:
         """See `Store.list_caches`."""
         values = {"tenant": tenant, "alive_at": now, **page_values(page)}
-        return [_cache_of(row) for row in await self._read(sql.LIST_CACHES, values)]
+        return [cache_of(row) for row in await self._read(sql.LIST_CACHES, values)]
 
     async def change_cache(
         self, tenant: str, cache_id: str, expires_at: Instant, now: Instant
@@ -42,7 +40,7 @@ class CacheVerbs(Relational):
         """See `Store.change_cache`."""
         values = {**_key(tenant, cache_id, now), "expires_at": expires_at}
         rows = await self._write(lambda: self._all(sql.CHANGE_CACHE, values))
-        return _cache_of(rows[0]) if rows else None
+        return cache_of(rows[0]) if rows else None
 
     async def delete_cache(self, tenant: str, cache_id: str, now: Instant) -> str | None:
         """See `Store.delete_cache`."""
@@ -53,7 +51,3 @@ class CacheVerbs(Relational):
 
 def _key(tenant: str, cache_id: str, alive_at: Instant) -> dict[str, object]:
     return {"tenant": tenant, "cache_id": cache_id, "alive_at": alive_at}
-
-
-def _cache_of(row: Row) -> Cache:
-    return Cache(**dict(zip(_NAMES, row, strict=True)))

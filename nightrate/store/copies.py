@@ -24,7 +24,7 @@ from urllib.parse import quote
 import apsw
 from msgspec import Struct
 
-from nightrate import limits
+from nightrate import limits, upkeep_limits
 from nightrate.domain.backup import Progress
 from nightrate.domain.batch import journal_blob
 from nightrate.errors import BadRequest, Damaged, StoreFault
@@ -161,7 +161,7 @@ def _copy_database(source: Path | str, target: Path, progress: Progress) -> Step
                 raise Damaged(f"{source} is not a database of nightrate")
             with copy.backup("main", reader, "main") as backup:
                 while not backup.done:
-                    backup.step(limits.BACKUP_PAGES)
+                    backup.step(upkeep_limits.BACKUP_PAGES)
                     yield progress
             if (found := copy.execute("PRAGMA quick_check(1)").get) != "ok":
                 raise Damaged(f"{source} is damaged ({found})")
@@ -225,7 +225,7 @@ class _Copier:
         self._make(self._target)
         for number, blob in enumerate(named, 1):
             yield from self._take(blob)
-            if number % limits.BACKUP_BLOBS == 0:
+            if number % upkeep_limits.BACKUP_BLOBS == 0:
                 yield self._progress
         self._leave_folder()
 
@@ -255,7 +255,7 @@ class _Copier:
         with source.open("rb", buffering=0) as reader, part.open("wb", buffering=0) as writer:
             part.chmod(0o600)
             while left:
-                step = min(left, limits.BACKUP_BYTES)
+                step = min(left, upkeep_limits.BACKUP_BYTES)
                 while step:
                     piece = reader.read(min(step, limits.WRITE_BYTES))
                     if not piece:

@@ -135,6 +135,7 @@ class FileVerbs(Relational):
             created_at=batch.created_at,
             updated_at=batch.updated_at,
             expires_at=batch.expires_at,
+            growing=True,
         )
 
     async def list_files(

@@ -17,13 +17,15 @@ from nightrate.domain.batch import (
     Method,
     PartialResults,
 )
+from nightrate.domain.cache import Cache
 from nightrate.domain.file import File, FileSource, Page, ResultPart, Upload, UploadState
 from nightrate.domain.generation import Failure
-from nightrate.domain.shard import Claim, JournalPart, Segment, Tally
-from nightrate.domain.states import BatchState
+from nightrate.domain.shard import Claim, JournalPart, Segment, ShardPlan, ShardRecord, Tally
+from nightrate.domain.states import BatchState, ShardState
 from nightrate.errors import Code
 from nightrate.store import statements as sql
 from nightrate.store.base import SealedSegment
+from nightrate.store.cache_statements import CACHE_COLUMNS
 
 Row = tuple[Any, ...]
 
@@ -33,6 +35,7 @@ _BEYOND_ALL_SHARDS = 2**62
 
 _UPLOAD_NAMES = tuple(name.strip() for name in sql.UPLOAD_COLUMNS.split(","))
 _FILE_NAMES = tuple(name.strip() for name in sql.FILE_COLUMNS.split(","))
+_CACHE_NAMES = tuple(name.strip() for name in CACHE_COLUMNS.split(","))
 
 
 # values to parameters -------------------------------------------------------------------------
@@ -102,6 +105,11 @@ def file_of(row: Row) -> File:
     return File(**values)
 
 
+def cache_of(row: Row) -> Cache:
+    """Read a cached content."""
+    return Cache(**dict(zip(_CACHE_NAMES, row, strict=True)))
+
+
 def batch_of(row: Row) -> Batch:
     """Read a batch and what its shards sum up to."""
     failure = None if row[15] is None else Failure(Code(row[15]), row[16])
@@ -129,6 +137,7 @@ def batch_of(row: Row) -> Batch:
         terms=None if row[26] is None else row[26].encode(),
         faults=() if row[27] is None else json.decode(row[27], type=tuple[InputFault, ...]),
         results_seconds=row[28],
+        repair_since=row[30],
     )
 
 
@@ -146,4 +155,17 @@ def claimable_of(row: Row) -> Claimable:
 
 def sealed_of(row: Row) -> SealedSegment:
     """Read a sealed shard."""
-    return SealedSegment(row[0], row[1], row[2], Segment(*row[3:]))
+    return SealedSegment(row[0], row[1], row[2], Segment(*row[3:7]), row[7])
+
+
+def record_of(row: Row) -> ShardRecord:
+    """Read everything about a shard."""
+    return ShardRecord(
+        plan=ShardPlan(*row[:6]),
+        state=ShardState(row[6]),
+        epoch=row[7],
+        parts=journal_parts(row[8]),
+        segment=None if row[9] is None else Segment(*row[9:13]),
+        damaged=row[13] is not None,
+        lost=row[14],
+    )

@@ -20,7 +20,7 @@ from typing import TypeVar
 import apsw
 
 from nightrate import clock, limits
-from nightrate.errors import StoreFault
+from nightrate.errors import Damaged, StoreFault
 from nightrate.store.batch_verbs import BatchVerbs
 from nightrate.store.blobs import Run
 from nightrate.store.cache_verbs import CacheVerbs
@@ -70,8 +70,8 @@ class SQLiteStore(FileVerbs, BatchVerbs, WorkVerbs, WebhookVerbs, KeyVerbs, Cach
             run_reading: where statements run that only read; None for the same place.
 
         Raises:
-            StoreFault: SQLite is too old, the disk refuses, or the file is damaged or written by a
-                newer version.
+            Damaged: the file is not what SQLite wrote.
+            StoreFault: SQLite is too old, the disk refuses, or a newer version wrote the file.
         """
         if tuple(map(int, sqlite_version().split("."))) < VERSION_MIN:
             message = f"SQLite {sqlite_version()} can lose commits; 3.51.3 or newer is needed"
@@ -113,8 +113,8 @@ class SQLiteStore(FileVerbs, BatchVerbs, WorkVerbs, WebhookVerbs, KeyVerbs, Cach
         for step in steps():
             self._migrate(step)
 
-    def _damaged(self, found: str) -> StoreFault:
-        return StoreFault(f"{self._path} is damaged ({found}); restore it from a backup")
+    def _damaged(self, found: str) -> Damaged:
+        return Damaged(f"{self._path} is damaged ({found}); restore it from a backup")
 
     def _migrate(self, step: Step) -> None:
         with self._transaction():
@@ -183,6 +183,11 @@ class SQLiteStore(FileVerbs, BatchVerbs, WorkVerbs, WebhookVerbs, KeyVerbs, Cach
         """See `Store.check`."""
         text = "UPDATE schema_version SET applied_at = applied_at WHERE number = 1"
         await self._write(lambda: self._all(text))
+
+    async def integrity(self, limit: int) -> list[str]:
+        """Give what SQLite finds wrong with the whole file, indexes and constraints too."""
+        rows = await self._read(f"PRAGMA integrity_check({limit:d})", {})
+        return [str(row[0]) for row in rows if row[0] != "ok"]
 
     async def close(self) -> None:
         """See `Store.close`."""

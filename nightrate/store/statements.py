@@ -34,10 +34,14 @@ def _before(event: BatchEvent) -> str:
 
 _LIVE = _listed(LIVE_STATES)
 _CLAIMABLE = _before(BatchEvent.CLAIMED)
+_SUCCEEDED = _listed(BATCH_TABLE[BatchEvent.DRAINED].values())
 _UNSEALED = _listed(SHARD_TABLE[ShardEvent.CLAIMED])
 _PENDING, _RUNNING, _SEALED = (f"'{state}'" for state in ShardState)
 _ACTIVE = f"'{UploadState.ACTIVE}'"
 _DUE, _SHOWN = (f"'{partial}'" for partial in PartialResults)
+# A batch that has ended, with a damaged shard: whoever answered its requests makes it again.
+_RUN_AGAIN = f"(batch.state IN {_SUCCEEDED} AND batch.repair_since IS NOT NULL)"
+_CLOSED_AGAIN = f"(batch.partial = {_SHOWN} AND batch.repair_since IS NOT NULL)"
 
 # files and uploads ----------------------------------------------------------------------------
 
@@ -112,13 +116,16 @@ _BATCH_OWN = (
     " priority, request_count, created_at, updated_at, ended_at, expires_at, failure_code,"
     " failure_message"
 )
+BATCH_REST = (
+    "partial, method, dialect, started_at, terms, faults, results_seconds, strict, repair_since"
+)
 # The counters are what the shard rows sum up to; there is no second place that could disagree.
 _COUNTED = f"""
 SELECT {", ".join("b." + name.strip() for name in _BATCH_OWN.split(","))},
        coalesce(sum(s.succeeded), 0), coalesce(sum(s.failed), 0),
        coalesce(sum(s.prompt_tokens), 0), coalesce(sum(s.output_tokens), 0),
-       coalesce(sum(s.cached_tokens), 0), b.partial, b.method, b.dialect, b.started_at, b.terms,
-       b.faults, b.results_seconds, b.strict
+       coalesce(sum(s.cached_tokens), 0),
+       {", ".join("b." + name.strip() for name in BATCH_REST.split(","))}
 FROM batch b LEFT JOIN shard s ON s.tenant = b.tenant AND s.batch_id = b.batch_id"""
 
 # The file must still be there in the same transaction: from then on the batch pins its bytes.
@@ -169,8 +176,12 @@ WHERE b.ended_at IS NULL AND b.state = '{BatchState.SUBMITTED}'
   AND b.input_bytes >= :bytes_from AND b.input_bytes < :bytes_below
 GROUP BY b.tenant, b.batch_id ORDER BY b.created_at LIMIT :limit"""
 
+# Two halves, each with an index of its own; the 14th column is when it ended.
 UNCLOSED_BATCHES = f"""{_COUNTED}
-WHERE b.partial = {_DUE} GROUP BY b.tenant, b.batch_id ORDER BY b.ended_at LIMIT :limit"""
+WHERE b.partial = {_DUE} GROUP BY b.tenant, b.batch_id
+UNION ALL {_COUNTED}
+WHERE b.repair_since IS NOT NULL AND b.partial = {_SHOWN} GROUP BY b.tenant, b.batch_id
+ORDER BY 14 LIMIT :limit"""
 
 # One that ended before it was planned gets its shards as well: its requests are to be counted and
 # to get their status lines.
@@ -233,15 +244,18 @@ _FREE = f"(state = {_PENDING} OR (state = {_RUNNING} AND lease_until <= :now))"
 _OF_BATCH = "tenant = :tenant AND batch_id = :batch_id"
 _OF_B = "shard.tenant = b.tenant AND shard.batch_id = b.batch_id"
 
-CLAIMABLE = f"""
+_HAS_FREE = f"""
 SELECT b.tenant, b.batch_id, b.model, b.priority, b.created_at,
        (SELECT count(*) FROM shard WHERE {_OF_B} AND state = {_RUNNING} AND lease_until > :now)
 FROM batch b
-WHERE b.ended_at IS NULL AND b.state IN {_CLAIMABLE}
-  AND (EXISTS (SELECT 1 FROM shard WHERE {_OF_B} AND state = {_PENDING})
+WHERE (EXISTS (SELECT 1 FROM shard WHERE {_OF_B} AND state = {_PENDING})
        OR EXISTS (SELECT 1 FROM shard
-                  WHERE {_OF_B} AND state = {_RUNNING} AND lease_until <= :now))
-ORDER BY b.priority DESC, b.created_at LIMIT :limit"""
+                  WHERE {_OF_B} AND state = {_RUNNING} AND lease_until <= :now))"""
+
+# Two halves, each with an index of its own.
+CLAIMABLE = f"""{_HAS_FREE} AND b.ended_at IS NULL AND b.state IN {_CLAIMABLE}
+UNION ALL {_HAS_FREE} AND b.repair_since IS NOT NULL AND b.state IN {_SUCCEEDED}
+ORDER BY 4 DESC, 5 LIMIT :limit"""
 
 FIRST_PENDING = f"""
 SELECT shard FROM shard WHERE {_OF_BATCH} AND state = {_PENDING} ORDER BY shard LIMIT 1"""
@@ -255,44 +269,46 @@ UPDATE shard SET state = {_RUNNING}, epoch = epoch + 1, owner = :owner, lease_un
        journal = CASE WHEN journal = '' THEN (epoch + 1) || ':0' ELSE journal END
 WHERE {_OF_BATCH} AND shard = :shard AND {_FREE}
 RETURNING shard, first_request, request_count, first_line, byte_offset, byte_length, epoch,
-          journal"""
+          journal, damaged_at IS NOT NULL"""
 
 START_BATCH = f"""
 UPDATE batch SET state = '{BatchState.RUNNING}', updated_at = :now, started_at = :now
 WHERE {_OF_BATCH} AND state = '{BatchState.PLANNED}'"""
 
-IS_CLAIMABLE = f"SELECT 1 FROM batch WHERE {_OF_BATCH} AND state IN {_CLAIMABLE}"
-IS_UNCLOSED = f"SELECT 1 FROM batch WHERE {_OF_BATCH} AND partial = {_DUE}"
+IS_CLAIMABLE = f"""
+SELECT 1 FROM batch WHERE {_OF_BATCH} AND (state IN {_CLAIMABLE} OR {_RUN_AGAIN})"""
+IS_UNCLOSED = f"SELECT 1 FROM batch WHERE {_OF_BATCH} AND (partial = {_DUE} OR {_CLOSED_AGAIN})"
 
-# The fence of every later word about a claim: same epoch, still running, batch still live; or, for
-# one who only closes an ended batch, results still due.
+# The fence of every later word about a claim: same epoch, still running, batch still live or under
+# repair; for one who only closes an ended batch, results still due or under repair.
 
 
 def _fence(batch: str) -> str:
     return f"""
 WHERE {_OF_BATCH} AND shard = :shard AND epoch = :epoch AND owner = :owner AND state = {_RUNNING}
   AND EXISTS (SELECT 1 FROM batch WHERE batch.tenant = :tenant AND batch.batch_id = :batch_id
-              AND batch.{batch})
+              AND ({batch}))
 RETURNING shard"""
 
 
-_FENCE = _fence(f"state IN {_before(BatchEvent.DRAINED)}")
-_CLOSING_FENCE = _fence(f"partial = {_DUE}")
+_FENCE = _fence(f"batch.state IN {_before(BatchEvent.DRAINED)} OR {_RUN_AGAIN}")
+_CLOSING_FENCE = _fence(f"batch.partial = {_DUE} OR {_CLOSED_AGAIN}")
 
 _FREEZE = "UPDATE shard SET journal = :journal"
 FREEZE = f"{_FREEZE} {_FENCE}"
 FREEZE_CLOSING = f"{_FREEZE} {_CLOSING_FENCE}"
 
+_BEAT = "UPDATE shard SET lease_until = :lease_until, journal = :journal"
 BEAT = f"""
-UPDATE shard SET lease_until = :lease_until, journal = :journal, succeeded = :succeeded,
-       failed = :failed, prompt_tokens = :prompt_tokens, output_tokens = :output_tokens,
-       cached_tokens = :cached_tokens {_FENCE}"""
+{_BEAT}, succeeded = :succeeded, failed = :failed, prompt_tokens = :prompt_tokens,
+       output_tokens = :output_tokens, cached_tokens = :cached_tokens {_FENCE}"""
+BEAT_DAMAGED = f"{_BEAT} {_FENCE}"
 
 _SEAL = f"""
 UPDATE shard SET state = {_SEALED}, owner = NULL, lease_until = NULL, succeeded = :succeeded,
        failed = :failed, prompt_tokens = :prompt_tokens, output_tokens = :output_tokens,
        cached_tokens = :cached_tokens, segment_blob = :blob, segment_bytes = :byte_length,
-       segment_crc32 = :crc32, segment_split = :split"""
+       segment_crc32 = :crc32, segment_split = :split, damaged_at = NULL"""
 SEAL = f"{_SEAL} {_FENCE}"
 SEAL_CLOSING = f"{_SEAL} {_CLOSING_FENCE}"
 
@@ -343,7 +359,7 @@ SELECT min(shard) FROM shard WHERE {_OF_BATCH} AND state IN {_UNSEALED}"""
 
 SEGMENTS = f"""
 SELECT shard, first_request, request_count, segment_blob, segment_bytes, segment_crc32,
-       segment_split
+       segment_split, lost
 FROM shard
 WHERE {_OF_BATCH} AND shard >= :from_shard AND shard < :until_shard AND segment_blob IS NOT NULL
 ORDER BY shard LIMIT :limit"""
@@ -353,3 +369,6 @@ PREFIX_BYTES = {
 SELECT coalesce(sum({size}), 0) FROM shard WHERE {_OF_BATCH} AND shard < :until_shard"""
     for part, size in _PART_BYTES.items()
 }
+
+# What `record_statements` says in the same words.
+listed, OF_BATCH, BATCH_OWN, PART_BYTES = _listed, _OF_BATCH, _BATCH_OWN, _PART_BYTES

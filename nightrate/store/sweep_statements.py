@@ -17,13 +17,15 @@ _IS_DUE = f"(partial IS NOT NULL AND partial = {_DUE})"
 # files and uploads ----------------------------------------------------------------------------
 
 # A live batch keeps the bytes of its input, whatever happens to the file's row; so does one whose
-# unanswered requests are still to get their status lines.
+# unanswered requests are still to get their status lines, or of which a shard is made again.
 SWEEP_FILES = f"""
 DELETE FROM file WHERE (tenant, file_id) IN (
   SELECT tenant, file_id FROM file
   WHERE (deleted_at IS NOT NULL OR expires_at <= :now)
     AND NOT EXISTS (SELECT 1 FROM batch WHERE input_blob = file.blob AND ended_at IS NULL)
     AND NOT EXISTS (SELECT 1 FROM batch WHERE input_blob = file.blob AND partial = {_DUE})
+    AND NOT EXISTS (SELECT 1 FROM batch
+                    WHERE input_blob = file.blob AND repair_since IS NOT NULL)
   LIMIT :limit)
 RETURNING tenant, file_id, blob"""
 
@@ -51,7 +53,8 @@ END_RESULTS = f"""
 UPDATE batch SET results = 'over'
 WHERE {_OF_BATCH} AND ended_at IS NOT NULL AND results IS NULL AND {_HAS_NO_RESULT_FILE}"""
 
-RESULTS_OVER = "SELECT tenant, batch_id FROM batch WHERE results = 'over' LIMIT :limit"
+RESULTS_OVER = """
+SELECT tenant, batch_id FROM batch WHERE results = 'over' AND repair_since IS NULL LIMIT :limit"""
 
 # What a sealed shard adds up to stays; only the name of its bytes goes.
 DROP_SEGMENTS = f"""
@@ -67,7 +70,7 @@ SWEEP_INPUTS = f"""
 UPDATE batch SET input_gone_at = :now WHERE (tenant, batch_id) IN (
   SELECT tenant, batch_id FROM batch
   WHERE created_at <= :created_before AND input_file_id IS NULL AND input_gone_at IS NULL
-    AND ended_at IS NOT NULL AND NOT {_IS_DUE}
+    AND ended_at IS NOT NULL AND NOT {_IS_DUE} AND repair_since IS NULL
   LIMIT :limit)
 RETURNING tenant, batch_id"""
 
@@ -76,7 +79,7 @@ HIDE_BATCHES = f"""
 UPDATE batch SET deleted_at = :now WHERE (tenant, batch_id) IN (
   SELECT tenant, batch_id FROM batch
   WHERE ended_at <= :ended_before AND ended_at IS NOT NULL AND deleted_at IS NULL
-    AND NOT {_IS_DUE} AND {_HAS_NO_RESULT_FILE}
+    AND NOT {_IS_DUE} AND repair_since IS NULL AND {_HAS_NO_RESULT_FILE}
   ORDER BY ended_at LIMIT :limit)
 RETURNING batch_id"""
 
@@ -102,6 +105,7 @@ SELECT 1 WHERE EXISTS (SELECT 1 FROM file WHERE blob = :blob)
   OR EXISTS (SELECT 1 FROM upload WHERE blob = :blob AND state <> '{UploadState.FINAL}')
   OR EXISTS (SELECT 1 FROM batch WHERE input_blob = :blob AND ended_at IS NULL)
   OR EXISTS (SELECT 1 FROM batch WHERE input_blob = :blob AND partial = {_DUE})
+  OR EXISTS (SELECT 1 FROM batch WHERE input_blob = :blob AND repair_since IS NOT NULL)
   OR EXISTS (SELECT 1 FROM cached_content WHERE blob = :blob)"""
 
 IS_KEPT = f"""

@@ -11,8 +11,9 @@ from nightrate.domain.batch import Batch, BatchForm, Claimable
 from nightrate.domain.file import ResultPart, result_file_id
 from nightrate.domain.shard import Beat, Claim, JournalPart, Segment, ShardPlan, Tally
 from nightrate.errors import ClaimLost
+from nightrate.store import record_statements as record_sql
 from nightrate.store import statements as sql
-from nightrate.store.outbox import Outbox
+from nightrate.store.record_verbs import RecordVerbs
 from nightrate.store.rows import (
     batch_of,
     claimable_of,
@@ -24,7 +25,7 @@ from nightrate.store.rows import (
 )
 
 
-class WorkVerbs(Outbox):
+class WorkVerbs(RecordVerbs):
     """See `Store`, work."""
 
     async def claimable(self, now: Instant, limit: int) -> list[Claimable]:
@@ -87,6 +88,7 @@ class WorkVerbs(Outbox):
             lease_until=values["lease_until"],
             parts=journal_parts(row[7]),
             closing=closing,
+            damaged=bool(row[8]),
         )
 
     async def freeze(self, claim: Claim, parts: tuple[JournalPart, ...]) -> None:
@@ -115,7 +117,8 @@ class WorkVerbs(Outbox):
                     "journal": journal_text(parts),
                     "lease_until": lease_until,
                 }
-                if self._one(sql.BEAT, values) is None:
+                text = sql.BEAT_DAMAGED if claim.damaged else sql.BEAT
+                if self._one(text, values) is None:
                     lost.append(claim)
                 else:
                     self._all(sql.TOUCH_BATCH, {**fence_values(claim), "now": now})
@@ -143,24 +146,43 @@ class WorkVerbs(Outbox):
         values = {**fence_values(claim), **columns(segment), **columns(tally), "now": now}
 
         def call() -> Batch | None:
+            failed_before = (
+                self._aggregate(record_sql.COUNT_FAILED, values)[0] if claim.damaged else 0
+            )
             if self._one(sql.SEAL_CLOSING if claim.closing else sql.SEAL, values) is None:
                 raise ClaimLost
+            if claim.damaged and not failed_before:
+                self._add_first_errors(values)
             if self._one(sql.ANY_UNSEALED, values) is not None:
                 self._all(sql.TOUCH_BATCH, values)
                 return None
-            end = sql.SHOW_PARTIAL if claim.closing else sql.DRAIN_BATCH
-            ended = self._one(end, values)
-            assert ended is not None, "the fence saw it"
-            batch = batch_of(self._all(sql.GET_BATCH, values)[0])
-            if batch.form is BatchForm.FILE:
-                self._add_result_file(batch, ResultPart.OUTPUT, now)
-            if batch.kind.parts_failures:
-                self._add_result_file(batch, ResultPart.ERRORS, now)
-            if not claim.closing:  # else it ended before, and told so
-                self._add_event(batch.tenant, batch.batch_id, f"batch.{batch.state}", now)
-            return batch
+            return self._end_with_results(claim, values, now)
 
         return await self._write(call)
+
+    def _end_with_results(self, claim: Claim, values: dict[str, Any], now: Instant) -> Batch:
+        ended = self._one(sql.SHOW_PARTIAL if claim.closing else sql.DRAIN_BATCH, values)
+        if ended is None:  # it has ended before, and told so
+            assert claim.damaged, "the fence saw it"
+            self._finish_repair(values, now)
+            return batch_of(self._all(sql.GET_BATCH, values)[0])
+        batch = batch_of(self._all(sql.GET_BATCH, values)[0])
+        if batch.form is BatchForm.FILE:
+            self._add_result_file(batch, ResultPart.OUTPUT, now)
+        if batch.kind.parts_failures:
+            self._add_result_file(batch, ResultPart.ERRORS, now)
+        if not claim.closing:  # else it ended before, and told so
+            self._add_event(batch.tenant, batch.batch_id, f"batch.{batch.state}", now)
+        return batch
+
+    def _add_first_errors(self, values: dict[str, Any]) -> None:
+        """Let the file of failures exist when a shard that was made again has the first of them.
+
+        It lives as long as if it had been there from the beginning.
+        """
+        batch = batch_of(self._all(sql.GET_BATCH, values)[0])
+        if batch.has_results and batch.kind.parts_failures and batch.ended_at is not None:
+            self._add_result_file(batch, ResultPart.ERRORS, batch.ended_at)
 
     def _add_result_file(self, batch: Batch, part: ResultPart, now: Instant) -> None:
         seconds = batch.results_seconds or self.result_lifetime_seconds

@@ -35,6 +35,7 @@ from nightrate.testing.store_keys import KeyPromises, StoragePromises, TokenProm
 from nightrate.testing.store_orders import OrderPromises
 from nightrate.testing.store_parts import PartPromises
 from nightrate.testing.store_records import BatchPromises, SweepPromises, UploadPromises
+from nightrate.testing.store_repairs import LossPromises, RepairPromises
 from nightrate.testing.store_retention import (
     InputRetentionPromises,
     NamePromises,
@@ -333,6 +334,8 @@ class StoreContract(
     PartialPromises,
     PartPromises,
     SweepPromises,
+    RepairPromises,
+    LossPromises,
     RetentionPromises,
     ResultsRetentionPromises,
     InputRetentionPromises,

@@ -10,7 +10,7 @@ import logging
 from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
 
-from nightrate import clock, limits
+from nightrate import clock, upkeep_limits
 from nightrate.domain.backup import Progress
 from nightrate.errors import Conflict, NotReady
 from nightrate.service.sessions import uninterrupted
@@ -58,12 +58,12 @@ class Backups:
         steps = back_up(self._directory, target)
         try:
             async with self._blobs.holding():
-                told_at = clock.monotonic() - limits.BACKUP_TOLD_SECONDS
+                told_at = clock.monotonic() - upkeep_limits.BACKUP_TOLD_SECONDS
                 while (progress := await self._next(steps)) is not None:
                     if self._stopping:
                         raise NotReady("The server is stopping; make the backup again.")
                     now = clock.monotonic()
-                    if progress.done or now - told_at >= limits.BACKUP_TOLD_SECONDS:
+                    if progress.done or now - told_at >= upkeep_limits.BACKUP_TOLD_SECONDS:
                         told_at = now
                         yield progress
         finally:

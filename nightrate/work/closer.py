@@ -4,7 +4,8 @@ Every shard that is not sealed is claimed once more, which fences out whoever wo
 answers that its journals hold are kept, each other request gets a line that says why it has none,
 and the shard is sealed like any other: every request has exactly one line, in order. When the last
 one is sealed, the results are shown. A process that dies in between leaves claims that end, and
-nothing else.
+nothing else. A shard whose segment is found damaged is closed again; no engine is asked for a batch
+that a client has cancelled.
 """
 
 from __future__ import annotations
@@ -38,6 +39,12 @@ WHY: Final = {
     ),
 }
 """What is said of a request that has no answer."""
+
+LOST: Final = Failure(
+    Code.DATA_LOSS,
+    "The batch has ended, and what became of this request was lost by damage to the server's disk.",
+)
+"""What is said of the requests of a shard that was sealed, and whose segment is damaged."""
 
 
 class Closer:
@@ -115,6 +122,7 @@ class Closer:
         except (Damaged, PlanningFailed) as fault:
             log.error("batch %s: its results stay incomplete: %s", batch.batch_id, fault)  # noqa: TRY400
             await self._store.drop_partial(batch)
+            await self._store.end_repair(batch, f"its input: {fault}", clock.now())
         return True
 
     async def _close(self, claim: Claim, batch: Batch) -> None:
@@ -140,7 +148,7 @@ class Closer:
 
     async def _complete(self, shard: OpenShard) -> None:
         """Give every request without an answer its line, one read of the input at a time."""
-        why = WHY[shard.batch.state]
+        why = LOST if shard.claim.damaged else WHY[shard.batch.state]
         while not shard.exhausted:
             for index, line in await shard.read():
                 shard.journal.add(

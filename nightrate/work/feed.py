@@ -266,7 +266,11 @@ class Feed:
         await shard.close(self._blobs, sealed=False)
 
     async def _fail(self, batch: Batch, fault: Damaged) -> None:
-        """End a batch whose input cannot be read any more."""
+        """End a batch whose input cannot be read any more, or the repair of one that has ended."""
+        if batch.ended_at is not None:
+            log.error("batch %s: its damage stays: %s", batch.batch_id, fault)
+            await self._store.end_repair(batch, f"its input: {fault.message}", clock.now())
+            return
         log.error("batch %s fails: %s", batch.batch_id, fault)
         message = f"The input of the batch cannot be read any more: {fault.message}"
         failure = Failure(Code.NOT_FOUND, message)

@@ -12,8 +12,9 @@ import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from nightrate import clock, limits
+from nightrate import clock, limits, upkeep_limits
 from nightrate.domain.batch import batch_folder
+from nightrate.service.repairs import UNTIDY
 from nightrate.store.base import Store
 from nightrate.store.blobs import Blobs
 from nightrate.work.tidy import tidy_batch
@@ -45,7 +46,7 @@ class Orphans:
         try:
             async for names in self._pass:
                 looked += names
-                if looked >= limits.ORPHAN_NAMES:
+                if looked >= upkeep_limits.ORPHAN_NAMES:
                     return
         except BaseException:
             await self.close()
@@ -89,7 +90,8 @@ class Orphans:
     async def _look_at_batches(self, tenant: str, batch_ids: list[str]) -> None:
         """Find folders without a row, and what a row let go of before a crash."""
         kept = await self._store.kept(tenant, batch_ids)
-        suspects, needless, plans = [], [], {}
+        suspects, needless = [], []
+        plans: dict[str, str] = {}
         for batch_id in batch_ids:
             folder = batch_folder(tenant, batch_id)
             if batch_id not in kept:
@@ -99,7 +101,7 @@ class Orphans:
                 needless.append(f"{folder}/input")
             if not kept[batch_id].results:
                 needless += [f"{folder}/segments", f"{folder}/journal"]
-            plans[f"{folder}/plan"] = batch_id
+            plans |= {f"{folder}/{mark}": batch_id for mark in ("plan", UNTIDY)}
         await self._suspect(suspects)
         await self._blobs.delete(*await self._blobs.existing(needless))
         for plan in await self._blobs.existing(list(plans)):
@@ -116,7 +118,7 @@ class Orphans:
             if since is not None and now - since >= limits.ORPHAN_SECONDS:
                 orphans.append(name)
                 del self._since[name]
-            elif since is not None or len(self._since) < limits.ORPHANS_HELD_MAX:
+            elif since is not None or len(self._since) < upkeep_limits.ORPHANS_HELD_MAX:
                 self._since.setdefault(name, now)
                 self._seen.add(name)
         if orphans:

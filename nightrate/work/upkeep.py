@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 
-from nightrate import clock, limits
+from nightrate import clock, limits, upkeep_limits
 from nightrate.clock import Instant
 from nightrate.domain.batch import Batch, batch_folder
 from nightrate.errors import StoreFault
@@ -77,6 +77,7 @@ class Upkeep:
         for batch in expired:
             log.info("batch %s expired", batch.batch_id)
             await self._stopped(batch)
+        await self._give_up_repairs(now)
         uploads_before = clock.later(now, -limits.UPLOAD_LIFETIME_SECONDS)
         blobs = await self._store.sweep(now, uploads_before, limits.SWEEP_ROWS_MAX)
         await self._blobs.delete(*blobs)
@@ -99,15 +100,23 @@ class Upkeep:
         inputs_before = clock.later(now, -limits.FILE_LIFETIME_SECONDS)
         inputs = await store.sweep_inputs(now, inputs_before, limits.SWEEP_ROWS_MAX)
         await blobs.delete(*(f"{batch_folder(*key)}/input" for key in inputs))
-        for _ in range(limits.SWEEP_STEPS_MAX):
+        for _ in range(upkeep_limits.SWEEP_STEPS_MAX):
             swept = await store.sweep_results(limits.SWEEP_ROWS_MAX)
             for folder in (batch_folder(*key) for key in swept.batches):
                 await blobs.delete(f"{folder}/segments", f"{folder}/journal")
             if not swept.more:
                 break
         ended_before = clock.later(now, -self._results_seconds)
-        for _ in range(limits.SWEEP_STEPS_MAX):
+        for _ in range(upkeep_limits.SWEEP_STEPS_MAX):
             swept = await store.sweep_batches(now, ended_before, limits.SWEEP_ROWS_MAX)
             await blobs.delete(*(batch_folder(*key) for key in swept.batches))
             if not swept.more:
                 break
+
+    async def _give_up_repairs(self, now: Instant) -> None:
+        """Let damage stay that nobody has made good, perhaps because no engine serves it now."""
+        before = clock.later(now, -limits.REPAIR_SECONDS_MAX)
+        why = f"its requests did not run again within {limits.REPAIR_SECONDS_MAX // 3600} hours"
+        for batch in await self._store.expire_repairs(before, why, now, limits.SWEEP_ROWS_MAX):
+            log.error("batch %s: its damage stays: %s", batch.batch_id, why)
+            self._ended.append(batch)

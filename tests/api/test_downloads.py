@@ -133,8 +133,28 @@ def test_damage_known_at_once_is_an_error_that_names_the_blob(doors: Doors) -> N
     path.write_bytes(b"rotten")
     answer = doors.ask("GET", f"/v1/files/batch-{batch_id}:download")
     code, status, message = answer.error
-    assert (code, status) == (500, "DATA_LOSS")
+    assert (code, status) == (503, "UNAVAILABLE")
     assert f"{batch_id}/segments/0" in message
+    assert "try again" in message
+    again = doors.ask("GET", f"/v1/files/batch-{batch_id}:download")
+    assert again.error[:2] == (503, "UNAVAILABLE")
+    assert part(doors, f"batch-{batch_id}", "bytes=0-1").status == 503
+    document = doors.ask("GET", f"/v1/batches/{batch_id}").json
+    assert document["state"] == "JOB_STATE_SUCCEEDED"  # what has ended stays so
+
+
+def test_damage_that_cannot_be_made_good_is_a_loss_that_names_the_blob(doors: Doors) -> None:
+    file_id = doors.upload(b"{}\n")
+    batch_id = doors.submit_file(file_id)
+    doors.plan(batch_id, 1)
+    (path,) = doors.seal(batch_id, b"sound\n")
+    path.write_bytes(b"rotten")
+    next(path.parents[4].glob(f"files/*/{file_id}*")).unlink()
+    for _ in range(2):
+        code, status, message = doors.ask("GET", f"/v1/files/batch-{batch_id}:download").error
+        assert (code, status) == (500, "DATA_LOSS")
+        assert f"{batch_id}/segments/0 is damaged" in message
+        assert f"{file_id}" in message
 
 
 def test_damage_found_on_the_way_breaks_the_connection(doors: Doors) -> None:

@@ -42,6 +42,9 @@ SHARD_WALK = {
     (ShardState.RUNNING, ShardEvent.CLAIMED): ShardState.RUNNING,
     (ShardState.RUNNING, ShardEvent.RELEASED): ShardState.PENDING,
     (ShardState.RUNNING, ShardEvent.SEALED): ShardState.SEALED,
+    (ShardState.SEALED, ShardEvent.DAMAGED): ShardState.PENDING,
+    (ShardState.PENDING, ShardEvent.LOST): ShardState.SEALED,
+    (ShardState.RUNNING, ShardEvent.LOST): ShardState.SEALED,
 }
 
 

@@ -36,9 +36,13 @@ def main() -> int:
         campaign = known[name]
         print(f"{campaign.name}: {campaign.what}", flush=True)
         started = time.monotonic()
-        figures = campaign.run(wanted.points or campaign.points, wanted.seed)
+        points = wanted.points or campaign.points
+        figures = campaign.run(points, wanted.seed)
         broken += len(figures.violations)
         print("\n".join(told(campaign, figures, time.monotonic() - started)), flush=True)
+        if figures.violations:
+            again = f"{name} --seed {wanted.seed}" + (f" --points {points}" if points else "")
+            print(f'  again: make faults ARGS="{again}"', flush=True)
     return 1 if broken else 0
 
 

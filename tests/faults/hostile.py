@@ -217,20 +217,24 @@ def _large_lines(figures: Figures, count: int, server: Server) -> None:
 
 
 def _parts(figures: Figures, points: int | None) -> list[tuple[str, Callable[[Server], None]]]:
-    quick = points is not None
-    endless_bytes = 64 * MIB if quick else limits.FILE_BYTES_MAX
+    """Give the parts of the campaign: small below a hundred points, then larger ones."""
+    points = 10_000 if points is None else points
+    small = points < 100
     return [
         ("odd lines", partial(_odd_lines, figures, LINES[:points])),
         ("odd files", partial(_odd_files, figures)),
-        ("an endless line", partial(_endless_line, figures, endless_bytes)),
-        ("tiny lines", partial(_tiny_lines, figures, 10**5 if quick else 10**7)),
-        ("longest lines", partial(_longest_lines, figures, 1 if quick else 16)),
-        ("lines of 2 MiB", partial(_large_lines, figures, 8 if quick else 600)),
+        (
+            "an endless line",
+            partial(_endless_line, figures, 64 * MIB if small else limits.FILE_BYTES_MAX),
+        ),
+        ("longest lines", partial(_longest_lines, figures, 1 if small else 16)),
+        ("lines of 2 MiB", partial(_large_lines, figures, 8 if small else 300)),
+        ("tiny lines", partial(_tiny_lines, figures, max(10**5, 1_000 * points))),
     ]
 
 
 def hostile_files(points: int | None, seed: int) -> Figures:
-    """Run every hostile file; with few points, smaller ones of the large."""
+    """Run every hostile file; with few points, smaller ones of the large ones."""
     del seed  # they are all written down
     figures = Figures.none()
     with tempfile.TemporaryDirectory(prefix="nightrate-faults-") as folder:

@@ -14,6 +14,7 @@ import logging
 import os
 import select
 import signal
+import sys
 import time
 import traceback
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -47,6 +48,7 @@ LIFE_SECONDS_MAX = 120.0
 """Real seconds that a life may take; one that takes longer hangs."""
 QUIET_SECONDS_MAX = 1_800.0
 """Seconds on its own clock within which a life must have done everything."""
+QUIET_SECONDS = 3 * limits.UPKEEP_SECONDS
 BETWEEN_LIVES_SECONDS = 3_600.0
 
 
@@ -91,7 +93,13 @@ Prepare = Callable[[], None]
 
 
 def live(
-    data: Path, told: Told, policy: Policy, *, number: int = 0, prepare: Prepare = lambda: None
+    data: Path,
+    told: Told,
+    policy: Policy,
+    *,
+    number: int = 0,
+    prepare: Prepare = lambda: None,
+    swept: bool = False,
 ) -> Life:
     """Let one server live on a data directory, and wait for its end.
 
@@ -101,6 +109,7 @@ def live(
         policy: of the tap.
         number: which life this is on the directory; each begins an hour after the one before.
         prepare: called in the child before anything else, to plant a flaw.
+        swept: whether it ends only when upkeep had the time to delete what nothing names.
     """
     reading, writing = os.pipe()
     child = os.fork()
@@ -108,7 +117,7 @@ def live(
         os.close(reading)
         status = BROKEN
         try:
-            status = _Child(writing, data, told, policy).run(number, prepare)
+            status = _Child(writing, data, told, policy, swept=swept).run(number, prepare)
         except BaseException:  # noqa: BLE001 - a mistake of the campaign; the process ends here
             traceback.print_exc()
         finally:
@@ -143,8 +152,9 @@ def _received(pipe: int, child: int) -> Iterator[Message]:
 
 
 class _Child:
-    def __init__(self, pipe: int, data: Path, told: Told, policy: Policy) -> None:
+    def __init__(self, pipe: int, data: Path, told: Told, policy: Policy, *, swept: bool) -> None:
         self._pipe = pipe
+        self._quiet_seconds = QUIET_SECONDS + limits.ORPHAN_SECONDS * swept
         self._write = os.write  # as it is before the tap is laid
         self._data = data
         self._told = told
@@ -164,6 +174,8 @@ class _Child:
 
     def run(self, number: int, prepare: Prepare) -> int:
         logging.disable(logging.CRITICAL)
+        # What a VFS raises while SQLite closes reaches nobody, as without a VFS in Python.
+        sys.unraisablehook = lambda _unraisable: None
         _patch(self)
         prepare()
         self._tap.lay()
@@ -209,7 +221,7 @@ class _Child:
 
     async def _quiet(self, house: House) -> None:
         """Let upkeep have its turns, and the courier write down its last attempt."""
-        await clockwork.pass_seconds(limits.ORPHAN_SECONDS + 3 * limits.UPKEEP_SECONDS)
+        await clockwork.pass_seconds(self._quiet_seconds)
         reason = await house.not_ready()
         if reason is not None:
             self._told.wrong.append(f"not ready when all was done: {reason}")

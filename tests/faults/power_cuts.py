@@ -21,7 +21,7 @@ from tests.faults.campaign import Campaign, Figures
 from tests.faults.checker import Directory
 from tests.faults.customer import Told
 from tests.faults.cut_disk import CutDisk
-from tests.faults.kill_points import ended_badly, scratch, wrong_after
+from tests.faults.kill_points import SWEPT, ended_badly, scratch, wrong_after
 from tests.faults.life import Life, Message, Prepare, live, small_job
 from tests.faults.tap import Call, Policy
 
@@ -120,9 +120,11 @@ def try_cut(record: Record, chance: random.Random, prepare: Prepare) -> Tried:
             again = second.cut(moment, root, chance)
             wrong += wrong_after(before, again) + Directory(root / "data").wrong_now()
             before, place = again, f"{place}, then at {moment} of {len(second.life.messages)}"
-        last = live(root / "data", before.told, Policy(), number=number, prepare=prepare)
+        swept = moment % SWEPT == 0
+        told = before.told
+        last = live(root / "data", told, Policy(), number=number, prepare=prepare, swept=swept)
         wrong += wrong_after(before, last) + last.told.wrong + ended_badly(last)
-        return Tried(place, wrong + Directory(root / "data").wrong_at_rest())
+        return Tried(place, wrong + Directory(root / "data").wrong_at_rest(swept=swept))
 
 
 def run(count: int | None, seed: int, prepare: Prepare = no_flaw) -> Figures:

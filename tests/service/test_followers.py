@@ -12,8 +12,10 @@ import pytest
 
 from nightrate import clock, limits
 from nightrate.domain.batch import Batch, BatchForm
-from nightrate.errors import NotReady
+from nightrate.domain.shard import Reopening
+from nightrate.errors import Damaged, NotReady
 from nightrate.service.followers import Followers
+from nightrate.service.repairs import Repairs
 from tests.service.home import TENANT
 from tests.service.test_results import Bench
 
@@ -175,3 +177,61 @@ async def test_only_the_result_of_a_live_batch_over_a_file_grows(
 async def test_inline_answers_are_no_file(bench: Bench, followers: Followers) -> None:
     await bench.plan(1, BatchForm.INLINE)
     assert await followers.growing(TENANT, FILE) is None
+
+
+async def test_a_damaged_segment_is_waited_for(bench: Bench, followers: Followers) -> None:
+    batch = await bench.plan(2)
+    (blob,) = await bench.seal(b"a\n")
+    bench.blobs.path(blob).write_bytes(b"x\n")
+    reopened = asyncio.Event()
+    bench.results._repairs = Repairs(bench.store, bench.blobs, reopened.set)
+    reader = Reading(followers.lines(batch))
+    await reopened.wait()
+    await bench.seal(b"a\n", name="again")
+    followers.tell(batch)
+    await reader.has(b"a\n")
+    await bench.seal(b"b\n")
+    followers.tell(batch, over=True)
+    assert await reader.task == b"a\nb\n"
+
+
+async def test_results_that_have_ended_are_followed_while_they_are_repaired(
+    bench: Bench, followers: Followers
+) -> None:
+    await bench.plan(2)
+    _, blob = await bench.seal(b"a\n", b"b\n")
+    assert await followers.growing(TENANT, FILE) is None
+    bench.blobs.path(blob).write_bytes(b"x\n")
+    with pytest.raises(NotReady):
+        await bench.results.verify(await found(bench))
+    growing = await followers.growing(TENANT, FILE)
+    assert growing is not None
+    reader = Reading(followers.lines(growing))
+    await reader.has(b"a\n")
+    await bench.seal(b"b\n", name="again")
+    followers.tell(growing, over=True)
+    assert await reader.task == b"a\nb\n"
+
+
+async def test_a_gap_that_opens_at_the_end_is_no_end(bench: Bench, followers: Followers) -> None:
+    batch = await bench.plan(2)
+    await bench.seal(b"a\n")
+    reader = Reading(followers.lines(batch))
+    await reader.has(b"a\n")
+    (blob,) = await bench.seal(b"b\n")
+    bench.blobs.path(blob).write_bytes(b"x\n")
+    outcome = await bench.store.reopen_shard(TENANT, "b1", 1, blob, clock.now())
+    assert outcome is Reopening.AGAIN
+    followers.tell(batch, over=True)
+    await bench.seal(b"b\n", name="again")
+    followers.tell(batch, over=True)
+    assert await reader.task == b"a\nb\n"
+
+
+async def test_damage_for_good_ends_the_reading(bench: Bench, followers: Followers) -> None:
+    batch = await bench.plan(2)
+    (blob,) = await bench.seal(b"a\n")
+    bench.blobs.path(blob).write_bytes(b"x\n")
+    bench.blobs.path(batch.input_blob).unlink()
+    with pytest.raises(Damaged, match=f"{blob} is damaged.*is gone"):
+        await Reading(followers.lines(batch)).task

@@ -89,7 +89,8 @@ async def test_a_key_with_another_secret_or_id_is_none(bench: Bench) -> None:
 
 async def test_a_key_of_another_server_is_none(bench: Bench, tmp_path: Path) -> None:
     text = await bench.make()
-    (tmp_path / "keys" / "pepper.key").unlink()
+    for name in ("pepper.key", "sums"):
+        (tmp_path / "keys" / name).unlink()
     assert await Keys(bench.store, Vault(tmp_path / "keys")).tenant_of(text) is None
 
 

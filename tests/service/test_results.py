@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import zlib
 from collections.abc import AsyncIterator
 from itertools import pairwise
@@ -15,10 +17,10 @@ from nightrate.dialects.gemini_profiles import Profile
 from nightrate.domain.batch import Batch, BatchForm, Kind, Plan
 from nightrate.domain.shard import Claim, Segment, ShardPlan, Tally
 from nightrate.domain.states import BatchState
-from nightrate.errors import Damaged, NotFound
+from nightrate.errors import NotFound, NotReady
 from nightrate.service.files import Files
 from nightrate.service.results import Content, Results
-from nightrate.store.blobs import Blobs
+from nightrate.store.blobs import Blobs, Reader
 from nightrate.store.sqlite import SQLiteStore
 from tests.service.home import TENANT, inline
 
@@ -110,6 +112,7 @@ async def test_every_range_is_the_range_of_the_whole(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "READ_BYTES", 3)
+    monkeypatch.setattr(limits, "SEGMENT_HELD_BYTES_MAX", 3)
     await bench.plan(4)
     await bench.seal(b"a\n", b"bcdefghi\n", b"jk\n", b"l\n")
     whole = b"a\nbcdefghi\njk\nl\n"
@@ -123,6 +126,7 @@ async def test_no_piece_is_larger_than_one_read(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "READ_BYTES", 4)
+    monkeypatch.setattr(limits, "SEGMENT_HELD_BYTES_MAX", 4)
     await bench.plan(2)
     await bench.seal(b"x" * 10 + b"\n", b"y\n")
     content = await bench.content()
@@ -176,6 +180,7 @@ async def test_no_byte_of_a_damaged_segment_is_served(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, read_bytes: int, damage: str
 ) -> None:
     monkeypatch.setattr(limits, "READ_BYTES", read_bytes)
+    monkeypatch.setattr(limits, "SEGMENT_HELD_BYTES_MAX", read_bytes)
     batch = await bench.plan(3)
     await bench.seal(b"sound\n", b"damaged\n", b"sound too\n")
     bad = "batches/default/b1/segments/1"
@@ -195,14 +200,15 @@ async def test_no_byte_of_a_damaged_segment_is_served(
         async for piece in content.stream(0, content.size_bytes):
             served.append(piece)  # noqa: PERF401 - what came before the damage counts
 
-    with pytest.raises(Damaged, match=bad):
+    with pytest.raises(NotReady, match=bad):
         await serve()
     assert b"".join(served) == b"sound\n"
     assert await read(content, 14, 24) == b"sound too\n"
-    with pytest.raises(Damaged, match=bad):
-        await bench.results.verify(batch)
-    with pytest.raises(Damaged, match=bad):
-        await items(bench, batch)
+    found = await bench.store.get_batch(TENANT, batch.batch_id)
+    assert found is not None
+    for refused in (bench.content(), bench.results.verify(found), items(bench, found)):
+        with pytest.raises(NotReady, match="batches/b1 was damaged"):
+            await refused
 
 
 async def test_before_an_answer_only_the_first_segments_are_read(
@@ -210,20 +216,30 @@ async def test_before_an_answer_only_the_first_segments_are_read(
 ) -> None:
     monkeypatch.setattr(limits, "CHECKED_FIRST_BYTES", 4)
     monkeypatch.setattr(limits, "READ_BYTES", 2)
+    monkeypatch.setattr(limits, "SEGMENT_HELD_BYTES_MAX", 2)
     batch = await bench.plan(3, BatchForm.INLINE)
     _, _, bad = await bench.seal(b"0\n", b"1\n", b"sound\n")
     path = bench.blobs.path(bad)
     path.write_bytes(b"other\n")
     await bench.results.verify(batch)  # damage there is found on the way
     served = b""
-    with pytest.raises(Damaged, match=bad):  # noqa: PT012 - what came before the damage counts
+    with pytest.raises(NotReady, match=bad):  # noqa: PT012 - what came before the damage counts
         async for piece in bench.results.items(batch, Profile.DOCUMENTED):
             served += piece
     assert served == b"0,\n1"
-    for damage in (lambda: path.write_bytes(b"soun\n"), path.unlink):  # these are found at once
-        damage()
-        with pytest.raises(Damaged, match=bad):
-            await bench.results.verify(batch)
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone"])
+async def test_what_is_not_there_in_full_is_found_before_an_answer(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    monkeypatch.setattr(limits, "CHECKED_FIRST_BYTES", 4)
+    batch = await bench.plan(3, BatchForm.INLINE)
+    _, _, bad = await bench.seal(b"0\n", b"1\n", b"sound\n")
+    path = bench.blobs.path(bad)
+    path.unlink() if damage == "gone" else path.write_bytes(b"soun\n")
+    with pytest.raises(NotReady, match=bad):
+        await bench.results.verify(batch)
 
 
 async def test_the_first_segment_is_checked_however_long_it_is(
@@ -231,12 +247,81 @@ async def test_the_first_segment_is_checked_however_long_it_is(
 ) -> None:
     monkeypatch.setattr(limits, "CHECKED_FIRST_BYTES", 1)
     monkeypatch.setattr(limits, "READ_BYTES", 2)
+    monkeypatch.setattr(limits, "SEGMENT_HELD_BYTES_MAX", 2)
     monkeypatch.setattr(limits, "CHECK_BYTES", 3)
     batch = await bench.plan(1, BatchForm.INLINE)
     (bad,) = await bench.seal(b"a long segment\n")
     bench.blobs.path(bad).write_bytes(b"a long Segment\n")
-    with pytest.raises(Damaged, match=bad):
+    with pytest.raises(NotReady, match=bad):
         await bench.results.verify(batch)
+
+
+async def test_a_segment_that_was_written_to_is_checked_again(bench: Bench) -> None:
+    await bench.plan(1)
+    (blob,) = await bench.seal(b"sound\n")
+    assert await read(await bench.content()) == b"sound\n"
+    path = bench.blobs.path(blob)
+    path.write_bytes(b"other\n")
+    os.utime(path, ns=(1, 1))  # a clock that stands still must not hide it
+    with pytest.raises(NotReady, match=blob):
+        await read(await bench.content())
+
+
+async def test_a_segment_is_checked_again_after_an_hour(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bench.plan(1)
+    (blob,) = await bench.seal(b"sound\n")
+    now = clock.monotonic()
+    monkeypatch.setattr("nightrate.clock.monotonic", lambda: now)
+    assert await read(await bench.content()) == b"sound\n"
+    path = bench.blobs.path(blob)
+    status = path.stat()
+    path.write_bytes(b"other\n")  # as a disk spoils it: nobody has written
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    now += limits.SEGMENTS_VERIFIED_SECONDS
+    with pytest.raises(NotReady, match=blob):
+        await read(await bench.content())
+
+
+async def test_a_segment_that_is_checked_is_read_once_and_sent_in_pieces(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "READ_BYTES", 4)
+    await bench.plan(1)
+    await bench.seal(b"0123456789\n")
+    content = await bench.content()
+    reads: list[int] = []
+    pread = os.pread
+
+    def counted(descriptor: int, length: int, offset: int) -> bytes:
+        reads.append(length)
+        return pread(descriptor, length, offset)
+
+    monkeypatch.setattr(os, "pread", counted)
+    assert [piece async for piece in content.stream(1, 10)] == [b"1234", b"5678", b"9"]
+    assert reads == [11]
+    assert [piece async for piece in content.stream(1, 10)] == [b"1234", b"5678", b"9"]
+    assert reads == [11, 4, 4, 1]
+
+
+@pytest.mark.parametrize("size", [3, 1024])
+async def test_what_the_disk_cannot_read_is_damage(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr(limits, "READ_BYTES", size)
+    monkeypatch.setattr(limits, "SEGMENT_HELD_BYTES_MAX", size)
+    await bench.plan(1)
+    (blob,) = await bench.seal(b"sound\n")
+    content = await bench.content()
+
+    async def broken(*_: object) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    for name in ("read", "checksum", "checked"):
+        monkeypatch.setattr(Reader, name, broken)
+    with pytest.raises(NotReady, match=f"{blob} is damaged: Input/output error"):
+        await read(content)
 
 
 async def test_a_segment_is_checked_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -264,6 +349,7 @@ async def test_items_stand_in_order_with_commas_between_them(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, read_bytes: int
 ) -> None:
     monkeypatch.setattr(limits, "READ_BYTES", read_bytes)
+    monkeypatch.setattr(limits, "SEGMENT_HELD_BYTES_MAX", read_bytes)
     batch = await bench.plan(3, BatchForm.INLINE)
     await bench.seal(b'{"a":1}\n{"a":"x,\\ny"}\n', b'{"a":3}\n', b'{"a":4}\n{"a":5}\n')
     found = msgspec.json.decode(b"[" + await items(bench, batch) + b"]")
@@ -279,6 +365,7 @@ async def test_an_uploaded_file_is_read_as_it_is(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "READ_BYTES", 4)
+    monkeypatch.setattr(limits, "SEGMENT_HELD_BYTES_MAX", 4)
     files = Files(bench.store, bench.blobs)
     upload = await files.start_upload(TENANT, display_name=None, mime_type="jsonl", file_id="mine")
 

@@ -87,9 +87,9 @@ async def test_an_upload_stops_at_the_reserve_and_goes_on_when_space_was_freed(
 ) -> None:
     monkeypatch.setattr(limits, "WRITE_BYTES", 4)
     upload = await home.start()
-    blob = home.blobs.path(upload.blob)
-    disk.used = lambda: blob.stat().st_size if blob.exists() else 0
+    looks = disk.looks
     disk.room_bytes = 9
+    disk.used = lambda: 0 if disk.looks <= looks + 2 else 8
     with pytest.raises(NoRoom):
         await home.files.append(upload.upload_id, 0, pieces(b"abcd", b"efgh", b"ijkl"))
     assert (await home.files.query(upload.upload_id)).received_bytes == 8

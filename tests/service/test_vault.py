@@ -37,7 +37,12 @@ def test_the_keys_are_kept_and_only_the_owner_reads_them(tmp_path: Path, vault: 
     assert again.public_keys == vault.public_keys
     assert stat.S_IMODE((tmp_path / "keys").stat().st_mode) == 0o700
     files = list((tmp_path / "keys").iterdir())
-    assert sorted(path.name for path in files) == ["pepper.key", "secrets.key", "signing.pem"]
+    assert sorted(path.name for path in files) == [
+        "pepper.key",
+        "secrets.key",
+        "signing.pem",
+        "sums",
+    ]
     assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
 
 
@@ -83,7 +88,7 @@ def test_a_signing_key_of_another_kind_is_refused(tmp_path: Path, vault: Vault) 
         Vault(tmp_path / "keys")
 
 
-@pytest.mark.parametrize("name", ["pepper.key", "secrets.key", "signing.pem"])
+@pytest.mark.parametrize("name", ["pepper.key", "secrets.key", "signing.pem", "sums"])
 def test_a_damaged_key_is_not_replaced_in_silence(tmp_path: Path, vault: Vault, name: str) -> None:
     del vault
     (tmp_path / "keys" / name).write_bytes(b"x")
@@ -112,3 +117,22 @@ def test_a_digest_is_of_this_server_and_of_this_secret(tmp_path: Path, vault: Va
     assert vault.digest("secreu") != digest
     assert Vault(tmp_path / "other").digest("secret") != digest
     assert len(digest) == 64
+
+
+@pytest.mark.parametrize("name", ["secrets.key", "pepper.key"])
+@pytest.mark.parametrize("damage", ["flip", "gone"])
+def test_a_key_that_is_another_one_now_is_refused(
+    tmp_path: Path, vault: Vault, name: str, damage: str
+) -> None:
+    sealed = vault.seal(b"secret", "w")
+    path = tmp_path / "keys" / name
+    key = path.read_bytes()
+    path.unlink() if damage == "gone" else path.write_bytes(bytes([key[0] ^ 1]) + key[1:])
+    for _ in range(2):
+        with pytest.raises(StoreFault, match=rf"{name} is not the key.*restore it from a backup"):
+            Vault(tmp_path / "keys")
+    path.write_bytes(key)
+    assert Vault(tmp_path / "keys").open(sealed, "w") == b"secret"
+    (tmp_path / "keys" / "sums").unlink()
+    path.write_bytes(bytes(32))
+    Vault(tmp_path / "keys")  # so the owner wants it

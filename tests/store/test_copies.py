@@ -10,7 +10,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from nightrate import clock, limits
+from nightrate import clock, upkeep_limits
 from nightrate.domain.backup import Progress
 from nightrate.errors import BadRequest, Damaged, Fault, StoreFault
 from nightrate.service.vault import Vault
@@ -153,7 +153,7 @@ async def test_a_restored_directory_is_worked_in_as_if_nothing_had_happened(
 async def test_the_database_is_copied_as_of_one_moment_while_others_write(
     tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "BACKUP_PAGES", 1)
+    monkeypatch.setattr(upkeep_limits, "BACKUP_PAGES", 1)
     async with opened(data) as shop:
         for number in range(40):
             await shop.plan([line("x" * 900)], f"b{number}")
@@ -185,7 +185,7 @@ async def test_a_second_backup_into_the_same_place_brings_what_is_new(
 async def test_a_backup_that_breaks_off_leaves_the_earlier_one_whole(
     tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "BACKUP_BLOBS", 1)
+    monkeypatch.setattr(upkeep_limits, "BACKUP_BLOBS", 1)
     async with opened(data) as shop:
         await fill(shop)
         run(back_up(data, tmp_path / "copy"))

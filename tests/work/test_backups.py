@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from nightrate import clock, limits
+from nightrate import clock, limits, upkeep_limits
 from nightrate.api.administration import create_administration
 from nightrate.domain.backup import Progress
 from nightrate.errors import Conflict, NotReady
@@ -26,8 +26,8 @@ from tests.work.workshop import TENANT, Workshop, inline
 
 @pytest.fixture
 def backups(shop: Workshop, monkeypatch: pytest.MonkeyPatch) -> Backups:
-    monkeypatch.setattr(limits, "BACKUP_TOLD_SECONDS", 0)
-    monkeypatch.setattr(limits, "BACKUP_BLOBS", 1)
+    monkeypatch.setattr(upkeep_limits, "BACKUP_TOLD_SECONDS", 0)
+    monkeypatch.setattr(upkeep_limits, "BACKUP_BLOBS", 1)
     return Backups(shop.path, shop.blobs, inline)
 
 
@@ -116,7 +116,7 @@ async def test_a_server_that_stops_ends_its_backup(
 async def test_only_so_many_deletions_wait_and_the_rest_become_orphans(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "HELD_DELETIONS_MAX", 3)
+    monkeypatch.setattr(upkeep_limits, "HELD_DELETIONS_MAX", 3)
     monkeypatch.setattr(limits, "SCAN_NAMES", 2)
     blobs = Blobs(tmp_path, inline)
     names = [f"a{number}" for number in range(5)]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nightrate import clock, limits
+from nightrate import clock, limits, upkeep_limits
 from nightrate.domain.batch import BatchForm
 from nightrate.errors import StoreFault
 from nightrate.testing.store_caches import make_cache
@@ -103,7 +103,7 @@ async def test_a_pass_goes_on_where_the_last_turn_ended(
     shop: Workshop, orphans: Orphans, watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "SCAN_NAMES", 2)
-    monkeypatch.setattr(limits, "ORPHAN_NAMES", 4)
+    monkeypatch.setattr(upkeep_limits, "ORPHAN_NAMES", 4)
     asked: list[int] = []
     named = shop.store.named
 
@@ -127,7 +127,7 @@ async def test_a_pass_goes_on_where_the_last_turn_ended(
 async def test_only_so_many_suspects_are_held_and_the_others_have_their_turn(
     shop: Workshop, orphans: Orphans, watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "ORPHANS_HELD_MAX", 4)
+    monkeypatch.setattr(upkeep_limits, "ORPHANS_HELD_MAX", 4)
     await put(shop, *(f"files/t/f{number}.x" for number in range(6)))
     left = []
     for _ in range(4):
@@ -202,7 +202,7 @@ async def test_upkeep_that_is_ended_lets_go_of_what_it_was_reading(
     shop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "SCAN_NAMES", 1)
-    monkeypatch.setattr(limits, "ORPHAN_NAMES", 1)
+    monkeypatch.setattr(upkeep_limits, "ORPHAN_NAMES", 1)
     await put(shop, "caches/t/c", "caches/t/d")
     upkeep = Upkeep(shop.store, shop.blobs)
 

@@ -235,6 +235,22 @@ async def test_a_refused_sync_costs_a_new_claim_and_no_answer(
     assert (await shop.batch()).tally.succeeded == 12
 
 
+async def test_requests_of_an_abandoned_shard_leave_the_engine_for_their_next_claim(
+    shop: Workshop, engine: ScriptedEngine, waits: Waits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await shop.plan(numbered(6))
+    held = [f"say {number}" for number in range(1, 5)]
+    engine.hold(*held)  # as many as the engine takes at once
+    refuse_once(monkeypatch, lambda path: path.parent.name == "journal")
+    async with working(shop, engine) as site:
+        await until(lambda: engine.answered.total() == 1 and len(engine.inside) == 4)
+        await waits.tick()
+        await until(lambda: all(engine.asked[text] == 2 for text in held))
+        engine.let_go()
+        await site.ended()
+    assert await shop.keys() == keys(6)
+
+
 async def test_what_a_refused_sync_left_is_not_counted_by_the_next_owner(
     shop: Workshop, engine: ScriptedEngine, waits: Waits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
