@@ -371,6 +371,7 @@ class Client:
         return str(batch.state) in FINAL and batch.partial is not PartialResults.DUE
 
     async def _check_file(self, stored: Stored) -> None:
+        deleted = stored.deleted  # as it was known before the call: another client may delete it
         pieces: list[bytes] = []
         try:
             await self._doors.call(download(self._tenant, stored.file_id, pieces))
@@ -378,7 +379,7 @@ class Client:
             if stored.deleted is Word.NEVER:
                 raise Violation(f"file {stored.file_id} was acknowledged and is gone") from None
             return
-        if stored.deleted is Word.KNOWN:
+        if deleted is Word.KNOWN:
             raise Violation(f"file {stored.file_id} was deleted and is there again")
         if b"".join(pieces) != stored.data:
             raise Violation(f"file {stored.file_id} is not what was uploaded")
