@@ -19,6 +19,7 @@ import contextlib
 import http.client
 import json
 import os
+import secrets
 import socket
 import statistics
 import subprocess
@@ -42,6 +43,9 @@ CONCURRENCY = 64
 LATENCIES_MS = (0, 50)
 ROUNDS = 3
 LITELLM = "litellm[proxy]>=1.80,<2"
+
+_PROXY_KEY = f"sk-{secrets.token_hex(16)}"
+"""Made for this run: the proxy does not start without one."""
 
 _START_SECONDS = 300.0
 _READ_BYTES = 1 << 20
@@ -133,11 +137,12 @@ def _download(server: Served, file: str) -> int:
 
 def run_script(source: Path, base_url: str, requests: int, memory_of: int | None = None) -> Run:
     """Run the script; gives its own memory, or that of another process it speaks to."""
+    keyed = {**os.environ, "OPENAI_API_KEY": _PROXY_KEY}
     output = source.with_suffix(".answers")
     command = [sys.executable, "-m", "bench.plain_client", str(source), str(output), base_url]
     began = time.perf_counter()
     with (
-        subprocess.Popen([*command, str(CONCURRENCY)]) as process,
+        subprocess.Popen([*command, str(CONCURRENCY)], env=keyed) as process,
         sampled(memory_of or process.pid) as peak,
     ):
         assert process.wait() == 0
@@ -194,7 +199,7 @@ def litellm(program: Path, folder: Path, base_url: str) -> Iterator[tuple[int, s
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [str(program), "--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
-    quiet = {**os.environ, "LITELLM_LOG": "ERROR", "LITELLM_TELEMETRY": "False"}
+    quiet = {**os.environ, "LITELLM_LOG": "ERROR", "LITELLM_MASTER_KEY": _PROXY_KEY}
     with (
         (folder / "litellm.log").open("wb") as log,
         subprocess.Popen(command, stdout=log, stderr=log, env=quiet) as process,
