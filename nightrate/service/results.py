@@ -2,7 +2,7 @@
 
 The result file of a batch is the list of its sealed segments, which follow each other without a
 gap. While the batch runs the list grows at its end; what was read once never changes. No copy of
-it exists, and no more than one piece of it is held in memory.
+it exists, and no more than one piece of it is held in memory, or one segment of a usual length.
 
 A segment is checked against its CRC before its first byte leaves, and again when its file was
 written to or an hour has passed; not earlier, so that a document of gigabytes begins at once. One
@@ -202,7 +202,8 @@ class Results:
             if check and not self._is_verified(reader, segment):
                 whole = await self._verify(reader, segment)
                 if whole is not None:
-                    yield whole[start:stop]
+                    for offset in range(start, stop, limits.READ_BYTES):
+                        yield whole[offset : min(offset + limits.READ_BYTES, stop)]
                     return
             for offset in range(start, stop, limits.READ_BYTES):
                 length = min(limits.READ_BYTES, stop - offset)
@@ -215,11 +216,10 @@ class Results:
         return stamp == reader.stamp and clock.monotonic() < until
 
     async def _verify(self, reader: Reader, segment: Segment) -> bytes | None:
-        """Check a whole segment; give its bytes back if they fit into one piece."""
+        """Check a whole segment; give its bytes back if they may be held."""
         crc32, piece = 0, None
-        if segment.byte_length <= limits.READ_BYTES:
-            piece = await _read(reader, segment, 0, segment.byte_length)
-            crc32 = zlib.crc32(piece)
+        if segment.byte_length <= limits.SEGMENT_HELD_BYTES_MAX:
+            piece, crc32 = await _checked(reader, segment)
         else:
             for offset in range(0, segment.byte_length, limits.CHECK_BYTES):
                 length = min(limits.CHECK_BYTES, segment.byte_length - offset)
@@ -289,6 +289,15 @@ def being_repaired(batch_id: str) -> NotReady:
 async def _read(reader: Reader, segment: Segment, offset: int, length: int) -> bytes:
     try:
         return await reader.read(offset, length)
+    except StoreFault as error:
+        raise _damaged(segment, error.message) from error
+    except OSError as error:
+        raise _unreadable(segment, error) from error
+
+
+async def _checked(reader: Reader, segment: Segment) -> tuple[bytes, int]:
+    try:
+        return await reader.checked(segment.byte_length)
     except StoreFault as error:
         raise _damaged(segment, error.message) from error
     except OSError as error:

@@ -169,6 +169,19 @@ class Reader(_Descriptor):
 
         return await self._run(call)
 
+    async def checked(self, length: int) -> tuple[bytes, int]:
+        """Read exactly so many bytes from the beginning, and give their CRC-32 with them.
+
+        Raises:
+            Damaged: the blob is shorter than that.
+        """
+
+        def call() -> tuple[bytes, int]:
+            piece = _read_exactly(self._descriptor, 0, length, self._path)
+            return piece, zlib.crc32(piece)
+
+        return await self._run(call)
+
     async def feed(self, take: Callable[[bytes], object], offset: int, length: int) -> None:
         """Hand exactly so many bytes to a function, beside the event loop; a piece is held.
 

@@ -112,6 +112,7 @@ async def test_every_range_is_the_range_of_the_whole(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "READ_BYTES", 3)
+    monkeypatch.setattr(limits, "SEGMENT_HELD_BYTES_MAX", 3)
     await bench.plan(4)
     await bench.seal(b"a\n", b"bcdefghi\n", b"jk\n", b"l\n")
     whole = b"a\nbcdefghi\njk\nl\n"
@@ -125,6 +126,7 @@ async def test_no_piece_is_larger_than_one_read(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "READ_BYTES", 4)
+    monkeypatch.setattr(limits, "SEGMENT_HELD_BYTES_MAX", 4)
     await bench.plan(2)
     await bench.seal(b"x" * 10 + b"\n", b"y\n")
     content = await bench.content()
@@ -178,6 +180,7 @@ async def test_no_byte_of_a_damaged_segment_is_served(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, read_bytes: int, damage: str
 ) -> None:
     monkeypatch.setattr(limits, "READ_BYTES", read_bytes)
+    monkeypatch.setattr(limits, "SEGMENT_HELD_BYTES_MAX", read_bytes)
     batch = await bench.plan(3)
     await bench.seal(b"sound\n", b"damaged\n", b"sound too\n")
     bad = "batches/default/b1/segments/1"
@@ -213,6 +216,7 @@ async def test_before_an_answer_only_the_first_segments_are_read(
 ) -> None:
     monkeypatch.setattr(limits, "CHECKED_FIRST_BYTES", 4)
     monkeypatch.setattr(limits, "READ_BYTES", 2)
+    monkeypatch.setattr(limits, "SEGMENT_HELD_BYTES_MAX", 2)
     batch = await bench.plan(3, BatchForm.INLINE)
     _, _, bad = await bench.seal(b"0\n", b"1\n", b"sound\n")
     path = bench.blobs.path(bad)
@@ -243,6 +247,7 @@ async def test_the_first_segment_is_checked_however_long_it_is(
 ) -> None:
     monkeypatch.setattr(limits, "CHECKED_FIRST_BYTES", 1)
     monkeypatch.setattr(limits, "READ_BYTES", 2)
+    monkeypatch.setattr(limits, "SEGMENT_HELD_BYTES_MAX", 2)
     monkeypatch.setattr(limits, "CHECK_BYTES", 3)
     batch = await bench.plan(1, BatchForm.INLINE)
     (bad,) = await bench.seal(b"a long segment\n")
@@ -279,11 +284,33 @@ async def test_a_segment_is_checked_again_after_an_hour(
         await read(await bench.content())
 
 
+async def test_a_segment_that_is_checked_is_read_once_and_sent_in_pieces(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "READ_BYTES", 4)
+    await bench.plan(1)
+    await bench.seal(b"0123456789\n")
+    content = await bench.content()
+    reads: list[int] = []
+    pread = os.pread
+
+    def counted(descriptor: int, length: int, offset: int) -> bytes:
+        reads.append(length)
+        return pread(descriptor, length, offset)
+
+    monkeypatch.setattr(os, "pread", counted)
+    assert [piece async for piece in content.stream(1, 10)] == [b"1234", b"5678", b"9"]
+    assert reads == [11]
+    assert [piece async for piece in content.stream(1, 10)] == [b"1234", b"5678", b"9"]
+    assert reads == [11, 4, 4, 1]
+
+
 @pytest.mark.parametrize("size", [3, 1024])
 async def test_what_the_disk_cannot_read_is_damage(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
     monkeypatch.setattr(limits, "READ_BYTES", size)
+    monkeypatch.setattr(limits, "SEGMENT_HELD_BYTES_MAX", size)
     await bench.plan(1)
     (blob,) = await bench.seal(b"sound\n")
     content = await bench.content()
@@ -291,8 +318,8 @@ async def test_what_the_disk_cannot_read_is_damage(
     async def broken(*_: object) -> bytes:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr(Reader, "read", broken)
-    monkeypatch.setattr(Reader, "checksum", broken)
+    for name in ("read", "checksum", "checked"):
+        monkeypatch.setattr(Reader, name, broken)
     with pytest.raises(NotReady, match=f"{blob} is damaged: Input/output error"):
         await read(content)
 
@@ -322,6 +349,7 @@ async def test_items_stand_in_order_with_commas_between_them(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, read_bytes: int
 ) -> None:
     monkeypatch.setattr(limits, "READ_BYTES", read_bytes)
+    monkeypatch.setattr(limits, "SEGMENT_HELD_BYTES_MAX", read_bytes)
     batch = await bench.plan(3, BatchForm.INLINE)
     await bench.seal(b'{"a":1}\n{"a":"x,\\ny"}\n', b'{"a":3}\n', b'{"a":4}\n{"a":5}\n')
     found = msgspec.json.decode(b"[" + await items(bench, batch) + b"]")
@@ -337,6 +365,7 @@ async def test_an_uploaded_file_is_read_as_it_is(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "READ_BYTES", 4)
+    monkeypatch.setattr(limits, "SEGMENT_HELD_BYTES_MAX", 4)
     files = Files(bench.store, bench.blobs)
     upload = await files.start_upload(TENANT, display_name=None, mime_type="jsonl", file_id="mine")
 
