@@ -395,13 +395,6 @@ class Blobs:
             self._folders = {self._root}
         self._folders.add(folder)
 
-    def _forget(self, gone: Path) -> None:
-        """Let a folder that was deleted be made anew when somebody writes into it again."""
-        below = f"{gone}/"
-        for folder in tuple(self._folders):  # a copy: other threads add to it
-            if f"{folder}/".startswith(below):
-                self._folders.discard(folder)
-
     async def delete(self, *names: str) -> None:
         """Remove blobs or whole directories of them; missing ones are fine."""
         if self._holders:
@@ -414,7 +407,9 @@ class Blobs:
             for path in paths:
                 if path.is_dir():
                     shutil.rmtree(path, ignore_errors=True)
-                    self._forget(path)
+                    below = f"{path}/"  # made anew when somebody writes into it again
+                    gone = {one for one in tuple(self._folders) if f"{one}/".startswith(below)}
+                    self._folders -= gone
                 else:
                     path.unlink(missing_ok=True)
 
