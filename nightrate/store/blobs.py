@@ -11,7 +11,6 @@ simulation it calls them inline.
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import fcntl
 import os
@@ -114,10 +113,9 @@ class Appender(_Descriptor):
     async def close(self) -> None:
         """Let go of the file."""
         if self._descriptor >= 0:
-            await _anyway(self._run(self.leave))
+            await self._run(self._leave)
 
-    def leave(self) -> None:
-        """Let go of the file at once, which may take a moment."""
+    def _leave(self) -> None:
         if self._descriptor >= 0:
             descriptor, self._descriptor = self._descriptor, -1
             os.close(descriptor)
@@ -206,10 +204,9 @@ class Reader(_Descriptor):
     async def close(self) -> None:
         """Let go of the file."""
         if self._descriptor >= 0:
-            await _anyway(self._run(self.leave))
+            await self._run(self._leave)
 
-    def leave(self) -> None:
-        """Let go of the file at once, which may take a moment."""
+    def _leave(self) -> None:
         if self._descriptor >= 0:
             descriptor, self._descriptor = self._descriptor, -1
             os.close(descriptor)
@@ -232,33 +229,6 @@ class _Folder:
     def leave(self) -> None:
         """Let go of it."""
         self._entries.close()
-
-
-H = TypeVar("H", Reader, Appender, _Folder)
-
-
-async def _held(opening: Awaitable[H]) -> H:
-    """Give what is being opened; whoever is cancelled meanwhile leaves nothing open.
-
-    The thread that opens it cannot be cancelled, and nobody would hear what it gives.
-    """
-    if not isinstance(opening, asyncio.Future):
-        return await opening
-    try:
-        return await asyncio.shield(opening)
-    except asyncio.CancelledError:
-        opening.add_done_callback(_leave)
-        raise
-
-
-def _leave(opened: asyncio.Future[H]) -> None:
-    if not opened.cancelled() and opened.exception() is None:
-        opened.result().leave()
-
-
-async def _anyway(closing: Awaitable[None]) -> None:
-    """Wait for what happens also when nobody waits for it any more."""
-    await (asyncio.shield(closing) if isinstance(closing, asyncio.Future) else closing)
 
 
 class Blobs:
@@ -291,7 +261,7 @@ class Blobs:
         """
         path = self.path(name)
 
-        return await _held(self._run(lambda: Appender(self._run, path, self._begin(path), 0)))
+        return await self._run(lambda: Appender(self._run, path, self._begin(path), 0))
 
     def _begin(self, path: Path) -> int:
         self._make(path.parent)
@@ -314,7 +284,7 @@ class Blobs:
             os.ftruncate(descriptor, size_bytes)
             return Appender(self._run, path, descriptor, size_bytes)
 
-        return await _held(self._run(call))
+        return await self._run(call)
 
     async def put(self, name: str, pieces: Iterable[bytes]) -> None:
         """Write a whole small blob and sync it, all in one call.
@@ -344,8 +314,7 @@ class Blobs:
         """
         path = self.path(name)
 
-        opening = self._run(lambda: Reader(self._run, path, _open(path, name, os.O_RDONLY)))
-        return await _held(opening)
+        return await self._run(lambda: Reader(self._run, path, _open(path, name, os.O_RDONLY)))
 
     async def size(self, name: str) -> int | None:
         """Tell how long a blob is; None when there is none."""
@@ -373,7 +342,7 @@ class Blobs:
         """
         path = self.path(folder)
         try:
-            folder_read = await _held(self._run(lambda: _Folder(os.scandir(path))))
+            folder_read = await self._run(lambda: _Folder(os.scandir(path)))
         except (FileNotFoundError, NotADirectoryError):
             return
         try:
