@@ -41,7 +41,7 @@ TEXT_BYTES = 256
 CONCURRENCY = 64
 LATENCIES_MS = (0, 50)
 ROUNDS = 3
-LITELLM = "litellm[proxy]>=1.80,<2"
+LITELLM = "litellm[proxy]>=1.80,<1.107"
 
 _START_SECONDS = 180.0
 _READ_BYTES = 1 << 20

@@ -25,13 +25,12 @@ from collections.abc import (
     Awaitable,
     Callable,
     Iterable,
-    Iterator,
     Sequence,
 )
 from contextlib import asynccontextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from nightrate import limits, upkeep_limits
 from nightrate.errors import Damaged
@@ -216,7 +215,26 @@ class Reader(_Descriptor):
             os.close(descriptor)
 
 
-H = TypeVar("H", Reader, Appender)
+class _Folder:
+    """A folder that is being read; whoever reads it may be gone in the middle."""
+
+    def __init__(self, entries: Any) -> None:
+        self._entries = entries
+
+    def __del__(self) -> None:
+        self._entries.close()
+
+    def some(self) -> list[str]:
+        """Give the next names that a blob can have; none at the end."""
+        names = (entry.name for entry in self._entries)
+        return list(islice(filter(_NAME.fullmatch, names), limits.SCAN_NAMES))
+
+    def leave(self) -> None:
+        """Let go of it."""
+        self._entries.close()
+
+
+H = TypeVar("H", Reader, Appender, _Folder)
 
 
 async def _held(opening: Awaitable[H]) -> H:
@@ -354,13 +372,15 @@ class Blobs:
         What no blob can be called is not ours and is passed over.
         """
         path = self.path(folder)
-        found = await self._run(lambda: os.scandir(path) if path.is_dir() else None)
-        if found is None:
+        try:
+            folder_read = await _held(self._run(lambda: _Folder(os.scandir(path))))
+        except (FileNotFoundError, NotADirectoryError):
             return
-        names: Iterator[str] = (entry.name for entry in found if _NAME.fullmatch(entry.name))
-        with found:
-            while some := await self._run(lambda: list(islice(names, limits.SCAN_NAMES))):
+        try:
+            while some := await self._run(folder_read.some):
                 yield some
+        finally:
+            folder_read.leave()
 
     async def existing(self, names: Sequence[str]) -> list[str]:
         """Give those of some names that are there, of blobs or of folders."""
@@ -395,13 +415,6 @@ class Blobs:
             self._folders = {self._root}
         self._folders.add(folder)
 
-    def _forget(self, gone: Path) -> None:
-        """Let a folder that was deleted be made anew when somebody writes into it again."""
-        below = f"{gone}/"
-        for folder in tuple(self._folders):  # a copy: other threads add to it
-            if f"{folder}/".startswith(below):
-                self._folders.discard(folder)
-
     async def delete(self, *names: str) -> None:
         """Remove blobs or whole directories of them; missing ones are fine."""
         if self._holders:
@@ -414,7 +427,9 @@ class Blobs:
             for path in paths:
                 if path.is_dir():
                     shutil.rmtree(path, ignore_errors=True)
-                    self._forget(path)
+                    below = f"{path}/"  # made anew when somebody writes into it again
+                    gone = {one for one in tuple(self._folders) if f"{one}/".startswith(below)}
+                    self._folders -= gone
                 else:
                     path.unlink(missing_ok=True)
 

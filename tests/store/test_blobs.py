@@ -59,34 +59,6 @@ def syncs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Syncs:
 # writing --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("call", ["open", "create"])
-async def test_a_blob_whose_opener_left_is_closed(tmp_path: Path, call: str) -> None:
-    opened, gone = threading.Event(), threading.Event()
-    with ThreadPoolExecutor(1) as pool:
-
-        def run(work: Callable[[], T]) -> Awaitable[T]:
-            def late() -> T:
-                result = work()
-                opened.set()
-                assert gone.wait(10)
-                return result
-
-            return asyncio.get_running_loop().run_in_executor(pool, late)
-
-        await Blobs(tmp_path / "blobs", inline).put("there", [b"bytes"])
-        name = "there" if call == "open" else "new"
-        before = open_descriptors()
-        opening = asyncio.ensure_future(getattr(Blobs(tmp_path / "blobs", run), call)(name))
-        await asyncio.get_running_loop().run_in_executor(None, opened.wait)
-        assert open_descriptors() > before
-        opening.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await opening
-        gone.set()
-    await asyncio.sleep(0)
-    assert open_descriptors() == before
-
-
 async def test_a_blob_holds_what_was_put(blobs: Blobs) -> None:
     await blobs.put("a/b/c", [b"one ", b"two"])
     assert blobs.path("a/b/c").read_bytes() == b"one two"
