@@ -45,14 +45,6 @@ class Run(Protocol):
         ...
 
 
-class Digest(Protocol):
-    """What `hashlib` makes."""
-
-    def update(self, piece: bytes, /) -> None:
-        """Take the next bytes."""
-        ...
-
-
 _NAME = re.compile(r"[a-z0-9_-][a-z0-9._-]*(/[a-z0-9_-][a-z0-9._-]*)*")
 """No part of a name begins with a dot, so none leads out of the directory."""
 
@@ -79,18 +71,18 @@ class Appender(_Descriptor):
         """How long the blob is, synced or not."""
 
     async def append(
-        self, *pieces: bytes, sync: bool = False, digest: Digest | None = None
+        self, *pieces: bytes, sync: bool = False, take: Callable[[bytes], object] | None = None
     ) -> None:
         """Write pieces at the end; with ``sync``, return when they are on the disk.
 
-        A digest is fed with them, where the writing is done. After an error it is worth nothing.
+        A digest may take them where the writing is done; after an error it is worth nothing.
         """
 
         def call() -> None:
             for piece in pieces:
                 _write_all(self._descriptor, piece)
-                if digest is not None:
-                    digest.update(piece)
+                if take is not None:
+                    take(piece)
             if sync:
                 self._sync()
 
