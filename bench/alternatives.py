@@ -42,7 +42,7 @@ TEXT_BYTES = 256
 CONCURRENCY = 64
 LATENCIES_MS = (0, 50)
 ROUNDS = 3
-LITELLM = "litellm[proxy]>=1.80,<2"
+LITELLM = "litellm[proxy]>=1.80,<1.107"
 
 _PROXY_KEY = f"sk-{secrets.token_hex(16)}"
 """Made for this run: the proxy does not start without one."""

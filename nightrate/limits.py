@@ -214,8 +214,7 @@ ENGINE_REOPEN_SECONDS = 30.0
 """Ours: the wait before an engine that gave up is opened again."""
 
 OPENING_PATIENCE_SECONDS = 30.0
-"""Ours: how long a live request waits for an engine that is opened on its demand, takes nobody, or
-is gone; one of a batch waits on."""
+"""Ours: how long a live request waits for an engine that is being opened, refuses or is gone."""
 
 DRAIN_SECONDS = 25.0
 """Ours: how long a stopping server lets running requests finish before it hands them back."""
@@ -234,41 +233,26 @@ ATTEMPTS_MAX = 6
 """Ours: tries of a request whose failures are marked retriable."""
 
 ENGINE_DEATHS_MAX = 3
-"""Ours: an engine that dies this often under one request has been killed by it."""
-
 ENGINE_BREAKS_MAX = 30
-"""Ours: broken connections, and failures of an engine that fails for most, under one request before
-it is to blame. The waits between them add up to more than ten minutes."""
+ENDPOINT_REMEMBERED = 16
+"""Ours: deaths of an engine that one request must have killed; broken connections, and failures of
+an endpoint that fails for most of so many, which it must have caused: over ten minutes of them."""
 
 RETRY_FIRST_SECONDS = 0.5
 RETRY_LONGEST_SECONDS = 60.0
 """Ours: backoff doubles from the first delay to the longest, with jitter."""
 
 PACE_PAUSE_LONGEST_SECONDS = 10.0
-"""Ours: how long an endpoint is asked nothing; doubles with each round of refusals."""
-
 PACE_PAUSE_ASKED_SECONDS_MAX = 3600.0
-"""Ours: a longer `Retry-After` is looked at again after an hour."""
-
 PACE_RECOVERY_SECONDS = 30.0
-"""Ours: from one request at once to as many as are configured, after the last refusal."""
-
-ENDPOINT_REMEMBERED = 16
-"""Ours: about so many answers and failures say whether an endpoint fails for most."""
+"""Ours: an endpoint that refuses is asked nothing, longer if it says so, and back at full pace."""
 
 ENDPOINT_CONNECT_SECONDS = 10.0
-"""Ours: how long an endpoint may take to accept a connection, or to say what it serves."""
-
 ENDPOINT_PATIENCE_SECONDS = 600.0
-"""Ours: one that cannot be reached for so long is down. Until then it is known which requests it
-died of; a server of a large model takes minutes to come back."""
-
 ENDPOINT_IDLE_SECONDS = 4.0
-"""Ours: an idle connection is closed before the server does it, which takes uvicorn (and so vLLM) 5
-seconds: a request that meets the end of its connection has to be sent again."""
-
 ANSWER_EVENT_BYTES_MAX = MIB
-"""Ours: one event of a streamed answer; most hold a word."""
+"""Ours: to connect; until one that cannot be reached is down, as large models load for minutes;
+until an idle connection is closed, a second before uvicorn does; an event of a streamed answer."""
 
 ANSWER_SECONDS = 4 * 3600.0
 """Ours: an engine that works on one request for longer hangs, unless its settings say otherwise.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import logging
 import os
@@ -69,7 +70,11 @@ class Planner:
                 await clock.sleep(limits.DISK_PAUSE_SECONDS)
                 continue
             if not found:
-                await wake.wait()
+                # A batch may be there that nobody announced: who made it was told that its commit
+                # had failed, and a commit can fail and be found done.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(limits.UPKEEP_SECONDS):
+                        await wake.wait()
 
     async def _plan_waiting(self, *, small: bool) -> bool:
         """Plan what waits now; False when nothing did."""

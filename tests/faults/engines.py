@@ -29,18 +29,24 @@ ANSWER_SECONDS = 1.0
 
 
 class Killer:
-    """Kills the engine's process of a server at random moments."""
+    """Kills the engine's process of a server at random moments, once it has begun to work."""
 
-    def __init__(self, server: Server, seed: int, pause_seconds: float) -> None:
+    def __init__(self, server: Server, engine: Troubled, seed: int, pause_seconds: float) -> None:
         self.kills = 0
         self._server = server
+        self._tally = engine.tally
         self._chance = random.Random(seed)
         self._pause_seconds = pause_seconds
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run)
 
     def _run(self) -> None:
+        seen_bytes = 0
         while not self._stop.wait(self._chance.uniform(0, 2 * self._pause_seconds)):
+            size_bytes = self._tally.stat().st_size
+            if size_bytes == seen_bytes:
+                continue  # else a slow machine would see it killed while it starts, again and again
+            seen_bytes = size_bytes
             for child in self._server.process.descendants(CHILD):
                 with contextlib.suppress(psutil.NoSuchProcess):
                     child.kill()
@@ -91,7 +97,7 @@ def engine_deaths(points: int | None, seed: int) -> Figures:
         figures.violations += mistakes(server)
     with troubled(delay_seconds=0.01, requests=4) as (server, engine):
         order = Order(f"s{seed}k", {}, 50 * wanted)
-        with Killer(server, seed, 0.3) as killer:
+        with Killer(server, engine, seed, 0.2) as killer:
             name = server.submit(order.content)
             until(lambda: killer.kills >= wanted // 2 or server.batch(name)["done"], 600)
         _judge(figures, order, results(server, name), engine, unlucky=True)

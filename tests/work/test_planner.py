@@ -97,6 +97,25 @@ def everything_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "PLAN_IN_PLACE_BYTES_MAX", 0)
 
 
+async def test_a_batch_that_nobody_announced_is_found(
+    shop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "UPKEEP_SECONDS", 0.01)
+    looks, look = asyncio.Semaphore(0), shop.store.submitted_batches
+
+    async def watched(*arguments: Any, **options: Any) -> list[Batch]:
+        found = await look(*arguments, **options)
+        looks.release()
+        return found
+
+    monkeypatch.setattr(shop.store, "submitted_batches", watched)
+    async with planning(shop):
+        for _ in range(2):  # both loops have found nothing, and wait
+            await looks.acquire()
+        await shop.submit(numbered(2))
+        assert (await left_submitted(shop)).state is BatchState.PLANNED
+
+
 async def test_a_small_batch_is_planned_in_place(shop: Workshop, processes: Processes) -> None:
     await shop.submit(numbered(20))
     async with planning(shop) as (_, planned):

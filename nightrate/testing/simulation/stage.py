@@ -19,7 +19,6 @@ BOUNDS: Final[dict[str, float]] = {
     "FIRST_SHARD_REQUESTS": 2,
     "OPEN_SHARDS_MAX": 3,
     "LEASE_SECONDS": 8.0,
-    "IDLE_POLL_SECONDS": 2.0,
     "ENGINE_REOPEN_SECONDS": 5.0,
     "DRAIN_SECONDS": 5.0,
     "JOURNAL_SYNC_BYTES": 1_500,

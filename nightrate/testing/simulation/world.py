@@ -39,7 +39,7 @@ DELICATE: Final = (
 )
 """Where somebody holds what others want, or shows what others see."""
 
-DELICATE_TIMES: Final = 4.0
+DELICATE_TIMES: Final = 6.0
 
 
 class Violation(Exception):
@@ -80,7 +80,7 @@ class Weather(Struct, frozen=True, kw_only=True):
             refusal=chance.one_of((0.0, 0.0, 0.0, 0.01)),
             jump=chance.one_of((0.0, 0.0, 0.001)),
             runners=chance.one_of((0, 1, 2, 2)),
-            pace=chance.one_of((0.3, 1.5, 5)),
+            pace=chance.one_of((0.3, 2, 6)),
             engine=chance.one_of((0.0, 0.3, 1.0)),
             receiver=chance.one_of((0.0, 0.3, 0.7)),
             seconds=chance.between(25, 60),
@@ -184,7 +184,8 @@ class World:
             self.cut_power()
         elif chance.happens(times * weather.freeze):
             lease = limits.LEASE_SECONDS
-            seconds = chance.one_of((0.5, lease / 2, lease + chance.between(0, 4), 3 * lease))
+            long = lease + chance.between(1.5, 8)  # somebody else has the work by then
+            seconds = chance.one_of((0.5, lease / 2, long, long, 3 * lease))
             self.freezes += 1
             self.tell(f"freezes for {seconds:.1f} s", process)
             process.freeze(self.monotonic() + seconds)
