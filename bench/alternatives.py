@@ -19,6 +19,7 @@ import contextlib
 import http.client
 import json
 import os
+import secrets
 import socket
 import statistics
 import subprocess
@@ -41,9 +42,12 @@ TEXT_BYTES = 256
 CONCURRENCY = 64
 LATENCIES_MS = (0, 50)
 ROUNDS = 3
-LITELLM = "litellm[proxy]>=1.80,<2"
+LITELLM = "litellm[proxy]>=1.80,<1.107"
 
-_START_SECONDS = 180.0
+_PROXY_KEY = f"sk-{secrets.token_hex(16)}"
+"""Made for this run: the proxy does not start without one."""
+
+_START_SECONDS = 300.0
 _READ_BYTES = 1 << 20
 
 
@@ -133,11 +137,12 @@ def _download(server: Served, file: str) -> int:
 
 def run_script(source: Path, base_url: str, requests: int, memory_of: int | None = None) -> Run:
     """Run the script; gives its own memory, or that of another process it speaks to."""
+    keyed = {**os.environ, "OPENAI_API_KEY": _PROXY_KEY}
     output = source.with_suffix(".answers")
     command = [sys.executable, "-m", "bench.plain_client", str(source), str(output), base_url]
     began = time.perf_counter()
     with (
-        subprocess.Popen([*command, str(CONCURRENCY)]) as process,
+        subprocess.Popen([*command, str(CONCURRENCY)], env=keyed) as process,
         sampled(memory_of or process.pid) as peak,
     ):
         assert process.wait() == 0
@@ -152,7 +157,7 @@ def run_script(source: Path, base_url: str, requests: int, memory_of: int | None
 # LiteLLM --------------------------------------------------------------------------------------
 
 
-class NotInstalledError(Exception):
+class NoProxyError(Exception):
     """The proxy cannot be had here; the message says why."""
 
 
@@ -160,7 +165,7 @@ def litellm_program() -> Path:
     """Install the proxy into an environment in the cache folder, once; gives its program.
 
     Raises:
-        NotInstalledError: that did not work.
+        NoProxyError: that did not work.
     """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = cache / "nightrate-bench" / "litellm"
@@ -174,9 +179,9 @@ def litellm_program() -> Path:
         done = subprocess.run(command, check=False, capture_output=True, text=True)
         if done.returncode:
             last = done.stderr.strip().splitlines()[-1:] or ["it said nothing"]
-            raise NotInstalledError(last[0])
+            raise NoProxyError(last[0])
     if not program.exists():
-        raise NotInstalledError(f"{LITELLM} brings no program")
+        raise NoProxyError(f"{LITELLM} brings no program")
     return program
 
 
@@ -194,7 +199,7 @@ def litellm(program: Path, folder: Path, base_url: str) -> Iterator[tuple[int, s
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [str(program), "--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
-    quiet = {**os.environ, "LITELLM_LOG": "ERROR", "LITELLM_TELEMETRY": "False"}
+    quiet = {**os.environ, "LITELLM_LOG": "ERROR", "LITELLM_MASTER_KEY": _PROXY_KEY}
     with (
         (folder / "litellm.log").open("wb") as log,
         subprocess.Popen(command, stdout=log, stderr=log, env=quiet) as process,
@@ -210,7 +215,8 @@ def litellm(program: Path, folder: Path, base_url: str) -> Iterator[tuple[int, s
 def _await_port(port: int, process: subprocess.Popen[bytes]) -> None:
     until = time.monotonic() + _START_SECONDS
     while time.monotonic() < until:
-        assert process.poll() is None, "the proxy ended; see its log"
+        if process.poll() is not None:
+            raise NoProxyError(f"it ended with status {process.returncode}")
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
         try:
             connection.request("GET", "/health/liveliness")
@@ -220,7 +226,7 @@ def _await_port(port: int, process: subprocess.Popen[bytes]) -> None:
             pause(0.2)
         finally:
             connection.close()
-    raise AssertionError("the proxy did not begin to serve")
+    raise NoProxyError(f"it did not begin to serve within {_START_SECONDS:.0f} s")
 
 
 # the report -----------------------------------------------------------------------------------
@@ -238,11 +244,11 @@ def measure(folder: Path, latency_ms: int, requests: int, rounds: int) -> dict[s
             "script": lambda: run_script(theirs, base_url, requests),
         }
         try:
-            program = litellm_program()
-        except NotInstalledError as error:
+            proxy = litellm(litellm_program(), folder, base_url)
+            pid, proxy_url = stack.enter_context(proxy)
+        except NoProxyError as error:
             print(f"  litellm is left out: {error}")
         else:
-            pid, proxy_url = stack.enter_context(litellm(program, folder, base_url))
             ways["litellm"] = lambda: run_script(theirs, proxy_url, requests, pid)
         for _ in range(rounds):
             for name, way in ways.items():

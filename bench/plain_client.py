@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,10 @@ async def run(rows: list[dict[str, Any]], base_url: str, concurrency: int) -> li
     places = asyncio.Semaphore(concurrency)
     connector = aiohttp.TCPConnector(limit=concurrency)
     timeout = aiohttp.ClientTimeout(total=600)
-    async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+    headers = {"authorization": f"Bearer {os.environ.get('OPENAI_API_KEY', 'none')}"}
+    async with aiohttp.ClientSession(
+        connector=connector, timeout=timeout, headers=headers
+    ) as session:
         return await asyncio.gather(*(_ask(session, places, base_url, row) for row in rows))
 
 

@@ -21,7 +21,6 @@ STEPS = (
     "old claims are freed",
     "first claim",
     "first ask",
-    "old batches are tidied",
 )
 
 
@@ -58,7 +57,7 @@ class Stopwatch:
             if before:
                 self.stamp(step)
             result = await inner(*values, **named)
-            if result is not None or name == "tidy_all":
+            if result is not None:
                 self.stamp(step)
             return result
 
@@ -72,7 +71,6 @@ def main(path: str, arguments: list[str]) -> None:
     from nightrate import cli, serving  # noqa: PLC0415 - their time is measured
     from nightrate.engines.echo import EchoEngine  # noqa: PLC0415
     from nightrate.store.sqlite import SQLiteStore  # noqa: PLC0415
-    from nightrate.work import upkeep  # noqa: PLC0415
 
     watch.stamp("modules are imported")
     watch.after(SQLiteStore, "_prepare", "database is checked")
@@ -80,7 +78,6 @@ def main(path: str, arguments: list[str]) -> None:
     watch.after_awaiting(SQLiteStore, "release_all", "old claims are freed")
     watch.after_awaiting(SQLiteStore, "claim", "first claim")
     watch.after_awaiting(EchoEngine, "generate", "first ask", before=True)
-    watch.after_awaiting(upkeep, "tidy_all", "old batches are tidied")
     sys.argv = ["nightrate", *arguments]
     cli.main()
 

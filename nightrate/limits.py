@@ -89,9 +89,6 @@ STOP_SEQUENCES_MAX = 5
 SCHEMA_BYTES_MAX = 64 * KIB
 """Ours: the form that a request asks of its answer; more than any model's context would show."""
 
-SCHEMAS_REMEMBERED_MAX = 32
-"""Ours: forms that are not read again when the next request has the same; 2 MiB of their texts."""
-
 SCHEMA_NODES_MAX = 1_000
 """Ours: parts of such a form; each becomes a rule of a grammar."""
 
@@ -424,8 +421,7 @@ CHECK_BYTES = 16 * MIB
 """Ours: how much of a segment is checked before somebody may interrupt."""
 
 SEGMENT_HELD_BYTES_MAX = 4 * MIB
-"""Ours: a segment up to this is held while it is checked and sent, and so read once; usual ones of
-a thousand answers are 2 MB."""
+"""Ours: a segment up to this is held while it is checked and sent; usual ones have 2 MB."""
 
 SEGMENTS_VERIFIED_MAX = 65_536
 """Ours: segments remembered as sound, about 10 MB; one that is forgotten is read twice."""

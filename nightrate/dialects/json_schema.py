@@ -78,6 +78,9 @@ _FORMATS: Final = frozenset(item.value for item in StringFormat)
 _PLAIN_FORMATS: Final = frozenset({"enum", "float", "double", "int64"})
 """Formats that every value of their type has."""
 
+_REMEMBERED: Final = 32
+"""Schemas that are kept for the next request: 2 MiB of their texts."""
+
 _INT32: Final = (-(2**31), 2**31 - 1)
 
 
@@ -97,7 +100,7 @@ def schema_of_client(tree: object, said: Callable[[object], object] | None = Non
     return _read_once(text, said)
 
 
-@functools.lru_cache(limits.SCHEMAS_REMEMBERED_MAX)
+@functools.lru_cache(_REMEMBERED)
 def _read_once(text: bytes, said: Callable[[object], object] | None) -> Schema:
     tree = json.decode(text)
     return read_schema(tree if said is None else said(tree))

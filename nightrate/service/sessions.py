@@ -92,7 +92,7 @@ class Session:
         await self.drain()
         assert self._blob is not None, "opened before"
         self._writing = asyncio.ensure_future(
-            self._blob.append(b"".join(pieces), digest=self._digest)
+            self._blob.append(b"".join(pieces), take=self._digest.update)
         )
         self._given_bytes += sum(map(len, pieces))
 

@@ -11,7 +11,6 @@ simulation it calls them inline.
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import fcntl
 import os
@@ -25,13 +24,12 @@ from collections.abc import (
     Awaitable,
     Callable,
     Iterable,
-    Iterator,
     Sequence,
 )
 from contextlib import asynccontextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from nightrate import limits, upkeep_limits
 from nightrate.errors import Damaged
@@ -44,14 +42,6 @@ class Run(Protocol):
 
     def __call__(self, call: Callable[[], T], /) -> Awaitable[T]:
         """Run it."""
-        ...
-
-
-class Digest(Protocol):
-    """What `hashlib` makes."""
-
-    def update(self, piece: bytes, /) -> None:
-        """Take the next bytes."""
         ...
 
 
@@ -81,18 +71,18 @@ class Appender(_Descriptor):
         """How long the blob is, synced or not."""
 
     async def append(
-        self, *pieces: bytes, sync: bool = False, digest: Digest | None = None
+        self, *pieces: bytes, sync: bool = False, take: Callable[[bytes], object] | None = None
     ) -> None:
         """Write pieces at the end; with ``sync``, return when they are on the disk.
 
-        A digest is fed with them, where the writing is done. After an error it is worth nothing.
+        A digest may take them where the writing is done; after an error it is worth nothing.
         """
 
         def call() -> None:
             for piece in pieces:
                 _write_all(self._descriptor, piece)
-                if digest is not None:
-                    digest.update(piece)
+                if take is not None:
+                    take(piece)
             if sync:
                 self._sync()
 
@@ -115,10 +105,9 @@ class Appender(_Descriptor):
     async def close(self) -> None:
         """Let go of the file."""
         if self._descriptor >= 0:
-            await _anyway(self._run(self.leave))
+            await self._run(self._leave)
 
-    def leave(self) -> None:
-        """Let go of the file at once, which may take a moment."""
+    def _leave(self) -> None:
         if self._descriptor >= 0:
             descriptor, self._descriptor = self._descriptor, -1
             os.close(descriptor)
@@ -207,40 +196,31 @@ class Reader(_Descriptor):
     async def close(self) -> None:
         """Let go of the file."""
         if self._descriptor >= 0:
-            await _anyway(self._run(self.leave))
+            await self._run(self._leave)
 
-    def leave(self) -> None:
-        """Let go of the file at once, which may take a moment."""
+    def _leave(self) -> None:
         if self._descriptor >= 0:
             descriptor, self._descriptor = self._descriptor, -1
             os.close(descriptor)
 
 
-H = TypeVar("H", Reader, Appender)
+class _Folder:
+    """A folder that is being read; whoever reads it may be gone in the middle."""
 
+    def __init__(self, entries: Any) -> None:
+        self._entries = entries
 
-async def _held(opening: Awaitable[H]) -> H:
-    """Give what is being opened; whoever is cancelled meanwhile leaves nothing open.
+    def __del__(self) -> None:
+        self._entries.close()
 
-    The thread that opens it cannot be cancelled, and nobody would hear what it gives.
-    """
-    if not isinstance(opening, asyncio.Future):
-        return await opening
-    try:
-        return await asyncio.shield(opening)
-    except asyncio.CancelledError:
-        opening.add_done_callback(_leave)
-        raise
+    def some(self) -> list[str]:
+        """Give the next names that a blob can have; none at the end."""
+        names = (entry.name for entry in self._entries)
+        return list(islice(filter(_NAME.fullmatch, names), limits.SCAN_NAMES))
 
-
-def _leave(opened: asyncio.Future[H]) -> None:
-    if not opened.cancelled() and opened.exception() is None:
-        opened.result().leave()
-
-
-async def _anyway(closing: Awaitable[None]) -> None:
-    """Wait for what happens also when nobody waits for it any more."""
-    await (asyncio.shield(closing) if isinstance(closing, asyncio.Future) else closing)
+    def leave(self) -> None:
+        """Let go of it."""
+        self._entries.close()
 
 
 class Blobs:
@@ -273,7 +253,7 @@ class Blobs:
         """
         path = self.path(name)
 
-        return await _held(self._run(lambda: Appender(self._run, path, self._begin(path), 0)))
+        return await self._run(lambda: Appender(self._run, path, self._begin(path), 0))
 
     def _begin(self, path: Path) -> int:
         self._make(path.parent)
@@ -296,7 +276,7 @@ class Blobs:
             os.ftruncate(descriptor, size_bytes)
             return Appender(self._run, path, descriptor, size_bytes)
 
-        return await _held(self._run(call))
+        return await self._run(call)
 
     async def put(self, name: str, pieces: Iterable[bytes]) -> None:
         """Write a whole small blob and sync it, all in one call.
@@ -326,8 +306,7 @@ class Blobs:
         """
         path = self.path(name)
 
-        opening = self._run(lambda: Reader(self._run, path, _open(path, name, os.O_RDONLY)))
-        return await _held(opening)
+        return await self._run(lambda: Reader(self._run, path, _open(path, name, os.O_RDONLY)))
 
     async def size(self, name: str) -> int | None:
         """Tell how long a blob is; None when there is none."""
@@ -354,13 +333,15 @@ class Blobs:
         What no blob can be called is not ours and is passed over.
         """
         path = self.path(folder)
-        found = await self._run(lambda: os.scandir(path) if path.is_dir() else None)
-        if found is None:
+        try:
+            folder_read = await self._run(lambda: _Folder(os.scandir(path)))
+        except (FileNotFoundError, NotADirectoryError):
             return
-        names: Iterator[str] = (entry.name for entry in found if _NAME.fullmatch(entry.name))
-        with found:
-            while some := await self._run(lambda: list(islice(names, limits.SCAN_NAMES))):
+        try:
+            while some := await self._run(folder_read.some):
                 yield some
+        finally:
+            folder_read.leave()
 
     async def existing(self, names: Sequence[str]) -> list[str]:
         """Give those of some names that are there, of blobs or of folders."""
@@ -395,13 +376,6 @@ class Blobs:
             self._folders = {self._root}
         self._folders.add(folder)
 
-    def _forget(self, gone: Path) -> None:
-        """Let a folder that was deleted be made anew when somebody writes into it again."""
-        below = f"{gone}/"
-        for folder in tuple(self._folders):  # a copy: other threads add to it
-            if f"{folder}/".startswith(below):
-                self._folders.discard(folder)
-
     async def delete(self, *names: str) -> None:
         """Remove blobs or whole directories of them; missing ones are fine."""
         if self._holders:
@@ -414,7 +388,9 @@ class Blobs:
             for path in paths:
                 if path.is_dir():
                     shutil.rmtree(path, ignore_errors=True)
-                    self._forget(path)
+                    below = f"{path}/"  # made anew when somebody writes into it again
+                    gone = {one for one in tuple(self._folders) if f"{one}/".startswith(below)}
+                    self._folders -= gone
                 else:
                     path.unlink(missing_ok=True)
 

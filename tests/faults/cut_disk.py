@@ -30,10 +30,18 @@ class Folder(msgspec.Struct):
 
     durable: dict[str, File | Folder] = {}  # type: ignore[type-arg, unused-ignore]
     shown: dict[str, File | Folder] = {}  # type: ignore[type-arg, unused-ignore]
-    pending: list[dict[str, File | Folder | None]] = []  # type: ignore[type-arg, unused-ignore]
+    pending: list[Step] = []
 
 
 Node = File | Folder
+
+
+class Step(msgspec.Struct):
+    """A change of names in one folder."""
+
+    number: int
+    """Of all changes of names on the disk."""
+    names: dict[str, File | Folder | None]
 
 
 class CutDisk:
@@ -43,6 +51,7 @@ class CutDisk:
         """Begin with what lies there now, all of it durable."""
         self._root = root
         self._top = _taken_in(root)
+        self._steps = 0
 
     # calls
 
@@ -80,7 +89,8 @@ class CutDisk:
             step = {name: None, target.name: folder.shown[name]}
         else:
             step = {name: None}
-        folder.pending.append(step)
+        self._steps += 1
+        folder.pending.append(Step(self._steps, step))
         _change(folder.shown, step)
 
     def _parent(self, path: str) -> tuple[Folder, str]:
@@ -108,7 +118,9 @@ class CutDisk:
     def cut(self, target: Path, chance: random.Random) -> None:
         """Write down what a cut now may leave."""
         share = chance.choice((0.0, 0.0, 0.5, 0.5, 0.9, 1.0))
-        _leave(self._top, target, share, chance)
+        # A journaling file system keeps the order of what happened to names: the end is lost.
+        last = round(self._steps * (share if share in {0.0, 1.0} else chance.random()))
+        _leave(self._top, target, last, share, chance)
 
 
 def _taken_in(place: Path) -> Folder:
@@ -138,18 +150,16 @@ def _written(content: bytes, calls: list[Call]) -> bytes:
     return bytes(held)
 
 
-def _leave(folder: Folder, place: Path, share: float, chance: random.Random) -> None:
-    """Make a folder as the cut leaves it."""
+def _leave(folder: Folder, place: Path, last: int, share: float, chance: random.Random) -> None:
+    """Make a folder as the cut leaves it: with the changes of names up to the last one."""
     place.mkdir(exist_ok=True)
     names = dict(folder.durable)
-    # A journaling file system keeps the order of what happened to names: what is lost is the end.
-    kept = round(len(folder.pending) * share) if share in {0.0, 1.0} else None
-    steps = chance.randint(0, len(folder.pending)) if kept is None else kept
-    for step in folder.pending[:steps]:
-        _change(names, step)
+    for step in folder.pending:
+        if step.number <= last:
+            _change(names, step.names)
     for name, node in names.items():
         if isinstance(node, Folder):
-            _leave(node, place / name, share, chance)
+            _leave(node, place / name, last, share, chance)
         else:
             survivors = list(_survivors(node.pending, share, chance))
             (place / name).write_bytes(_written(node.durable, survivors))

@@ -59,34 +59,6 @@ def syncs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Syncs:
 # writing --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("call", ["open", "create"])
-async def test_a_blob_whose_opener_left_is_closed(tmp_path: Path, call: str) -> None:
-    opened, gone = threading.Event(), threading.Event()
-    with ThreadPoolExecutor(1) as pool:
-
-        def run(work: Callable[[], T]) -> Awaitable[T]:
-            def late() -> T:
-                result = work()
-                opened.set()
-                assert gone.wait(10)
-                return result
-
-            return asyncio.get_running_loop().run_in_executor(pool, late)
-
-        await Blobs(tmp_path / "blobs", inline).put("there", [b"bytes"])
-        name = "there" if call == "open" else "new"
-        before = open_descriptors()
-        opening = asyncio.ensure_future(getattr(Blobs(tmp_path / "blobs", run), call)(name))
-        await asyncio.get_running_loop().run_in_executor(None, opened.wait)
-        assert open_descriptors() > before
-        opening.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await opening
-        gone.set()
-    await asyncio.sleep(0)
-    assert open_descriptors() == before
-
-
 async def test_a_blob_holds_what_was_put(blobs: Blobs) -> None:
     await blobs.put("a/b/c", [b"one ", b"two"])
     assert blobs.path("a/b/c").read_bytes() == b"one two"
@@ -358,33 +330,32 @@ async def test_a_folder_that_another_thread_has_just_made_is_synced_all_the_same
 # callers that go away -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("how", ["open", "create"])
-async def test_who_is_cancelled_while_a_blob_is_opened_leaves_nothing_open(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
-) -> None:
-    opening, go = threading.Event(), threading.Event()
-    real = os.open
-
-    def slow(path: str | Path, flags: int, mode: int = 0o777) -> int:
-        opening.set()
-        go.wait()
-        return real(path, flags, mode)
-
-    loop = asyncio.get_running_loop()
+@pytest.mark.parametrize("call", ["open", "create"])
+async def test_a_blob_whose_opener_left_is_closed(tmp_path: Path, call: str) -> None:
+    opened, gone = threading.Event(), threading.Event()
     with ThreadPoolExecutor(1) as pool:
-        blobs = Blobs(tmp_path / "blobs", lambda call: loop.run_in_executor(pool, call))
-        await blobs.put("a", [b"x"])
+
+        def run(work: Callable[[], T]) -> Awaitable[T]:
+            def late() -> T:
+                result = work()
+                opened.set()
+                assert gone.wait(10)
+                return result
+
+            return asyncio.get_running_loop().run_in_executor(pool, late)
+
+        await Blobs(tmp_path / "blobs", inline).put("there", [b"bytes"])
+        name = "there" if call == "open" else "new"
         before = open_descriptors()
-        monkeypatch.setattr(os, "open", slow)
-        task = asyncio.ensure_future(blobs.open("a") if how == "open" else blobs.create("b"))
-        await asyncio.to_thread(opening.wait)
-        task.cancel()
+        opening = asyncio.ensure_future(getattr(Blobs(tmp_path / "blobs", run), call)(name))
+        await asyncio.get_running_loop().run_in_executor(None, opened.wait)
+        assert open_descriptors() > before
+        opening.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await task
-        go.set()
-        await loop.run_in_executor(pool, lambda: None)  # what was begun is over
-        await asyncio.sleep(0)
-        assert open_descriptors() == before
+            await opening
+        gone.set()
+    await asyncio.sleep(0)
+    assert open_descriptors() == before
 
 
 async def test_a_close_that_nobody_waits_for_happens(tmp_path: Path) -> None:
@@ -404,4 +375,5 @@ async def test_a_close_that_nobody_waits_for_happens(tmp_path: Path) -> None:
         go.set()
         await busy
         await loop.run_in_executor(pool, lambda: None)
+        del reader, task
         assert open_descriptors() == before
