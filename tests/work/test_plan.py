@@ -278,3 +278,15 @@ def test_the_planning_process_writes_what_planning_in_place_writes(tmp_path: Pat
     expected = io.BytesIO()
     plan_input(io.BytesIO(source.read_bytes()), expected, MODEL, Kind())
     assert output.read_bytes() == expected.getvalue()
+
+
+def test_a_power_cut_leaves_the_name_of_a_plan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(planning_process, "sync_folder", synced.append)
+    source, output = tmp_path / "input", tmp_path / "batch" / "plan"
+    output.parent.mkdir()
+    source.write_bytes(b"".join(numbered(3)))
+    planning_process.plan_file(source, output, MODEL, Kind())
+    assert synced == [output.parent]
