@@ -65,7 +65,7 @@ def run_batch(source: Path, data: Path, requests: int) -> Run:
         name = server.create({"fileName": file_name})
         planned = 0.0
         while not (document := server.batch(name))["done"]:
-            if not planned and document["metadata"]["state"] != "BATCH_STATE_PENDING":
+            if not planned and not document["metadata"]["state"].endswith("PENDING"):
                 planned = time.perf_counter()
             pause(WATCH_SECONDS)
         metadata = document["metadata"]

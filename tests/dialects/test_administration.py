@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -59,6 +60,15 @@ def test_an_order_that_is_written_can_be_read(days: int | None) -> None:
 
 def test_a_revocation_that_is_written_can_be_read() -> None:
     assert dialect.parse_revocation(dialect.write_revocation("abcd1234")) == "abcd1234"
+
+
+def test_a_backup_order_that_is_written_can_be_read(tmp_path: Path) -> None:
+    assert dialect.parse_backup(dialect.write_backup(tmp_path)) == tmp_path
+
+
+def test_a_backup_goes_to_an_absolute_path() -> None:
+    with pytest.raises(BadRequest, match="must be absolute"):
+        dialect.parse_backup(dialect.write_backup(Path("here")))
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"[]", b'{"id": 1}', b'{"id": "a", "b": 1}', b"\xff"])

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from nightrate import limits
-from nightrate.dialects.json_schema import COMMENTS, read_schema
+from nightrate.dialects.json_schema import COMMENTS, read_schema, schema_of_client
 from nightrate.domain.schema import (
     ROOT,
     AnyValue,
@@ -260,3 +260,14 @@ def test_a_schema_is_bounded() -> None:
     assert isinstance(read_schema(wide).root, Array)
     assert "more than" in refusal({**wide, "items": True}).message
     assert "64 KiB" in refusal({"description": "x" * limits.SCHEMA_BYTES_MAX}).message
+
+
+def test_a_schema_that_comes_again_is_the_same_value() -> None:
+    tree = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+    assert schema_of_client(dict(tree)) is schema_of_client(dict(tree))
+
+
+def test_a_schema_that_is_too_long_is_refused_and_not_remembered() -> None:
+    tree = {"type": "string", "description": "x" * limits.SCHEMA_BYTES_MAX}
+    with pytest.raises(BadRequest, match="longer than 64 KiB"):
+        schema_of_client(tree)
