@@ -23,6 +23,7 @@ from nightrate.domain.shard import Answer, Tally
 from nightrate.errors import Code, Damaged, EngineDown, Refused, StoreFault
 from nightrate.service.grounding import Grounder, grounded
 from nightrate.service.lane import Lane
+from nightrate.service.overdue import Worker
 from nightrate.service.prefixes import Prefixes, missing_cache
 
 log = logging.getLogger(__name__)
@@ -198,7 +199,7 @@ class Rows:
         self._model = model
         self._reach = reach
 
-    async def answer(self, line: RawLine, response_id: str) -> Answer:
+    async def answer(self, line: RawLine, response_id: str, worker: Worker | None = None) -> Answer:
         """Answer one row: its line in, its output line out.
 
         Whatever is wrong with the row, and a mistake of our own too, becomes an error line.
@@ -206,6 +207,7 @@ class Rows:
         Args:
             line: the row.
             response_id: the id that its answer gets.
+            worker: the task that calls, if it knows itself.
 
         Raises:
             EngineDown: the engine has given up; the row has no outcome yet.
@@ -218,7 +220,8 @@ class Rows:
             if isinstance(asked, Failure):
                 outcome = asked
             elif isinstance(asked, Prompt) and asked.cache is None and asked.search is None:
-                outcome = await self._lane.outcome(asked)  # nearly every row: the straight way
+                # Nearly every row: the straight way.
+                outcome = await self._lane.outcome(asked, worker=worker)
             else:
                 outcome = await self._executor.of_row(self._lane, self._model, asked, self._reach)
             output = self._render(echo, outcome, self._form, response_id, clock.now())

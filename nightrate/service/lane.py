@@ -18,7 +18,7 @@ from nightrate.domain.generation import Asked, Capability, Failure, Outcome, Pro
 from nightrate.domain.retry import retry_delay_seconds
 from nightrate.engines.base import Engine, Progress, ignore_progress
 from nightrate.errors import Code, EngineBusy, EngineDown, EngineFault, RequestFailed
-from nightrate.service.overdue import Overdue
+from nightrate.service.overdue import Overdue, Worker
 from nightrate.service.places import Places
 
 T = TypeVar("T")
@@ -136,13 +136,24 @@ class Lane:
                 await self._tried.wait()
 
     @overload
-    async def outcome(self, asked: Prompt, *, live: bool = False) -> Reply | Failure: ...
+    async def outcome(
+        self, asked: Prompt, *, live: bool = False, worker: Worker | None = None
+    ) -> Reply | Failure: ...
 
     @overload
-    async def outcome(self, asked: Passage, *, live: bool = False) -> Embedding | Failure: ...
+    async def outcome(
+        self, asked: Passage, *, live: bool = False, worker: Worker | None = None
+    ) -> Embedding | Failure: ...
 
-    async def outcome(self, asked: Asked, *, live: bool = False) -> Outcome:
+    async def outcome(
+        self, asked: Asked, *, live: bool = False, worker: Worker | None = None
+    ) -> Outcome:
         """Take one prompt or passage through the engine, with its retries.
+
+        Args:
+            asked: the prompt or passage.
+            live: whether somebody waits for it.
+            worker: the task that calls, if it knows itself (`Overdue.begin`).
 
         Raises:
             EngineDown: the engine has given up; the request is not to blame and has no outcome yet.
@@ -158,7 +169,7 @@ class Lane:
             cost = engine.cost(asked)
             if alone or not places.try_take(cost):
                 await places.take(cost, live=live, alone=alone)
-            worker = overdue.begin()
+            worker = overdue.begin(worker)
             try:
                 if isinstance(asked, Prompt):
                     return await engine.generate(asked)
