@@ -27,6 +27,26 @@ PLAIN_LINE_SECONDS = 10.0
 """Without a terminal: how often a line is written."""
 
 
+class _Shown:
+    """What is shown while a block runs."""
+
+    _progress: Progress
+
+    def __enter__(self) -> Self:
+        """Show it."""
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Leave its last state on the screen."""
+        self._progress.stop()
+
+
 class Steps:
     """Tells the steps of an opening engine, each once, with its share in tenths."""
 
@@ -80,7 +100,7 @@ class Pace:
         self._status.stop()
 
 
-class Bar:
+class Bar(_Shown):
     """The progress of a run: done, failed, rate and the time that is left."""
 
     def __init__(self, title: str) -> None:
@@ -99,20 +119,6 @@ class Bar:
         self._title = title
         self._first: tuple[float, int] | None = None
         self._spoke_at = clock.monotonic()
-
-    def __enter__(self) -> Self:
-        """Show it."""
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Leave its last state on the screen."""
-        self._progress.stop()
 
     def tell(self, doing: str, share: float | None) -> None:
         """Show what an opening engine is doing."""
@@ -155,7 +161,7 @@ class Bar:
         self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-class Copying:
+class Copying(_Shown):
     """The progress of a backup or a restore: bytes, rate and the time that is left."""
 
     def __init__(self, title: str) -> None:
@@ -172,20 +178,6 @@ class Copying:
         )
         self._task = self._progress.add_task(title, total=None)
         self._began_at = self._spoke_at = clock.monotonic()
-
-    def __enter__(self) -> Self:
-        """Show it."""
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Leave its last state on the screen."""
-        self._progress.stop()
 
     def tell(self, so_far: backup.Progress) -> None:
         """Show how far it is."""

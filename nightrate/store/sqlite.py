@@ -110,20 +110,21 @@ class SQLiteStore(FileVerbs, BatchVerbs, WorkVerbs, WebhookVerbs, KeyVerbs, Cach
         found = self._connection.execute("PRAGMA quick_check(1)").get
         if found != "ok":
             raise self._damaged(str(found))
-        for step in steps():
-            self._migrate(step)
+        known = steps()
+        for step in known:
+            self._migrate(step, known[-1].number)
 
     def _damaged(self, found: str) -> Damaged:
         return Damaged(f"{self._path} is damaged ({found}); restore it from a backup")
 
-    def _migrate(self, step: Step) -> None:
+    def _migrate(self, step: Step, newest_known: int) -> None:
         with self._transaction():
             self._all(
                 "CREATE TABLE IF NOT EXISTS schema_version"
                 " (number BIGINT PRIMARY KEY, sha256 TEXT NOT NULL, applied_at BIGINT NOT NULL)",
             )
             newest = self._aggregate("SELECT coalesce(max(number), 0) FROM schema_version", {})
-            if newest[0] > steps()[-1].number:
+            if newest[0] > newest_known:
                 message = f"{self._path} was written by a newer nightrate (schema {newest[0]})"
                 raise StoreFault(message)
             row = self._one(
