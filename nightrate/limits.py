@@ -168,6 +168,9 @@ LINES_HELD_BYTES_MAX = 24 * MIB
 is longer. A line is in memory up to four times on its way. Twenty-four lines of 1 MiB are asked at
 once."""
 
+REQUESTS_AHEAD_MAX = 4_000
+"""Ours: requests that one runner has ready before an engine that is done with each at once."""
+
 OPEN_SHARDS_MAX = 32
 """Ours: shards that one runner holds at once, so that many small batches fill an engine too."""
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from msgspec import Raw, Struct, json
 
 from nightrate.clock import Instant
+from nightrate.dialects.ascii import escaped
 from nightrate.dialects.gemini_embedding_shapes import EmbeddedContent
 from nightrate.dialects.gemini_items import MARK, are_strings
+from nightrate.dialects.gemini_plain_results import plain_response
 from nightrate.dialects.gemini_replies import response_of
 from nightrate.dialects.gemini_shapes import GenerateContentResponse, Status
 from nightrate.dialects.gemini_vectors import embedded_content
@@ -43,15 +44,30 @@ def render_line(
             make strings of its metadata.
         response_id: an opaque id, used when there is a reply.
     """
-    line = _OutputLine()
+    if (
+        isinstance(outcome, Reply)
+        and form is _FILE
+        and echo.metadata is None
+        and not echo.extras
+        and (response := plain_response(outcome, response_id)) is not None
+    ):
+        key = echo.key
+        return escaped(response + (b"}" if key is None else b',"key":' + key + b"}"))
+    return render_line_in_full(echo, outcome, form, response_id)
+
+
+def render_line_in_full(
+    echo: Echo, outcome: OutcomeOfRow, form: BatchForm, response_id: str
+) -> bytes:
+    """Write an answer as `render_line` does, without the short way that plain ones go."""
     if isinstance(outcome, Reply):
-        line.response = response_of(outcome, response_id, ascii_only=True)
+        line = _OutputLine(response_of(outcome, response_id, ascii_only=True))
     elif isinstance(outcome, Embedding):
-        line.response = embedded_content(outcome)
+        line = _OutputLine(embedded_content(outcome))
     else:
         assert isinstance(outcome, Failure), "a row of this dialect asks one thing"
         name = outcome.code.name if form is _FILE else None
-        line.error = Status(int(outcome.code), outcome.message, name)
+        line = _OutputLine(error=Status(int(outcome.code), outcome.message, name))
     if echo.metadata is not None:
         line.metadata = Raw(echo.metadata)
     if form is _FILE:
@@ -66,18 +82,3 @@ def render_line(
         if echo.metadata is not None and not are_strings(echo.metadata):
             text = MARK + text
     return escaped(text)
-
-
-_NOT_ASCII = re.compile("[^\x00-\x7f]+")
-
-
-def escaped(text: bytes) -> bytes:
-    """Escape what is not ASCII: readers that cut at U+2028 or U+0085 would break a line there."""
-    if text.isascii():
-        return text
-    return _NOT_ASCII.sub(_escaped, text.decode()).encode("ascii")
-
-
-def _escaped(found: re.Match[str]) -> str:
-    units = found[0].encode("utf-16-be").hex("-", 2)
-    return "\\u" + units.replace("-", "\\u")

@@ -6,9 +6,9 @@ from typing import Final
 
 from msgspec import Struct, json, structs
 
+from nightrate.dialects.ascii import escaped
 from nightrate.dialects.gemini_errors import render_failure
 from nightrate.dialects.gemini_replies import response_of
-from nightrate.dialects.gemini_results import escaped
 from nightrate.dialects.gemini_shapes import (
     AnswerContent,
     PieceCandidate,

@@ -7,7 +7,7 @@ from typing import Any, Final
 from msgspec import Raw, Struct, json
 
 from nightrate.clock import Instant
-from nightrate.dialects.gemini_results import escaped
+from nightrate.dialects.ascii import escaped
 from nightrate.dialects.openai_embeddings import PACKED, embeddings_of
 from nightrate.dialects.openai_errors import error_of
 from nightrate.dialects.openai_replies import completion_of

@@ -7,7 +7,7 @@ from typing import Final, Literal
 from msgspec import UNSET, Struct, UnsetType, json
 
 from nightrate.clock import Instant
-from nightrate.dialects.gemini_results import escaped
+from nightrate.dialects.ascii import escaped
 from nightrate.dialects.openai_errors import error_of
 from nightrate.dialects.openai_replies import (
     FINISH,

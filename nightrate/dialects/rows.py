@@ -35,16 +35,18 @@ class Hand(Struct, frozen=True):
     tell when they answered."""
     render_unasked: Callable[[Echo, Failure, BatchForm, str], bytes]
     """Writes of a row that was never asked why it was not, likewise."""
+    tells_time: bool = False
+    """Whether answers tell when they were written."""
 
 
 _HANDS: Final = {
     (Dialect.GEMINI, Method.GENERATE): Hand(parse_line, render_line, render_line),
     (Dialect.GEMINI, Method.EMBED): Hand(parse_embedding_line, render_line, render_line),
     (Dialect.OPENAI, Method.GENERATE): Hand(
-        parse_chat_line, render_openai_line, render_unasked_line
+        parse_chat_line, render_openai_line, render_unasked_line, tells_time=True
     ),
     (Dialect.OPENAI, Method.EMBED): Hand(
-        parse_passages_line, render_openai_line, render_unasked_line
+        parse_passages_line, render_openai_line, render_unasked_line, tells_time=True
     ),
 }
 

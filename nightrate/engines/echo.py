@@ -47,6 +47,7 @@ that rpc code after the first token; ``[[repeat 1000]]`` answers with the text s
 """
 
 
+_STOP = FinishReason.STOP  # looking it up each time takes longer than a short answer
 _NO_ORDERS: Mapping[str, str] = {}
 _CAPABILITIES = frozenset(
     {
@@ -215,7 +216,7 @@ class EchoEngine(Engine):
                 )
 
     def _reply(self, prompt: Prompt, text: str, orders: Mapping[str, str]) -> Reply:
-        finish = FinishReason.STOP
+        finish = _STOP
         if prompt.form is not None:
             text = specimen_of(prompt.form)
         elif times := orders.get("repeat"):
@@ -273,5 +274,5 @@ def _token_count(text: str) -> int:
 def _tokens_of_prompt(prompt: Prompt) -> int:
     tokens = _token_count(prompt.system) if prompt.system else 0
     for message in prompt.messages:
-        tokens += _token_count(message.text)
+        tokens += -(-len(message.text) // CHARACTERS_PER_TOKEN) or 1
     return tokens

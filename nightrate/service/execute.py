@@ -194,6 +194,7 @@ class Rows:
     ) -> None:
         hand = hand_of(kind)
         self._parse, self._render, self._form = hand.parse, hand.render, kind.form
+        self._tells_time = hand.tells_time
         self._executor = executor
         self._lane = lane
         self._model = model
@@ -224,7 +225,8 @@ class Rows:
                 outcome = await self._lane.outcome(asked, worker=worker)
             else:
                 outcome = await self._executor.of_row(self._lane, self._model, asked, self._reach)
-            output = self._render(echo, outcome, self._form, response_id, clock.now())
+            now = clock.now() if self._tells_time else 0
+            output = self._render(echo, outcome, self._form, response_id, now)
         except EngineDown:
             raise
         except Exception:  # one row must not stop the server; the trace tells us of our mistake

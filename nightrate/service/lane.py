@@ -158,8 +158,10 @@ class Lane:
         Raises:
             EngineDown: the engine has given up; the request is not to blame and has no outcome yet.
         """
-        if failure := self._unable(asked):
-            return failure
+        if isinstance(asked, Prompt) and (asked.form is not None or asked.picture is not None):
+            failure = self._unable(asked)
+            if failure:
+                return failure
         engine, places, overdue = self.engine, self.places, self._overdue
         tries: _Tries | None = None
         while True:

@@ -48,7 +48,8 @@ class Overdue:
     def end(self, worker: Worker) -> None:
         """Forget the call of a task."""
         del self._since[worker]
-        self._cancelled.discard(worker)
+        if self._cancelled:
+            self._cancelled.discard(worker)
 
     def caused_cancel(self, worker: Worker) -> bool:
         """Tell a task that was cancelled whether this is why, and nothing else is."""

@@ -378,6 +378,8 @@ class Blobs:
 
     async def delete(self, *names: str) -> None:
         """Remove blobs or whole directories of them; missing ones are fine."""
+        if not names:
+            return
         if self._holders:
             # What is over the bound stays as an orphan, and is found as one.
             self._held += names[: upkeep_limits.HELD_DELETIONS_MAX - len(self._held)]

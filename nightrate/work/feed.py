@@ -1,8 +1,9 @@
 """The feed of a runner: claims shards, reads their lines, and has requests ready ahead of need.
 
-It works ahead of the workers by as many requests as the engine wants in flight: the next shard is
-claimed while the last ones of the one before are being handed out, so neither a commit nor a read
-is ever waited for by an idle engine. Requests are handed out in order.
+It works ahead of the workers by as many requests as the engine wants in flight, or by as many more
+as are handed out while it claims and reads: the next shard is claimed while the last requests of
+the one before are being handed out, so neither a commit nor a read is ever waited for by an idle
+engine. Requests are handed out in order.
 """
 
 from __future__ import annotations
@@ -77,6 +78,10 @@ class Feed:
         self.stopping = False
         self._held_bytes = 0
         """Lines in memory: those that are ready, and those that were taken and are not done."""
+        self._few = lane.engine.capacity.requests
+        """How many ready requests are too few: at least as many as the engine may take at once."""
+        self._taken_meanwhile = 0
+        """Requests that were taken since there are too few."""
         self._reading: tuple[OpenShard, Rows] | None = None
         self._claiming = asyncio.Lock()
         self._waiting: deque[asyncio.Future[None]] = deque()
@@ -93,6 +98,7 @@ class Feed:
             return None
         if len(self.ready) <= self._few:
             self._wanted.set()
+            self._taken_meanwhile += 1
         return self.ready.popleft()
 
     async def take(self) -> Request:
@@ -106,18 +112,18 @@ class Feed:
 
     def done(self, line: RawLine) -> None:
         """Be told that a line which was taken is in memory no more."""
-        if self._full:
+        if self._held_bytes >= limits.LINES_HELD_BYTES_MAX:
             self._wanted.set()
         self._held_bytes -= line.length
 
-    @property
-    def _full(self) -> bool:
-        return self._held_bytes >= limits.LINES_HELD_BYTES_MAX
+    def _look_ahead(self) -> None:
+        """Have enough ready for twice what was taken while the last requests were fetched.
 
-    @property
-    def _few(self) -> int:
-        """How many requests are too few: as many as the engine may take at once."""
-        return self._lane.engine.capacity.requests
+        Claims take longer than reads, so what a slow fetch taught is forgotten in several steps.
+        """
+        wanted = max(2 * self._taken_meanwhile, self._few * 7 // 8)
+        self._taken_meanwhile = 0
+        self._few = max(self._lane.engine.capacity.requests, min(wanted, limits.REQUESTS_AHEAD_MAX))
 
     async def held(self) -> tuple[OpenShard, ...]:
         """Give the shards that are held, with the one that is being claimed just now."""
@@ -135,7 +141,8 @@ class Feed:
         """Keep requests ready until cancelled."""
         while True:
             self._wanted.clear()
-            if len(self.ready) > self._few or self._full or self.stopping:
+            full = self._held_bytes >= limits.LINES_HELD_BYTES_MAX
+            if full or len(self.ready) > self._few or self.stopping:
                 await self._wanted.wait()
                 continue
             await self._refill()
@@ -160,6 +167,7 @@ class Feed:
         except OSError as error:
             self._abandon(shard, error)
             return
+        self._look_ahead()
         self._held_bytes += sum([line.length for _, line in requests])
         self.ready.extend([(shard, rows, index, line) for index, line in requests])
         if shard.exhausted:
@@ -229,11 +237,17 @@ class Feed:
     async def _begin(self, claim: Claim) -> OpenShard | None:
         """Open a claimed shard; whatever prevents it, the claim is not kept."""
         try:
-            batch = self._known(claim) or await self._store.get_batch(claim.tenant, claim.batch_id)
+            # What is needed of a batch never changes, and asking for it sums up all its shards.
+            beside = self._beside(claim)
+            batch = (
+                await self._store.get_batch(claim.tenant, claim.batch_id)
+                if beside is None
+                else beside.batch
+            )
             if batch is None:  # deleted just now
                 return None
             try:
-                shard = await open_shard(claim, batch, self._store, self._blobs)
+                shard = await open_shard(claim, batch, self._store, self._blobs, beside)
             except ClaimLost:
                 return None
             except Damaged as fault:
@@ -245,15 +259,12 @@ class Feed:
         self.open.append(shard)
         return shard
 
-    def _known(self, claim: Claim) -> Batch | None:
-        """Give the batch of another shard that is held: what is needed of it never changes.
-
-        Asking the store would sum up all its shards again, for each of them.
-        """
+    def _beside(self, claim: Claim) -> OpenShard | None:
+        """Give another shard that is held of the same batch, if there is one."""
         for shard in self.open:
             batch = shard.batch
             if (batch.tenant, batch.batch_id) == (claim.tenant, claim.batch_id):
-                return batch
+                return shard
         return None
 
     async def _end_unreadable(self, shard: OpenShard, fault: Damaged) -> None:

@@ -34,6 +34,7 @@ _HEAD = struct.Struct("<IIIIIII")
 """crc32 of the rest of the record; index; length of the line; 1 if it succeeded; prompt, output and
 cached tokens."""
 
+_HEAD_BYTES = _HEAD.size
 _CRC = struct.Struct("<I")
 _REST = struct.Struct("<IIIIII")
 """The head without its checksum."""
@@ -79,10 +80,10 @@ class Record(Struct, frozen=True, gc=False):
 def records(data: bytes, offset: int) -> Iterator[Record]:
     """Read the whole records at the start of ``data``, which lies at ``offset`` in the file."""
     position = 0
-    while position + _HEAD.size <= len(data):
+    while position + _HEAD_BYTES <= len(data):
         head = _HEAD.unpack_from(data, position)
         crc, index, length, succeeded, *tokens = head
-        start = position + _HEAD.size
+        start = position + _HEAD_BYTES
         line = data[start : start + length]
         body = data[position + _CRC.size : start]
         if len(line) < length or zlib.crc32(line, zlib.crc32(body)) != crc:
@@ -101,8 +102,13 @@ class Journal:
         """Outcomes on the disk."""
         self._recent: dict[int, Answer] = {}
         """Outcomes that are in memory only."""
-        self._unwritten_bytes = 0
-        self._writing_bytes = 0
+        # What is looked at for every request is an attribute: a property costs as much as the rest.
+        self.count = 0
+        """How many requests have their outcome."""
+        self.unwritten_bytes = 0
+        """How much would be lost if the process died now, but for what is being written."""
+        self.held_bytes = 0
+        """How much is in memory because the disk does not have it yet."""
         self._appender: Appender | None = None
         self._readers: dict[int, Reader] = {}
         self._flushing = asyncio.Lock()
@@ -117,34 +123,25 @@ class Journal:
     @property
     def tally(self) -> Tally:
         """What all recorded outcomes add up to."""
-        if self._summed[0] != len(self):
+        if self._summed[0] != self.count:
             recent = [answer.tally for answer in self._recent.values()]
-            self._summed = len(self), sum_of(self.counted, *recent)
+            self._summed = self.count, sum_of(self.counted, *recent)
         return self._summed[1]
-
-    @property
-    def unwritten_bytes(self) -> int:
-        """How much would be lost if the process died now."""
-        return self._unwritten_bytes
-
-    @property
-    def held_bytes(self) -> int:
-        """How much is in memory because the disk does not have it yet."""
-        return self._unwritten_bytes + self._writing_bytes
 
     def __contains__(self, index: int) -> bool:
         """Tell whether a request has its outcome."""
         return index in self._recent or index in self._entries
 
-    def __len__(self) -> int:
-        """Tell how many requests have their outcome."""
-        return len(self._entries) + len(self._recent)
-
     def add(self, index: int, answer: Answer) -> None:
         """Record an outcome; it is durable after the next `flush`."""
-        assert index not in self, "the first recorded outcome counts"
-        self._recent[index] = answer
-        self._unwritten_bytes += _HEAD.size + len(answer.line)
+        recent = self._recent
+        assert index not in recent, "the first outcome counts"
+        assert index not in self._entries, "the first outcome counts"
+        recent[index] = answer
+        record_bytes = _HEAD_BYTES + len(answer.line)
+        self.count += 1
+        self.unwritten_bytes += record_bytes
+        self.held_bytes += record_bytes
 
     async def flush(self) -> None:
         """Write and sync what has gathered; callers wait for each other.
@@ -153,16 +150,16 @@ class Journal:
             OSError: the disk refused; this journal is not to be used again.
         """
         async with self._flushing:
-            writing_bytes, self._unwritten_bytes = self._unwritten_bytes, 0
+            writing_bytes, self.unwritten_bytes = self.unwritten_bytes, 0
             if not writing_bytes or self._closed:
+                self.held_bytes -= writing_bytes
                 return
-            self._writing_bytes = writing_bytes
             start = self.counted_bytes or len(MAGIC)
             pieces = [] if self.counted_bytes else [MAGIC]
             written: dict[int, Entry] = {}
             for index, answer in self._recent.items():
                 pieces += (head_of(index, answer), answer.line)
-                start += _HEAD.size
+                start += _HEAD_BYTES
                 length, succeeded = len(answer.line), answer.tally.succeeded > 0
                 written[index] = Entry(self._claim.epoch, start, length, succeeded)
                 start += length
@@ -175,7 +172,7 @@ class Journal:
                 await self._abandon()
                 raise
             finally:
-                self._writing_bytes = 0
+                self.held_bytes -= writing_bytes
             self.counted_bytes = start
             recorded = [self._recent.pop(index).tally for index in written]
             self.counted = sum_of(self.counted, *recorded)
@@ -258,6 +255,7 @@ class Journal:
                         succeeded = bool(record.tally.succeeded)
                         entry = Entry(part.epoch, record.offset, record.length, succeeded)
                         self._entries[record.index] = entry
+                        self.count += 1
                         taken.append(record.tally)
                 if end < part.byte_length:
                     name = journal_name(self._claim, part.epoch)

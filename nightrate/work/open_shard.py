@@ -20,21 +20,40 @@ from nightrate.work.segments import segment_name, write_segment
 log = logging.getLogger(__name__)
 
 
+class _Input:
+    """The input of a batch, open once for all its shards that one runner holds."""
+
+    def __init__(self, reader: Reader) -> None:
+        self.reader = reader
+        self._users = 1
+
+    def share(self) -> _Input:
+        """Use it too."""
+        self._users += 1
+        return self
+
+    async def leave(self) -> None:
+        """Use it no longer; the last one closes it."""
+        self._users -= 1
+        if not self._users:
+            await self.reader.close()
+
+
 class OpenShard:
     """A shard in the hands of this process."""
 
-    def __init__(self, claim: Claim, batch: Batch, journal: Journal, reader: Reader) -> None:
+    def __init__(self, claim: Claim, batch: Batch, journal: Journal, input_: _Input) -> None:
         self.claim = claim
         self.batch = batch
         self.journal = journal
         self.lost = False
         """Set when somebody else owns the shard, or when this owner gave it up."""
         self.sealing = False
-        self._reader = reader
-        self._using_reader = asyncio.Lock()
+        self._input: _Input | None = input_
+        self._using_input = asyncio.Lock()
         plan = claim.plan
         self._first_request = plan.first_request
-        self._request_count = plan.request_count
+        self.request_count = plan.request_count
         self._response_prefix = f"{batch.batch_id}-"
         self._position = plan.byte_offset
         self._end = plan.byte_offset + plan.byte_length
@@ -46,12 +65,12 @@ class OpenShard:
     @property
     def complete(self) -> bool:
         """Whether every request has its outcome."""
-        return len(self.journal) == self._request_count
+        return self.journal.count == self.request_count
 
     @property
     def exhausted(self) -> bool:
         """Whether every line has been handed out."""
-        return self._next_index == self._request_count
+        return self._next_index == self.request_count
 
     async def read(self) -> list[tuple[int, RawLine]]:
         """Read on, and give the requests that have no outcome yet, with their index.
@@ -60,21 +79,22 @@ class OpenShard:
             Damaged: the input is not what was planned.
             OSError: the disk refused.
         """
-        async with self._using_reader:
-            if self.lost:
+        async with self._using_input:
+            if self.lost or self._input is None:
                 return []
             length = min(limits.READ_BYTES, self._end - self._position)
-            lines = self._splitter.feed(await self._reader.read(self._position, length))
+            block = await self._input.reader.read(self._position, length)
+            lines = self._splitter.feed(block)
         self._position += length
         if self._position == self._end:
             lines += self._splitter.finish()
         first, self._next_index = self._next_index, self._next_index + len(lines)
-        if self._next_index > self._request_count or (
+        if self._next_index > self.request_count or (
             self._position == self._end and not self.exhausted
         ):
             raise Damaged(f"blob {self.batch.input_blob} has other lines than were planned")
         numbered = enumerate(lines, first)
-        if not len(self.journal):
+        if not self.journal.count:
             return list(numbered)
         return [(index, line) for index, line in numbered if index not in self.journal]
 
@@ -114,10 +134,16 @@ class OpenShard:
             await blobs.delete(segment_name(self.claim))
             raise
 
+    def share_input(self) -> _Input | None:
+        """Lend its input to another shard of the same batch, while it is open."""
+        return self._input and self._input.share()
+
     async def close(self, blobs: Blobs, *, sealed: bool) -> None:
         """Let go of the files; of a sealed shard, delete the journals, which nothing names now."""
-        async with self._using_reader:
-            await self._reader.close()
+        async with self._using_input:
+            used, self._input = self._input, None
+            if used is not None:
+                await used.leave()
         await self.journal.close()
         claim = self.claim
         if sealed:
@@ -130,15 +156,25 @@ class OpenShard:
                 log.warning("journals of a sealed shard could not be deleted: %s", error)
 
 
-async def open_shard(claim: Claim, batch: Batch, store: Store, blobs: Blobs) -> OpenShard:
+async def open_shard(
+    claim: Claim, batch: Batch, store: Store, blobs: Blobs, beside: OpenShard | None = None
+) -> OpenShard:
     """Begin work on a claim: freeze what counts of earlier owners, and take it over.
+
+    Args:
+        claim: of the shard.
+        batch: that it belongs to.
+        store: durable truth.
+        blobs: the input, the journals and the segments.
+        beside: another shard of the batch that is open, if one is.
 
     Raises:
         ClaimLost: somebody else has the shard already.
         Damaged: the input is missing.
         OSError: the disk refused.
     """
-    reader = await blobs.open(batch.input_blob)
+    shared = None if beside is None else beside.share_input()
+    input_ = shared or _Input(await blobs.open(batch.input_blob))
     journal = Journal(blobs, claim)
     try:
         last = claim.parts[-1]
@@ -151,10 +187,10 @@ async def open_shard(claim: Claim, batch: Batch, store: Store, blobs: Blobs) -> 
             await journal.recover(parts[:-1])
             log.info(
                 "shard %d of batch %s continues with %d of %d requests answered",
-                *(claim.plan.index, claim.batch_id, len(journal), claim.plan.request_count),
+                *(claim.plan.index, claim.batch_id, journal.count, claim.plan.request_count),
             )
     except BaseException:
-        await reader.close()
+        await input_.leave()
         await journal.close()
         raise
-    return OpenShard(claim, batch, journal, reader)
+    return OpenShard(claim, batch, journal, input_)

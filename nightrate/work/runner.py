@@ -210,7 +210,7 @@ class Runner:
             return
         journal.add(index, answer)
         del answer  # whoever waits for the disk below holds nothing: 256 pictures are 400 MB
-        if shard.exhausted and shard.complete:
+        if journal.count == shard.request_count and shard.exhausted:
             sealing = self._seal_soon(shard)
             if sealing is not None and line.length >= limits.JOURNAL_SYNC_BYTES:
                 await asyncio.wait({sealing})  # its answer is in memory until then

@@ -10,12 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nightrate.dialects.gemini_items import ItemJoiner
+from nightrate.dialects.gemini_plain_results import plain_response
 from nightrate.dialects.gemini_profiles import Profile
 from nightrate.dialects.gemini_replies import render_reply
-from nightrate.dialects.gemini_results import render_line
+from nightrate.dialects.gemini_results import render_line, render_line_in_full
 from nightrate.dialects.row import Echo
 from nightrate.domain.batch import BatchForm
 from nightrate.domain.generation import Candidate, Failure, FinishReason, Reply, Usage
+from nightrate.domain.grounding import Grounding
+from nightrate.domain.picture import Picture
 from nightrate.errors import Code
 
 FILE, INLINE = BatchForm.FILE, BatchForm.INLINE
@@ -135,3 +138,33 @@ def test_any_text_comes_back_as_it_was(text: str, key: str, member: str) -> None
         assert read["metadata"] == {"a": key}
         assert read[f"x{member}"] == key
     assert read["error"]["message"] == text
+
+
+TEXTS = st.one_of(st.text(), st.sampled_from(['"TEXT"', "%b%d", "1111", '\\"', "\x00\x7f\u2028"]))
+TOKENS = st.integers(0, 2**40)
+KEYS = st.one_of(st.none(), TEXTS.map(lambda key: json.dumps(key, ensure_ascii=False).encode()))
+
+
+@given(TEXTS, st.sampled_from(FinishReason), TOKENS, TOKENS, TEXTS, KEYS)
+def test_a_plain_answer_is_written_as_the_full_writing_does(
+    text: str, reason: FinishReason, asked: int, made: int, model: str, key: bytes | None
+) -> None:
+    reply = Reply((Candidate(text, reason),), Usage(asked, made), model)
+    assert plain_response(reply, "r1") is not None
+    for echo in (Echo(key), Echo(key, b"{}"), Echo(key, None, {"x": b"1"})):
+        line = render_line(echo, reply, FILE, "r1")
+        assert line == render_line_in_full(echo, reply, FILE, "r1")
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply((Candidate("a"), Candidate("b")), Usage(1, 1), "e"),
+        Reply((Candidate("a"),), Usage(1, 1, 1), "e"),
+        Reply((Candidate("a", pictures=(Picture("image/png", b"x"),)),), Usage(1, 1), "e"),
+        Reply((Candidate("a"),), Usage(1, 1), "e", Grounding((), ())),
+    ],
+)
+def test_what_is_not_plain_is_written_in_full(reply: Reply) -> None:
+    assert plain_response(reply, "r1") is None
+    assert render_line(Echo(), reply, FILE, "r1") == render_line_in_full(Echo(), reply, FILE, "r1")

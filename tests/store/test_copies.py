@@ -135,7 +135,7 @@ async def test_a_restored_directory_is_worked_in_as_if_nothing_had_happened(
         claim = await shop.claim("b", "live")
         assert claim.epoch == 2
         shard = await open_shard(claim, await shop.batch("live"), shop.store, shop.blobs)
-        assert len(shard.journal) == 2, "what was synced beyond the last word of its owner counts"
+        assert shard.journal.count == 2, "what was synced beyond the last word of its owner counts"
         for index in range(2, claim.plan.request_count):
             shard.journal.add(index, answer(f"{index}"))
         await shard.seal(shop.store, shop.blobs)

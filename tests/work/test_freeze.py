@@ -330,8 +330,7 @@ class World:
             for number in range(3):
                 self.kill(number)
             for shard in self.shards:
-                finish(shard.journal.close())
-                finish(shard._reader.close())
+                finish(shard.close(self.blobs, sealed=False))
 
 
 def finish(coroutine: Coroutine[Any, Any, T]) -> T:

@@ -45,6 +45,35 @@ async def test_a_line_longer_than_a_read_is_handed_out_whole(
     await shard.close(shop.blobs, sealed=False)
 
 
+async def test_shards_side_by_side_have_their_input_open_once(
+    shop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opens: list[str] = []
+    open_ = shop.blobs.open
+
+    async def counted(name: str) -> Any:
+        opens.append(name)
+        return await open_(name)
+
+    monkeypatch.setattr(shop.blobs, "open", counted)
+    batch = await shop.plan(numbered(20))  # shards of 16 and 4
+    first = await opened(shop)
+    second = await open_shard(await shop.claim(), batch, shop.store, shop.blobs, first)
+    await first.close(shop.blobs, sealed=False)
+    assert first.share_input() is None
+    assert await first.read() == []
+    assert len(await rows_of(second)) == 4
+    third = second.share_input()
+    assert third is not None
+    await second.close(shop.blobs, sealed=False)
+    await second.close(shop.blobs, sealed=False)  # twice is once
+    assert await third.reader.read(0, 1) == b"{"
+    await third.leave()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        await third.reader.read(0, 1)
+    assert opens == [batch.input_blob]
+
+
 async def test_only_unanswered_requests_are_handed_out_again(shop: Workshop) -> None:
     await shop.plan(numbered(5))
     first = await opened(shop)

@@ -78,6 +78,32 @@ async def test_the_next_shard_begins_while_the_last_one_drains(
     assert await shop.keys() == keys(40)
 
 
+async def test_more_is_ready_the_more_is_taken_while_a_claim_takes_its_time(
+    shop: Workshop, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "SHARD_REQUESTS_MAX", 50)
+    await shop.plan(numbered(1_500))
+    claim = shop.store.claim
+    few: list[int] = []
+    slow_claims = 4
+
+    async with working(shop, engine) as site:
+        feed = site.runner._feed
+
+        async def claimed(*arguments: Any) -> Any:
+            few.append(feed._few)
+            found = await claim(*arguments)
+            if len(few) <= slow_claims:
+                await until(lambda: not feed.ready)  # all that is ready is taken meanwhile
+            return found
+
+        monkeypatch.setattr(shop.store, "claim", claimed)
+        await site.ended()
+    assert few[:4] == [4, 4, 8, 16], "nothing was taken before the first claim"
+    assert min(few[slow_claims + 1 :]) == 4, "what slow claims taught is forgotten"
+    assert await shop.keys() == keys(1_500)
+
+
 async def test_batches_of_models_that_the_lane_does_not_serve_are_left_alone(
     shop: Workshop, engine: ScriptedEngine
 ) -> None:
