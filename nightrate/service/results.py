@@ -17,7 +17,7 @@ import errno
 import zlib
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 
 from nightrate import clock, limits
@@ -29,7 +29,7 @@ from nightrate.domain.shard import Segment
 from nightrate.errors import Damaged, MissingFile, NotReady, StoreFault
 from nightrate.service.repairs import Repairs
 from nightrate.store.base import SealedSegment, Store
-from nightrate.store.blobs import Blobs, Reader
+from nightrate.store.blobs import Blobs, Reader, Stamp
 
 BatchKey = tuple[str, str]
 """The tenant and the id of a batch."""
@@ -102,7 +102,7 @@ class Results:
         self._store = store
         self._blobs = blobs
         self._repairs = repairs or Repairs(store, blobs)
-        self._verified: OrderedDict[str, tuple[object, float]] = OrderedDict()
+        self._verified: OrderedDict[str, tuple[Stamp | None, float]] = OrderedDict()
         """By blob, what it was like when it was found sound, and until when that is believed."""
 
     async def content(self, tenant: str, file_id: str) -> Content:
@@ -158,7 +158,7 @@ class Results:
             try:
                 reader = await self._open(segment)
                 try:
-                    if self._is_verified(reader, segment):
+                    if reader.stamp == self._known(segment):
                         continue
                     if not checked_bytes or wanted <= limits.CHECKED_FIRST_BYTES:
                         await self._verify(reader, segment)
@@ -197,33 +197,49 @@ class Results:
     async def _read(
         self, segment: Segment, start: int, stop: int, *, check: bool
     ) -> AsyncGenerator[bytes, None]:
+        known, everything = self._known(segment), (start, stop) == (0, segment.byte_length)
+        small = segment.byte_length <= limits.SEGMENT_HELD_BYTES_MAX
+        if check and small and (everything or known is None):
+            for piece in _part_of(await self._whole_segment(segment, known), start, stop):
+                yield piece
+            return
         reader = await self._open(segment)
         try:
-            if check and not self._is_verified(reader, segment):
-                whole = await self._verify(reader, segment)
-                if whole is not None:
-                    for offset in range(start, stop, limits.READ_BYTES):
-                        yield whole[offset : min(offset + limits.READ_BYTES, stop)]
-                    return
+            if check and reader.stamp != known:
+                await self._verify(reader, segment)
             for offset in range(start, stop, limits.READ_BYTES):
                 length = min(limits.READ_BYTES, stop - offset)
                 yield await _read(reader, segment, offset, length)
         finally:
             await reader.close()
 
-    def _is_verified(self, reader: Reader, segment: Segment) -> bool:
+    def _known(self, segment: Segment) -> Stamp | None:
+        """Tell what a segment was like when it was found sound, if that is still believed."""
         stamp, until = self._verified.get(segment.blob, (None, 0.0))
-        return stamp == reader.stamp and clock.monotonic() < until
+        return stamp if clock.monotonic() < until else None
 
-    async def _verify(self, reader: Reader, segment: Segment) -> bytes | None:
-        """Check a whole segment; give its bytes back if they may be held."""
-        crc32, piece = 0, None
-        if segment.byte_length <= limits.SEGMENT_HELD_BYTES_MAX:
-            piece, crc32 = await _checked(reader, segment)
-        else:
-            for offset in range(0, segment.byte_length, limits.CHECK_BYTES):
-                length = min(limits.CHECK_BYTES, segment.byte_length - offset)
-                crc32 = await _checksum(reader, segment, offset, length, crc32)
+    async def _whole_segment(self, segment: Segment, known: Stamp | None) -> list[bytes]:
+        """Read a segment that may be held, and check it unless that was done."""
+        try:
+            whole = await self._blobs.whole(segment.blob, segment.byte_length, known)
+        except StoreFault as error:
+            raise _damaged(segment, error.message) from error
+        except OSError as error:
+            raise _unreadable(segment, error) from error
+        if whole.crc32 is not None:
+            self._trust(segment, whole.stamp, whole.crc32)
+        return whole.pieces
+
+    async def _verify(self, reader: Reader, segment: Segment) -> None:
+        """Check a segment, however long it is."""
+        crc32 = 0
+        for offset in range(0, segment.byte_length, limits.CHECK_BYTES):
+            length = min(limits.CHECK_BYTES, segment.byte_length - offset)
+            crc32 = await _checksum(reader, segment, offset, length, crc32)
+        self._trust(segment, reader.stamp, crc32)
+
+    def _trust(self, segment: Segment, stamp: Stamp, crc32: int) -> None:
+        """Compare a checksum, and remember of a segment that it was right."""
         if crc32 != segment.crc32:
             message = (
                 f"blob {segment.blob} is damaged: its CRC-32 is {crc32:08x},"
@@ -231,10 +247,9 @@ class Results:
             )
             raise Damaged(message)
         until = clock.monotonic() + limits.SEGMENTS_VERIFIED_SECONDS
-        self._verified[segment.blob] = reader.stamp, until
+        self._verified[segment.blob] = stamp, until
         if len(self._verified) > limits.SEGMENTS_VERIFIED_MAX:
             self._verified.popitem(last=False)
-        return piece
 
     async def _open(self, segment: Segment) -> Reader:
         try:
@@ -286,18 +301,21 @@ def being_repaired(batch_id: str) -> NotReady:
     )
 
 
+def _part_of(pieces: list[bytes], start: int, stop: int) -> Iterator[bytes]:
+    """Give a range of a segment's pieces; each is held no longer than it is needed."""
+    offset = 0
+    pieces.reverse()
+    while pieces and offset < stop:
+        piece = pieces.pop()
+        end = offset + len(piece)
+        if max(start, offset) < min(stop, end):
+            yield piece[max(start - offset, 0) : stop - offset]
+        offset = end
+
+
 async def _read(reader: Reader, segment: Segment, offset: int, length: int) -> bytes:
     try:
         return await reader.read(offset, length)
-    except StoreFault as error:
-        raise _damaged(segment, error.message) from error
-    except OSError as error:
-        raise _unreadable(segment, error) from error
-
-
-async def _checked(reader: Reader, segment: Segment) -> tuple[bytes, int]:
-    try:
-        return await reader.checked(segment.byte_length)
     except StoreFault as error:
         raise _damaged(segment, error.message) from error
     except OSError as error:

@@ -31,6 +31,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from msgspec import Struct
+
 from nightrate import limits, upkeep_limits
 from nightrate.errors import Damaged
 
@@ -47,6 +49,10 @@ class Run(Protocol):
 
 _NAME = re.compile(r"[a-z0-9_-][a-z0-9._-]*(/[a-z0-9_-][a-z0-9._-]*)*")
 """No part of a name begins with a dot, so none leads out of the directory."""
+
+
+Stamp = tuple[int, int, int]
+"""What tells whether anybody wrote to a file: its inode, its time (ns) and its length."""
 
 
 class _Descriptor:
@@ -126,8 +132,7 @@ class Reader(_Descriptor):
         self._run = run
         self._path = path
         self._descriptor = descriptor
-        status = os.fstat(descriptor)
-        self.stamp = status.st_ino, status.st_mtime_ns, status.st_size
+        self.stamp = _stamp(descriptor)
         """As it was opened: another one after anybody wrote to it through the file system."""
 
     async def read(self, offset: int, length: int) -> bytes:
@@ -155,19 +160,6 @@ class Reader(_Descriptor):
                 want = min(limits.READ_BYTES, offset + length - start)
                 sum_ = zlib.crc32(_read_exactly(self._descriptor, start, want, self._path), sum_)
             return sum_
-
-        return await self._run(call)
-
-    async def checked(self, length: int) -> tuple[bytes, int]:
-        """Read exactly so many bytes from the beginning, and give their CRC-32 with them.
-
-        Raises:
-            Damaged: the blob is shorter than that.
-        """
-
-        def call() -> tuple[bytes, int]:
-            piece = _read_exactly(self._descriptor, 0, length, self._path)
-            return piece, zlib.crc32(piece)
 
         return await self._run(call)
 
@@ -202,6 +194,16 @@ class Reader(_Descriptor):
         if self._descriptor >= 0:
             descriptor, self._descriptor = self._descriptor, -1
             os.close(descriptor)
+
+
+class Whole(Struct, frozen=True):
+    """A blob that was read from one end to the other."""
+
+    pieces: list[bytes]
+    """Of `limits.READ_BYTES` each, but for the last one."""
+    stamp: Stamp
+    crc32: int | None
+    """Of everything; None where it was not asked for."""
 
 
 class _Folder:
@@ -307,6 +309,36 @@ class Blobs:
         path = self.path(name)
 
         return await self._run(lambda: Reader(self._run, path, _open(path, name, os.O_RDONLY)))
+
+    async def whole(self, name: str, length: int, known: Stamp | None) -> Whole:
+        """Read exactly so many bytes of a small blob, all in one call.
+
+        Args:
+            name: of the blob.
+            length: of the blob.
+            known: as it was when its checksum was last found to be right: while it is so still,
+                the checksum is not computed.
+
+        Raises:
+            Damaged: it is missing, or shorter than that.
+        """
+        path = self.path(name)
+
+        def call() -> Whole:
+            descriptor = _open(path, name, os.O_RDONLY)
+            try:
+                stamp, crc32, pieces = _stamp(descriptor), 0, []
+                for start in range(0, length, limits.READ_BYTES):
+                    want = min(limits.READ_BYTES, length - start)
+                    piece = _read_exactly(descriptor, start, want, path)
+                    pieces.append(piece)
+                    if stamp != known:
+                        crc32 = zlib.crc32(piece, crc32)
+            finally:
+                os.close(descriptor)
+            return Whole(pieces, stamp, None if stamp == known else crc32)
+
+        return await self._run(call)
 
     async def size(self, name: str) -> int | None:
         """Tell how long a blob is; None when there is none."""
@@ -432,6 +464,11 @@ def _open(path: Path, name: str, flags: int) -> int:
         return os.open(path, flags | os.O_CLOEXEC)
     except FileNotFoundError as error:
         raise Damaged(f"blob {name} is missing") from error
+
+
+def _stamp(descriptor: int) -> Stamp:
+    status = os.fstat(descriptor)
+    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def _write_all(descriptor: int, piece: bytes) -> None:

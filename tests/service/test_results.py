@@ -299,10 +299,14 @@ async def test_a_segment_that_is_checked_is_read_once_and_sent_in_pieces(
         return pread(descriptor, length, offset)
 
     monkeypatch.setattr(os, "pread", counted)
-    assert [piece async for piece in content.stream(1, 10)] == [b"1234", b"5678", b"9"]
-    assert reads == [11]
-    assert [piece async for piece in content.stream(1, 10)] == [b"1234", b"5678", b"9"]
-    assert reads == [11, 4, 4, 1]
+    assert [piece async for piece in content.stream(5, 10)] == [b"567", b"89"]
+    assert reads == [4, 4, 3], "all of it is checked"
+    reads.clear()
+    assert [piece async for piece in content.stream(5, 10)] == [b"5678", b"9"]
+    assert reads == [4, 1], "what was found sound is not read for a part of it"
+    reads.clear()
+    assert [piece async for piece in content.stream(0, 11)] == [b"0123", b"4567", b"89\n"]
+    assert reads == [4, 4, 3]
 
 
 @pytest.mark.parametrize("size", [3, 1024])
@@ -318,7 +322,8 @@ async def test_what_the_disk_cannot_read_is_damage(
     async def broken(*_: object) -> bytes:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    for name in ("read", "checksum", "checked"):
+    monkeypatch.setattr(Blobs, "whole", broken)
+    for name in ("read", "checksum"):
         monkeypatch.setattr(Reader, name, broken)
     with pytest.raises(NotReady, match=f"{blob} is damaged: Input/output error"):
         await read(content)

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import threading
+import zlib
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -377,3 +378,24 @@ async def test_a_close_that_nobody_waits_for_happens(tmp_path: Path) -> None:
         await loop.run_in_executor(pool, lambda: None)
         del reader, task
         assert open_descriptors() == before
+
+
+async def test_a_small_blob_is_read_whole_and_checked_unless_it_is_known(
+    blobs: Blobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "READ_BYTES", 4)
+    await blobs.put("a", [b"0123456789"])
+    open_before = open_descriptors()
+    whole = await blobs.whole("a", 10, None)
+    assert whole.pieces == [b"0123", b"4567", b"89"]
+    assert whole.crc32 == zlib.crc32(b"0123456789")
+    again = await blobs.whole("a", 10, whole.stamp)
+    assert (again.pieces, again.crc32, again.stamp) == (whole.pieces, None, whole.stamp)
+    blobs.path("a").write_bytes(b"9876543210!")
+    other = await blobs.whole("a", 10, whole.stamp)
+    assert other.crc32 == zlib.crc32(b"9876543210")
+    with pytest.raises(Damaged, match="ends before byte 12"):
+        await blobs.whole("a", 12, None)
+    with pytest.raises(Damaged, match="blob b is missing"):
+        await blobs.whole("b", 1, None)
+    assert open_descriptors() == open_before
