@@ -17,8 +17,8 @@ from nightrate.engines.base import Engine, Finding, Progress
 from nightrate.engines.registry import create_engine
 from nightrate.errors import EngineFault, SettingsFault
 from nightrate.settings import Settings
-from nightrate.store.blobs import sync_file
 from nightrate.store.directory import NETWORK_FILE_SYSTEMS, file_system
+from nightrate.store.disk import sync_file
 from nightrate.store.sqlite import VERSION_MIN, sqlite_version
 
 SYNCS = 30

@@ -25,7 +25,7 @@ from nightrate.errors import BadRequest, Fault, Precondition
 from nightrate.runtime import House, open_house
 from nightrate.service.models import usual_method
 from nightrate.settings import Settings
-from nightrate.store.blobs import sync_file, sync_folder
+from nightrate.store.disk import sync_file, sync_folder
 
 TENANT = "default"
 MIME_TYPE = "application/jsonl"

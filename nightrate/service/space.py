@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator
 
 from nightrate import clock, limits
 from nightrate.errors import Fault, NoRoom, StoreFault
-from nightrate.store.blobs import Blobs, is_full
+from nightrate.store.blobs import Blobs
+from nightrate.store.disk import is_full
 
 
 class Space:

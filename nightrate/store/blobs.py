@@ -11,12 +11,9 @@ simulation it calls them inline.
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
 import re
 import shutil
-import sys
 import zlib
 from collections.abc import (
     AsyncGenerator,
@@ -35,6 +32,13 @@ from msgspec import Struct
 
 from nightrate import limits, upkeep_limits
 from nightrate.errors import Damaged
+from nightrate.store.disk import (
+    read_exactly,
+    read_ranges,
+    sync_file,
+    sync_folder,
+    write_all,
+)
 
 T = TypeVar("T")
 
@@ -86,7 +90,7 @@ class Appender(_Descriptor):
 
         def call() -> None:
             for piece in pieces:
-                _write_all(self._descriptor, piece)
+                write_all(self._descriptor, piece)
                 if take is not None:
                     take(piece)
             if sync:
@@ -106,7 +110,7 @@ class Appender(_Descriptor):
 
     async def read_all(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         """Read back several (offset, length) ranges of what was written."""
-        return await self._run(lambda: _read_ranges(self._descriptor, ranges, self._path))
+        return await self._run(lambda: read_ranges(self._descriptor, ranges, self._path))
 
     async def close(self) -> None:
         """Let go of the file."""
@@ -141,11 +145,11 @@ class Reader(_Descriptor):
         Raises:
             Damaged: the blob is shorter than that.
         """
-        return await self._run(lambda: _read_exactly(self._descriptor, offset, length, self._path))
+        return await self._run(lambda: read_exactly(self._descriptor, offset, length, self._path))
 
     async def read_all(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         """Read several (offset, length) ranges exactly."""
-        return await self._run(lambda: _read_ranges(self._descriptor, ranges, self._path))
+        return await self._run(lambda: read_ranges(self._descriptor, ranges, self._path))
 
     async def checksum(self, offset: int, length: int, crc32: int = 0) -> int:
         """Give the CRC-32 of exactly so many bytes, continuing from one; only a piece is held.
@@ -158,7 +162,7 @@ class Reader(_Descriptor):
             sum_ = crc32
             for start in range(offset, offset + length, limits.READ_BYTES):
                 want = min(limits.READ_BYTES, offset + length - start)
-                sum_ = zlib.crc32(_read_exactly(self._descriptor, start, want, self._path), sum_)
+                sum_ = zlib.crc32(read_exactly(self._descriptor, start, want, self._path), sum_)
             return sum_
 
         return await self._run(call)
@@ -173,7 +177,7 @@ class Reader(_Descriptor):
         def call() -> None:
             for start in range(offset, offset + length, limits.READ_BYTES):
                 want = min(limits.READ_BYTES, offset + length - start)
-                take(_read_exactly(self._descriptor, start, want, self._path))
+                take(read_exactly(self._descriptor, start, want, self._path))
 
         await self._run(call)
 
@@ -292,7 +296,7 @@ class Blobs:
             descriptor = self._begin(path)
             try:
                 for piece in pieces:
-                    _write_all(descriptor, piece)
+                    write_all(descriptor, piece)
                 sync_file(descriptor)
             finally:
                 os.close(descriptor)
@@ -330,7 +334,7 @@ class Blobs:
                 stamp, crc32, pieces = _stamp(descriptor), 0, []
                 for start in range(0, length, limits.READ_BYTES):
                     want = min(limits.READ_BYTES, length - start)
-                    piece = _read_exactly(descriptor, start, want, path)
+                    piece = read_exactly(descriptor, start, want, path)
                     pieces.append(piece)
                     if stamp != known:
                         crc32 = zlib.crc32(piece, crc32)
@@ -469,51 +473,3 @@ def _open(path: Path, name: str, flags: int) -> int:
 def _stamp(descriptor: int) -> Stamp:
     status = os.fstat(descriptor)
     return status.st_ino, status.st_mtime_ns, status.st_size
-
-
-def _write_all(descriptor: int, piece: bytes) -> None:
-    view = memoryview(piece)
-    while view:
-        view = view[os.write(descriptor, view) :]
-
-
-def _read_exactly(descriptor: int, offset: int, length: int, path: Path) -> bytes:
-    piece = os.pread(descriptor, length, offset)
-    while len(piece) < length:  # a signal or a very large read may return less
-        more = os.pread(descriptor, length - len(piece), offset + len(piece))
-        if not more:
-            raise Damaged(f"blob {path.name} ends before byte {offset + length}")
-        piece += more
-    return piece
-
-
-def _read_ranges(descriptor: int, ranges: Sequence[tuple[int, int]], path: Path) -> list[bytes]:
-    """Read ranges that mostly lie side by side: one call for all, if little is read in vain."""
-    first = min((offset for offset, _ in ranges), default=0)
-    end = max((offset + length for offset, length in ranges), default=0)
-    if end - first > 2 * sum(length for _, length in ranges):
-        return [_read_exactly(descriptor, offset, length, path) for offset, length in ranges]
-    piece = _read_exactly(descriptor, first, end - first, path)
-    return [piece[offset - first : offset - first + length] for offset, length in ranges]
-
-
-def is_full(error: OSError) -> bool:
-    """Tell whether a disk refused because it is full, and so may take the same again later."""
-    return error.errno in {errno.ENOSPC, errno.EDQUOT}
-
-
-def sync_file(descriptor: int) -> None:
-    """Return when a file's bytes are on the disk."""
-    if sys.platform == "darwin":  # its fsync leaves them in the drive's cache
-        fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
-    else:
-        os.fdatasync(descriptor)
-
-
-def sync_folder(path: Path) -> None:
-    """Return when the names in a folder are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -29,7 +29,6 @@ from nightrate.domain.backup import Progress
 from nightrate.domain.batch import journal_blob
 from nightrate.errors import BadRequest, Damaged, StoreFault
 from nightrate.store import copy_statements as sql
-from nightrate.store.blobs import sync_file, sync_folder
 from nightrate.store.directory import (
     COPY_MARK,
     mark_copy,
@@ -37,6 +36,7 @@ from nightrate.store.directory import (
     unmark_copy,
     write_format,
 )
+from nightrate.store.disk import sync_file, sync_folder
 from nightrate.store.rows import journal_parts
 
 DATABASE = "state.sqlite"

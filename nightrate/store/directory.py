@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from nightrate.errors import InUse, StoreFault
-from nightrate.store.blobs import sync_file, sync_folder
+from nightrate.store.disk import sync_file, sync_folder
 
 FORMAT = "nightrate data, format 1\n"
 

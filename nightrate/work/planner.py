@@ -20,7 +20,8 @@ from nightrate.domain.inspection import refusal
 from nightrate.domain.shard import ShardPlan
 from nightrate.errors import Code, Damaged, StoreFault
 from nightrate.store.base import Store
-from nightrate.store.blobs import Blobs, Run, is_full
+from nightrate.store.blobs import Blobs, Run
+from nightrate.store.disk import is_full
 from nightrate.work.plan import read_plan
 from nightrate.work.planning_process import DISK_FULL, plan_file
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from nightrate.domain.batch import Kind
-from nightrate.store.blobs import is_full, sync_file, sync_folder
+from nightrate.store.disk import is_full, sync_file, sync_folder
 from nightrate.work.plan import plan_input
 
 DISK_FULL = 28
