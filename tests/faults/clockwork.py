@@ -1,4 +1,4 @@
-"""Time that passes only when everybody waits: an event loop for one process without threads.
+"""Time that passes only when everybody waits, for one process without threads or sockets.
 
 Minutes of leases and pauses take milliseconds, and the same inputs give the same order of events.
 """
@@ -6,11 +6,11 @@ Minutes of leases and pauses take milliseconds, and the same inputs give the sam
 from __future__ import annotations
 
 import asyncio
-import selectors
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 from nightrate import clock
+from tests.faults.virtual_time import VirtualLoop
 
 T = TypeVar("T")
 
@@ -18,36 +18,9 @@ BEGINNING = 1_800_000_000_000_000
 """The wall clock at second 0, in microseconds since 1970."""
 
 
-class _Selector(selectors.DefaultSelector):
-    """Instead of waiting, lets the time pass."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = 0.0
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        ready: list[tuple[selectors.SelectorKey, int]] = super().select(0)
-        if not ready and timeout:
-            self.now += timeout
-        return ready
-
-
-class Loop(asyncio.SelectorEventLoop):
-    """An event loop on that time."""
-
-    def __init__(self, start_seconds: float = 0.0) -> None:
-        self._passing = _Selector()
-        self._passing.now = start_seconds
-        super().__init__(self._passing)
-
-    def time(self) -> float:
-        """Give the seconds that have passed."""
-        return self._passing.now
-
-
 def run(work: Callable[[], Awaitable[T]], start_seconds: float = 0.0) -> T:
     """Run something in such a loop, with `nightrate.clock` telling its time."""
-    loop = Loop(start_seconds)
+    loop = VirtualLoop(start_seconds, grace_seconds=0.0)
     clock.now = lambda: BEGINNING + int(loop.time() * 1_000_000)
     clock.monotonic = loop.time
     clock.sleep = _sleep

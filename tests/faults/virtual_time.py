@@ -2,6 +2,7 @@
 
 Sockets of this process are real. What was written to one can be read from its other end at once,
 so a loop that finds nothing to read has nothing to wait for but its timers, and goes to the next.
+Without sockets and threads the same inputs give the same order of events.
 """
 
 from __future__ import annotations
@@ -22,16 +23,18 @@ GRACE_SECONDS = 0.0005
 class _Patient(selectors.BaseSelector):
     """Selects among real sockets; where it would wait for a timer, it moves the clock."""
 
-    def __init__(self) -> None:
+    def __init__(self, start_seconds: float, grace_seconds: float) -> None:
         self._real = selectors.DefaultSelector()
-        self.now = 0.0
+        self._grace_seconds = grace_seconds
+        self.now = start_seconds
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None:
             return self._real.select(None)
         found = self._real.select(0)
         if not found and timeout > 0:
-            found = self._real.select(GRACE_SECONDS)
+            if self._grace_seconds:
+                found = self._real.select(self._grace_seconds)
             if not found:
                 self.now += timeout
         return found
@@ -55,13 +58,19 @@ class _Patient(selectors.BaseSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """The loop."""
+    """The loop.
 
-    def __init__(self) -> None:
-        self._patient = _Patient()
+    Args:
+        start_seconds: its time at the beginning.
+        grace_seconds: how long sockets are looked at before time goes on; 0 where there are none.
+    """
+
+    def __init__(self, start_seconds: float = 0.0, grace_seconds: float = GRACE_SECONDS) -> None:
+        self._patient = _Patient(start_seconds, grace_seconds)
         super().__init__(self._patient)
 
     def time(self) -> float:
+        """Give the seconds that have passed."""
         return self._patient.now
 
 
