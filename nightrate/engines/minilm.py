@@ -49,8 +49,8 @@ VOCABULARY = Packaged(
 _CHARACTERS_MAX = TOKENS_MAX * 128
 """More than any text has that fits into the model. What is over it is not even cut into tokens."""
 
-_BATCHES_AT_HAND = 2
-"""One is computed while the next one gathers."""
+_BATCHES_AT_HAND = 3
+"""One is computed while the next one gathers and the answers of the one before are on their way."""
 
 Whole = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
@@ -103,7 +103,7 @@ class MiniLMEngine(Engine):
 
     @property
     def capacity(self) -> Capacity:
-        """Two batches."""
+        """A few batches."""
         return self._capacity
 
     @property

@@ -73,6 +73,11 @@ class Model:
 
     def vectors(self, many: list[list[int]]) -> NDArray[np.float32]:
         """Compute the sentence vector of each list of tokens, one a row."""
+        self.begin(many)
+        return self.end()
+
+    def begin(self, many: list[list[int]]) -> None:
+        """Begin to compute, in threads of the library; `end` gives what comes of it."""
         import numpy as np
 
         longest = max(map(len, many))
@@ -81,7 +86,11 @@ class Model:
         for row, ids in enumerate(many):
             tokens[row, : len(ids)] = ids
             mask[row, : len(ids)] = 1
-        self._request.infer({0: tokens, 1: mask})
+        self._request.start_async({0: tokens, 1: mask})
+
+    def end(self) -> NDArray[np.float32]:
+        """Wait for what was begun, and give the sentence vectors, one a row."""
+        self._request.wait()
         result: NDArray[np.float32] = self._request.get_output_tensor(0).data.copy()
         return result
 
@@ -95,7 +104,11 @@ class Job(Struct):
 
 
 class Worker:
-    """Gathers questions, and answers as many at once as are worth it."""
+    """Gathers questions, and answers as many at once as are worth it.
+
+    While the library computes one batch, this thread writes the answers of the one before, and cuts
+    the texts of the next one into tokens.
+    """
 
     def __init__(self, model: Model, pieces: WordPieces, setup: Setup) -> None:
         self._model = model
@@ -103,13 +116,15 @@ class Worker:
         self._model_version = setup.model_version
         self._batch_requests = setup.requests
         self._waiting: list[Job] = []
+        self._computed: list[Job] = []
+        """What the model computes just now."""
         self._ready: list[Answer] = []
         self._passage = msgspec.msgpack.Decoder(Passage).decode
 
     @property
     def busy(self) -> bool:
         """Whether a turn would do anything."""
-        return bool(self._waiting or self._ready)
+        return bool(self._waiting or self._computed or self._ready)
 
     def take(self, question: Question) -> None:
         """Begin with a question."""
@@ -125,12 +140,19 @@ class Worker:
             self._refuse(number, f"There is no {verb!r}.", Code.UNIMPLEMENTED)
 
     def turn(self) -> list[Answer]:
-        """Compute one batch, texts of like length together, and give what is answered."""
+        """Wait for the batch that is computed, begin the next one, and give what is answered.
+
+        Texts of like length are computed together.
+        """
         answers, self._ready = self._ready, []
+        done, self._computed = self._computed, []
+        vectors = self._model.end() if done else None
         if self._waiting:
             self._waiting.sort(key=lambda job: len(job.ids))
-            jobs, self._waiting = self._cut()
-            answers += self._answers(jobs, self._model.vectors([job.ids for job in jobs]))
+            self._computed, self._waiting = self._cut()
+            self._model.begin([job.ids for job in self._computed])
+        if vectors is not None:
+            answers += self._answers(done, vectors)
         return answers
 
     def _cut(self) -> tuple[list[Job], list[Job]]:

@@ -35,9 +35,9 @@ from nightrate.testing.embedding_contract import (
 WRONG = (
     "from nightrate.engines import minilm_child as child\n"
     "child.SENTENCE_OUTPUT = 2\n"
-    "def vectors(self, many, kept=child.Model.vectors):\n"
-    "    return kept(self, many)[:, 0]\n"
-    "child.Model.vectors = vectors\n"
+    "def end(self, kept=child.Model.end):\n"
+    "    return kept(self)[:, 0]\n"
+    "child.Model.end = end\n"
     "child.main()\n"
 )
 """A child that takes the first token's vector for that of the sentence."""
@@ -53,10 +53,16 @@ class PuppetModel:
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
+        self.computes: list[int] = []
 
-    def vectors(self, many: list[list[int]]) -> NDArray[np.float32]:
-        self.batches.append([len(ids) for ids in many])
-        return np.array([[len(ids)] * 4 for ids in many], np.float32)
+    def begin(self, many: list[list[int]]) -> None:
+        assert not self.computes, "one batch at a time"
+        self.computes = [len(ids) for ids in many]
+        self.batches.append(self.computes)
+
+    def end(self) -> NDArray[np.float32]:
+        done, self.computes = self.computes, []
+        return np.array([[length] * 4 for length in done], np.float32)
 
 
 @pytest.fixture
@@ -75,6 +81,14 @@ def ask(worker: Worker, number: int, text: str, **more: Any) -> None:
     worker.take(Question(number, "embed", raw(Passage(text=text, **more))))
 
 
+def answers_of(worker: Worker) -> list[Answer]:
+    """Let a worker do all that it has."""
+    answers = []
+    while worker.busy:
+        answers += worker.turn()
+    return answers
+
+
 def embedding(answer: Answer) -> Embedding:
     assert answer.trouble is None
     return msgspec.msgpack.decode(answer.body, type=Embedding)
@@ -83,7 +97,7 @@ def embedding(answer: Answer) -> Embedding:
 def test_texts_of_like_length_are_computed_together(worker: Worker, model: PuppetModel) -> None:
     for number, words in enumerate((9, 1, 8, 2, 7)):
         ask(worker, number, "a " * words)
-    answers = [*worker.turn(), *worker.turn()]
+    answers = answers_of(worker)
     assert model.batches == [[3, 4, 9], [10, 11]]
     assert {answer.number: embedding(answer).prompt_tokens for answer in answers} == {
         0: 11,
@@ -102,7 +116,7 @@ def test_long_texts_share_a_computation_only_as_far_as_its_bound(
     monkeypatch.setattr(minilm_child, "_BATCH_CELLS_MAX", 20)
     for number, words in enumerate((30, 8, 8)):
         ask(worker, number, "a " * words)
-    answers = [*worker.turn(), *worker.turn()]
+    answers = answers_of(worker)
     assert model.batches == [[10, 10], [32]]
     assert len(answers) == 3
 
@@ -111,7 +125,7 @@ def test_each_vector_is_as_long_as_asked(worker: Worker) -> None:
     ask(worker, 1, "a", dimensions=2)
     ask(worker, 2, "a")
     ask(worker, 3, "a", dimensions=5)
-    answers = {answer.number: answer for answer in worker.turn()}
+    answers = {answer.number: answer for answer in answers_of(worker)}
     assert [len(embedding(answers[number]).values) for number in (1, 2)] == [2, 4]
     trouble = answers[3].trouble
     assert trouble is not None
@@ -123,7 +137,7 @@ def test_a_long_text_is_cut_or_refused(worker: Worker, model: PuppetModel) -> No
     ask(worker, 1, "a " * 600)
     ask(worker, 2, "a " * 600, truncate=False)
     ask(worker, 3, "a " * (TOKENS_MAX - 2), truncate=False)
-    answers = {answer.number: answer for answer in worker.turn()}
+    answers = {answer.number: answer for answer in answers_of(worker)}
     assert model.batches == [[TOKENS_MAX, TOKENS_MAX]]
     trouble = answers[2].trouble
     assert trouble is not None
@@ -132,16 +146,32 @@ def test_a_long_text_is_cut_or_refused(worker: Worker, model: PuppetModel) -> No
 
 def test_a_title_stands_before_the_text(worker: Worker) -> None:
     ask(worker, 1, "a", title="a a")
-    assert embedding(worker.turn()[0]).prompt_tokens == 5
+    assert embedding(answers_of(worker)[0]).prompt_tokens == 5
 
 
 def test_a_withdrawn_question_is_not_computed(worker: Worker, model: PuppetModel) -> None:
     ask(worker, 1, "a")
     ask(worker, 2, "a a")
     worker.take(Question(1, CANCEL))
-    assert [answer.number for answer in worker.turn()] == [2]
+    assert [answer.number for answer in answers_of(worker)] == [2]
     assert model.batches == [[4]]
     assert worker.turn() == []
+
+
+def test_the_next_batch_is_computed_while_the_last_one_is_answered(
+    worker: Worker, model: PuppetModel
+) -> None:
+    for number in range(4):
+        ask(worker, number, "a " * (number + 1))
+    assert worker.turn() == []
+    assert model.computes == [3, 4, 5]
+    ask(worker, 4, "a")
+    answers = worker.turn()
+    assert [answer.number for answer in answers] == [0, 1, 2]
+    assert model.computes == [3, 6], "begun before the answers were written"
+    worker.take(Question(3, CANCEL))
+    assert [answer.number for answer in worker.turn()] == [4, 3], "too late to be withdrawn"
+    assert not worker.busy
 
 
 def test_a_verb_that_there_is_not_is_refused(worker: Worker) -> None:
