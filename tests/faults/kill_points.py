@@ -99,7 +99,8 @@ def try_point(number: int, *, half: bool, second: int | None) -> Tried:
         lives = [live(data, small_job(), KillAt(number, half=half))]
         wrong = Directory(data).wrong_now()
         if second is not None and lives[-1].status == KILLED:
-            lives.append(live(data, lives[-1].told, KillAt(second), number=1))
+            # It may be done before it comes to that, and is then the last one.
+            lives.append(live(data, lives[-1].told, KillAt(second), number=1, swept=swept))
             wrong += Directory(data).wrong_now()
         started = time.monotonic()
         if not lives[-1].complete:
