@@ -33,6 +33,7 @@ from msgspec import Struct
 from nightrate import limits, upkeep_limits
 from nightrate.errors import Damaged
 from nightrate.store.disk import (
+    cut_file,
     read_exactly,
     read_ranges,
     sync_file,
@@ -105,7 +106,7 @@ class Appender(_Descriptor):
 
     async def cut(self, size_bytes: int) -> None:
         """Drop what follows the first bytes: nobody is to read it."""
-        await self._run(lambda: os.ftruncate(self._descriptor, size_bytes))
+        await self._run(lambda: cut_file(self._descriptor, size_bytes))
         self.size_bytes = size_bytes
 
     async def read_all(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
@@ -279,7 +280,7 @@ class Blobs:
             if os.fstat(descriptor).st_size < size_bytes:
                 os.close(descriptor)
                 raise Damaged(f"blob {name} ends before byte {size_bytes}")
-            os.ftruncate(descriptor, size_bytes)
+            cut_file(descriptor, size_bytes)
             return Appender(self._run, path, descriptor, size_bytes)
 
         return await self._run(call)

@@ -48,6 +48,11 @@ def read_ranges(descriptor: int, ranges: Sequence[tuple[int, int]], path: Path) 
     return [piece[offset - first : offset - first + length] for offset, length in ranges]
 
 
+def cut_file(descriptor: int, size_bytes: int) -> None:
+    """Drop what follows the first bytes, and with it what a failed sync may have lost of that."""
+    os.ftruncate(descriptor, size_bytes)
+
+
 def is_full(error: OSError) -> bool:
     """Tell whether a disk refused because it is full, and so may take the same again later."""
     return error.errno in {errno.ENOSPC, errno.EDQUOT}

@@ -78,3 +78,21 @@ def test_a_refused_sync_is_forgotten_by_the_next_one_and_not_by_a_power_cut(tmp_
     assert not disk.is_durable("file", 8)
     disk.cut_power()
     assert path.read_bytes() == b"good\0\0\0\0"
+
+
+def test_what_is_cut_off_takes_its_holes_with_it(tmp_path: Path) -> None:
+    refuses = [False, False, True, False, False]
+    disk = Disk(tmp_path, Chance(1, "disk"), lambda _where: refuses.pop(0))
+    with (tmp_path / "a").open("ab", buffering=0) as file:
+        file.write(b"0123")
+        disk.sync_file(file.fileno())
+        disk.sync_folder(tmp_path)
+        file.write(b"4567")
+        with pytest.raises(OSError, match="refuses"):
+            disk.sync_file(file.fileno())
+        disk.cut_file(file.fileno(), 4)
+        assert disk.is_durable("a", 4)
+        file.write(b"abcd")
+        assert not disk.is_durable("a", 8)
+        disk.sync_file(file.fileno())
+    assert disk.is_durable("a", 8)

@@ -37,7 +37,7 @@ class Disk:
         self._names: set[str] = {str(root)}
 
     def sync_file(self, descriptor: int) -> None:
-        """See `store.blobs.sync_file`."""
+        """See `store.disk.sync_file`."""
         path = _path(descriptor)
         size = os.fstat(descriptor).st_size
         known = min(self._synced.get(path, 0), size)
@@ -47,8 +47,16 @@ class Disk:
         self._synced[path] = size
         self._strike("after a sync")
 
+    def cut_file(self, descriptor: int, size: int) -> None:
+        """See `store.disk.cut_file`: what is written there anew is in no page that was lost."""
+        path = _path(descriptor)
+        os.ftruncate(descriptor, size)
+        self._synced[path] = min(self._synced.get(path, 0), size)
+        holes = [(start, min(stop, size)) for start, stop in self._holes.get(path, ())]
+        self._holes[path] = [(start, stop) for start, stop in holes if start < stop]
+
     def sync_folder(self, path: Path) -> None:
-        """See `store.blobs.sync_folder`."""
+        """See `store.disk.sync_folder`."""
         self._names.add(str(path))
         self._names.update(entry.path for entry in os.scandir(path))
 

@@ -66,6 +66,7 @@ def staged(world: World) -> Iterator[None]:
                 stack.enter_context(_replaced(clock, name, member))
             known = steps()  # read once, not at each of a hundred starts
             stack.enter_context(_replaced(sqlite, "steps", lambda: known))
+            stack.enter_context(_replaced(blobs, "cut_file", world.disk.cut_file))
             for module in (blobs, planning_process):
                 stack.enter_context(_replaced(module, "sync_file", world.disk.sync_file))
                 stack.enter_context(_replaced(module, "sync_folder", world.disk.sync_folder))
