@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import threading
 import zlib
 from collections.abc import (
     AsyncGenerator,
@@ -216,18 +217,25 @@ class _Folder:
 
     def __init__(self, entries: Any) -> None:
         self._entries = entries
+        self._reading = threading.Lock()
 
     def __del__(self) -> None:
         self._entries.close()
 
     def some(self) -> list[str]:
         """Give the next names that a blob can have; none at the end."""
-        names = (entry.name for entry in self._entries)
-        return list(islice(filter(_NAME.fullmatch, names), limits.SCAN_NAMES))
+        with self._reading:
+            names = (entry.name for entry in self._entries)
+            return list(islice(filter(_NAME.fullmatch, names), limits.SCAN_NAMES))
 
     def leave(self) -> None:
-        """Let go of it."""
-        self._entries.close()
+        """Let go of it; while a thread still reads, that is left to whoever holds it last.
+
+        Closed under a thread that reads, a folder takes the whole process down.
+        """
+        if self._reading.acquire(blocking=False):
+            self._entries.close()
+            self._reading.release()
 
 
 class Blobs:

@@ -16,7 +16,7 @@ import pytest
 
 from nightrate import limits
 from nightrate.errors import Damaged
-from nightrate.store.blobs import Blobs
+from nightrate.store.blobs import Blobs, _Folder
 
 T = TypeVar("T")
 
@@ -399,3 +399,31 @@ async def test_a_small_blob_is_read_whole_and_checked_unless_it_is_known(
     with pytest.raises(Damaged, match="blob b is missing"):
         await blobs.whole("b", 1, None)
     assert open_descriptors() == open_before
+
+
+def test_a_folder_is_not_closed_under_a_thread_that_reads_it() -> None:
+    reads, goes_on, closed = threading.Event(), threading.Event(), threading.Event()
+
+    class Entries:
+        def __iter__(self) -> Entries:
+            return self
+
+        def __next__(self) -> object:
+            assert not closed.is_set()
+            reads.set()
+            assert goes_on.wait(10)
+            raise StopIteration
+
+        def close(self) -> None:
+            closed.set()
+
+    folder = _Folder(Entries())
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(folder.some)
+        assert reads.wait(10)
+        folder.leave()
+        assert not closed.is_set()
+        goes_on.set()
+        assert reading.result() == []
+    folder.leave()
+    assert closed.is_set()
