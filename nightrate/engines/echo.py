@@ -274,5 +274,5 @@ def _token_count(text: str) -> int:
 def _tokens_of_prompt(prompt: Prompt) -> int:
     tokens = _token_count(prompt.system) if prompt.system else 0
     for message in prompt.messages:
-        tokens += -(-len(message.text) // CHARACTERS_PER_TOKEN) or 1
+        tokens += _token_count(message.text)
     return tokens

@@ -135,8 +135,8 @@ class Journal:
     def add(self, index: int, answer: Answer) -> None:
         """Record an outcome; it is durable after the next `flush`."""
         recent = self._recent
-        assert index not in recent, "the first outcome counts"
-        assert index not in self._entries, "the first outcome counts"
+        assert index not in recent, "the first recorded outcome counts"
+        assert index not in self._entries, "the first recorded outcome counts"
         recent[index] = answer
         record_bytes = _HEAD_BYTES + len(answer.line)
         self.count += 1

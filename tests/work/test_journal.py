@@ -182,7 +182,7 @@ async def test_a_journal_knows_its_answers(journal: Journal) -> None:
 
 async def test_an_answer_is_recorded_once(journal: Journal) -> None:
     journal.add(0, answer("first"))
-    with pytest.raises(AssertionError, match="first outcome counts"):
+    with pytest.raises(AssertionError, match="first recorded outcome counts"):
         journal.add(0, answer("second"))
 
 
