@@ -38,7 +38,8 @@ from nightrate.settings import Settings
 from nightrate.store.blobs import Blobs, Run
 from nightrate.store.directory import DataDirectory, open_directory
 from nightrate.store.sqlite import SQLiteStore
-from nightrate.tools.search import Search, create_search
+from nightrate.tools.index import Index
+from nightrate.tools.searches import Make, search_of
 from nightrate.work.backups import Backups
 from nightrate.work.closer import Closer
 from nightrate.work.courier import Courier
@@ -60,7 +61,7 @@ class House:
         self,
         settings: Settings,
         lanes: dict[str, Lane],
-        search: Search | None,
+        make_search: Make,
         directory: DataDirectory,
         runs: _Runs,
         base_url: str,
@@ -78,7 +79,9 @@ class House:
         self.blobs = Blobs(directory.blobs, runs.disk)
         self.backups = Backups(directory.path, self.blobs, runs.disk)
         prefixes = Prefixes(self.store, self.blobs)
-        self.executor = Executor(self.lanes, prefixes, Grounder(search))
+        self.index = Index(directory.index, runs.index)
+        self._search = make_search(self.index)
+        self.executor = Executor(self.lanes, prefixes, Grounder(self._search))
         self.caches = Caches(
             *(self.store, self.blobs, self.models, self.executor, prefixes),
             tokens_min=settings.cached_tokens_min,
@@ -228,21 +231,25 @@ class House:
         """Close the files and let another process in."""
         await self.files.close()
         await self.keys.close()
+        if self._search is not None:
+            await self._search.close()
+        await self.index.close()
         await self.store.close()
         self._runs.close()
         self._lock.unlock()
 
 
 class _Runs:
-    """Where blocking calls go: to write the database, to look into it, to the disk."""
+    """Where blocking calls go: to write the database, look into it, to the disk, to the index."""
 
     def __init__(self) -> None:
         self._pools = [
             ThreadPoolExecutor(1, thread_name_prefix="database"),
             ThreadPoolExecutor(1, thread_name_prefix="looks"),
             ThreadPoolExecutor(BLOB_THREADS, thread_name_prefix="disk"),
+            ThreadPoolExecutor(1, thread_name_prefix="index"),
         ]
-        self.database, self.looks, self.disk = (_run_in(pool) for pool in self._pools)
+        self.database, self.looks, self.disk, self.index = (_run_in(pool) for pool in self._pools)
 
     def close(self) -> None:
         for pool in self._pools:
@@ -282,7 +289,7 @@ def open_house(settings: Settings, address: str = "") -> House:
         SettingsFault: an engine is unknown or its options are wrong.
     """
     lanes = _lanes(settings)  # before anything is made on the disk
-    search = create_search(settings.search)
+    make_search = search_of(settings.search)
     try:
         directory = open_directory(Path(settings.data))
     except OSError as error:
@@ -290,7 +297,7 @@ def open_house(settings: Settings, address: str = "") -> House:
     runs = _Runs()
     try:
         base_url = (settings.public_url or address).rstrip("/")
-        return House(settings, lanes, search, directory, runs, base_url)
+        return House(settings, lanes, make_search, directory, runs, base_url)
     except (OSError, StoreFault) as error:
         runs.close()
         directory.unlock()

@@ -65,8 +65,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """How many tokens a cached content must have; Google asks for 1,024 to 4,096 by model."""
     webhooks_private: bool = False
     """Lets webhooks go to private networks, and over plain HTTP. Loopback always may."""
-    search: str = "empty"
-    """Requests with the search tool: `empty` finds nothing and says so, `refuse` fails them."""
+    search: str = "index"
+    """Requests with the search tool: `index` looks into the documents of `nightrate index`, the
+    address of a SearXNG asks that, `empty` finds nothing and says so, `refuse` fails them."""
     engine: str = ""
     """Runs every model on this one engine, whatever ``models`` says; empty: no such override."""
     models: dict[str, str] = {}

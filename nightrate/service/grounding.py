@@ -25,7 +25,10 @@ class Grounder:
             message = f"{wish.field}: this server makes no searches. Leave the tool out."
             return Failure(Code.UNIMPLEMENTED, message)
         query = query_of(prompt)
-        sources = tuple(await self._search.search(query, limits.SEARCH_SOURCES_MAX))
+        found = await self._search.search(query, limits.SEARCH_SOURCES_MAX)
+        if isinstance(found, Failure):
+            return found
+        sources = tuple(found)
         return _told(prompt, sources), Grounding((query,), sources)
 
 
