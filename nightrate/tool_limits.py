@@ -46,5 +46,8 @@ SEARCH_SECONDS = 15.0
 SEARCH_ANSWER_BYTES_MAX = 4 * MIB
 """Ours: the answer of a search; usual ones have 50 KB."""
 
+SUPPORTS_MAX = 100
+"""Ours: sentences of an answer whose sources are named."""
+
 SEARCHES_AT_ONCE_MAX = 8
 """Ours: searches that are asked at once; the engines behind them shut out who asks too fast."""

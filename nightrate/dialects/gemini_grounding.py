@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from html import escape
 
 from msgspec import Struct
 
-from nightrate.domain.grounding import Grounding
+from nightrate.domain.grounding import Grounding, Support
 
 
 class WebChunk(Struct, gc=False):
@@ -35,6 +36,7 @@ class GroundingSupport(Struct, rename="camel", gc=False):
 
     segment: Segment
     grounding_chunk_indices: tuple[int, ...]
+    confidence_scores: tuple[float, ...]
 
 
 class SearchEntryPoint(Struct, rename="camel", gc=False):
@@ -52,8 +54,8 @@ class GroundingMetadata(Struct, rename="camel", omit_defaults=True, gc=False):
     grounding_supports: tuple[GroundingSupport, ...] = ()
 
 
-def grounding_of(grounding: Grounding) -> GroundingMetadata:
-    """Say what an answer rests on."""
+def grounding_of(grounding: Grounding, supports: Iterable[Support]) -> GroundingMetadata:
+    """Say what an answer rests on, as a whole and piece by piece."""
     chips = "".join(f'<span class="chip">{escape(query)}</span>' for query in grounding.queries)
     return GroundingMetadata(
         grounding.queries,
@@ -61,8 +63,10 @@ def grounding_of(grounding: Grounding) -> GroundingMetadata:
         tuple(GroundingChunk(WebChunk(found.uri, found.title)) for found in grounding.sources),
         tuple(
             GroundingSupport(
-                Segment(support.text, support.start_byte, support.end_byte), support.sources
+                Segment(support.text, support.start_byte, support.end_byte),
+                support.sources,
+                support.confidences,
             )
-            for support in grounding.supports
+            for support in supports
         ),
     )

@@ -38,7 +38,7 @@ def response_of(
         ascii_only: whether texts are escaped now, which is faster than in the finished line.
     """
     usage = reply.usage
-    grounding = None if reply.grounding is None else grounding_of(reply.grounding)
+    grounding = reply.grounding
     return GenerateContentResponse(
         [
             AnswerCandidate(
@@ -49,7 +49,7 @@ def response_of(
                 ),
                 _FINISH[candidate.finish_reason],
                 index,
-                grounding,
+                grounding and grounding_of(grounding, candidate.supports),
             )
             for index, candidate in enumerate(reply.candidates)
         ],

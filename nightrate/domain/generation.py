@@ -8,7 +8,7 @@ from typing import Literal
 from msgspec import Struct
 
 from nightrate.domain.embedding import Embedding, Passage
-from nightrate.domain.grounding import Grounding, SearchWish
+from nightrate.domain.grounding import Grounding, SearchWish, Support
 from nightrate.domain.picture import Picture, PictureWish
 from nightrate.domain.schema import Form
 from nightrate.errors import Code
@@ -95,6 +95,8 @@ class Candidate(Struct, frozen=True, gc=False):
     text: str
     finish_reason: FinishReason = FinishReason.STOP
     pictures: tuple[Picture, ...] = ()
+    supports: tuple[Support, ...] = ()
+    """Which pieces of the text rest on which sources of the reply's grounding."""
 
 
 class Reply(Struct, frozen=True, gc=False):

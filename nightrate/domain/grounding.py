@@ -20,12 +20,16 @@ class Source(Struct, frozen=True, gc=False):
 
 
 class Support(Struct, frozen=True, gc=False):
-    """A piece of the answer's text, in bytes of UTF-8, and the sources that it rests on."""
+    """A piece of an answer's text, in bytes of UTF-8, and the sources that it rests on.
+
+    ``confidences`` says how surely, for each of them, from 0 to 1.
+    """
 
     start_byte: int
     end_byte: int
     text: str
     sources: tuple[int, ...]
+    confidences: tuple[float, ...]
 
 
 class Grounding(Struct, frozen=True, gc=False):
@@ -33,4 +37,3 @@ class Grounding(Struct, frozen=True, gc=False):
 
     queries: tuple[str, ...]
     sources: tuple[Source, ...] = ()
-    supports: tuple[Support, ...] = ()

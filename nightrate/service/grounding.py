@@ -7,6 +7,7 @@ from msgspec import structs
 from nightrate import limits
 from nightrate.domain.generation import Failure, Prompt, Reply
 from nightrate.domain.grounding import Grounding, SearchWish, Source
+from nightrate.domain.supports import supports_of
 from nightrate.errors import Code
 from nightrate.tools.search import Search
 
@@ -58,5 +59,9 @@ def _told(prompt: Prompt, sources: tuple[Source, ...]) -> Prompt:
 
 
 def grounded(reply: Reply, grounding: Grounding) -> Reply:
-    """Say in a reply what it rests on."""
-    return structs.replace(reply, grounding=grounding)
+    """Say in a reply what it rests on, as a whole and sentence by sentence."""
+    candidates = tuple(
+        structs.replace(candidate, supports=supports_of(candidate.text, grounding.sources))
+        for candidate in reply.candidates
+    )
+    return structs.replace(reply, candidates=candidates, grounding=grounding)

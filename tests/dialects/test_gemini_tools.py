@@ -75,10 +75,11 @@ SEARCHED = {
 }
 
 
-def metadata(grounding: Grounding) -> Any:
-    reply = msgspec.structs.replace(REPLY, grounding=grounding)
-    (candidate,) = msgspec.json.decode(render_reply(reply, "r"))["candidates"]
-    return candidate["groundingMetadata"]
+def metadata(grounding: Grounding, *supports: Support) -> Any:
+    candidate = msgspec.structs.replace(REPLY.candidates[0], supports=supports)
+    reply = msgspec.structs.replace(REPLY, candidates=(candidate,), grounding=grounding)
+    (written,) = msgspec.json.decode(render_reply(reply, "r"))["candidates"]
+    return written["groundingMetadata"]
 
 
 def test_an_answer_after_an_empty_search_names_the_query_and_no_source() -> None:
@@ -89,16 +90,21 @@ def test_an_answer_names_its_sources_and_what_rests_on_them() -> None:
     grounding = Grounding(
         ("who <won>?",),
         (Source("https://example.com/a", "A", "…"),),
-        (Support(0, 7, "Zürich", (0,)), Support(8, 12, "won.", (0,))),
     )
-    assert metadata(grounding) == {
+    supports = (Support(0, 7, "Zürich", (0,), (0.8,)), Support(8, 12, "won.", (0,), (1.0,)))
+    assert metadata(grounding, *supports) == {
         **SEARCHED,
         "groundingChunks": [{"web": {"uri": "https://example.com/a", "title": "A"}}],
         "groundingSupports": [
-            {"segment": {"text": "Zürich", "endIndex": 7}, "groundingChunkIndices": [0]},
+            {
+                "segment": {"text": "Zürich", "endIndex": 7},
+                "groundingChunkIndices": [0],
+                "confidenceScores": [0.8],
+            },
             {
                 "segment": {"text": "won.", "startIndex": 8, "endIndex": 12},
                 "groundingChunkIndices": [0],
+                "confidenceScores": [1.0],
             },
         ],
     }
