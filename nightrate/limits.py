@@ -83,6 +83,9 @@ PICTURE_SIDE_MAX = 4_096
 EMBEDDING_INPUTS_MAX = 2_048
 """OpenAI: texts of one request for embeddings."""
 
+CANDIDATES_MAX = 8
+"""Google: answers to one request."""
+
 STOP_SEQUENCES_MAX = 5
 """Google: stop sequences of a request."""
 

@@ -165,9 +165,10 @@ def prompt_of(request: GenerateContentRequest, model: str, *, whole: bool = True
         raise wrong("model", f'"{quoted(request.model)}" is not the model of this call, "{model}".')
     if request.safety_settings:
         check_safety(request.safety_settings)
-    sampling, form = DEFAULT_SAMPLING, None
+    sampling, form, candidates = DEFAULT_SAMPLING, None, 1
     if request.generation_config is not None:
         sampling, form = _settings(request.generation_config)
+        candidates = request.generation_config.candidate_count or 1
     needs_turns = whole and cache is None
     system, messages = _turns(request.contents) if request.contents or needs_turns else (None, ())
     instruction = request.system_instruction
@@ -182,6 +183,7 @@ def prompt_of(request: GenerateContentRequest, model: str, *, whole: bool = True
         sampling=sampling,
         form=form,
         picture=_picture(request.generation_config, model, form),
+        candidates=candidates,
         search=search_of(request.tools) if request.tools else None,
         cache=cache,
     )

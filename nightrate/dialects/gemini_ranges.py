@@ -6,7 +6,7 @@ from typing import Final
 
 from nightrate import limits
 from nightrate.dialects.gemini_shapes import GenerationConfig, SafetySetting, ThinkingConfig
-from nightrate.dialects.refusals import unserved, within, wrong
+from nightrate.dialects.refusals import within, wrong
 from nightrate.dialects.spelling import quoted
 from nightrate.domain.generation import Sampling
 from nightrate.errors import Refused
@@ -17,7 +17,7 @@ _RANGES: Final[tuple[tuple[str, str, float, float], ...]] = (
     ("temperature", "temperature", 0, 2),
     ("top_p", "topP", 0, 1),
     ("top_k", "topK", 1, _INT32_MAX),
-    ("candidate_count", "candidateCount", 1, 8),
+    ("candidate_count", "candidateCount", 1, limits.CANDIDATES_MAX),
     ("max_output_tokens", "maxOutputTokens", 1, _INT32_MAX),
     ("seed", "seed", -_INT32_MAX - 1, _INT32_MAX),
     ("presence_penalty", "presencePenalty", -2, 2),
@@ -63,7 +63,6 @@ def sampling_of(config: GenerationConfig) -> Sampling:
 
     Raises:
         BadRequest: a value is out of its range.
-        NotSupported: a value asks for more than one candidate.
     """
     for member, name, low, high in _RANGES:
         value = getattr(config, member)
@@ -71,8 +70,6 @@ def sampling_of(config: GenerationConfig) -> Sampling:
             raise wrong(name, f"{quoted(str(value))} is not between {low} and {high}.")
     if config.top_k is not None and config.top_k % 1:
         raise wrong("topK", f"{config.top_k} is not a whole number.")
-    if (config.candidate_count or 1) > 1:
-        raise unserved("candidateCount", "Send the request as often as you want answers.")
     if config.thinking_config is not None:
         check_thinking(config.thinking_config)
     return Sampling(

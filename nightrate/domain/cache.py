@@ -66,6 +66,7 @@ def continued(prefix: Prompt, prompt: Prompt, token_count: int) -> Prompt:
         "sampling": prompt.sampling,
         "form": prompt.form,
         "picture": prompt.picture,
+        "candidates": prompt.candidates,
         "cache": None,
         "cached_tokens": token_count,
     }

@@ -73,6 +73,8 @@ class Prompt(Struct, frozen=True, gc=False, kw_only=True):
     """Which form the text of the answer must have."""
     picture: PictureWish | None = None
     """What picture the answer must have."""
+    candidates: int = 1
+    """How many answers are wanted. Engines have nothing to do with it: each is asked for alone."""
     search: SearchWish | None = None
     """Whether the answer may rest on a search. Engines have nothing to do with it."""
     cache: str | None = None

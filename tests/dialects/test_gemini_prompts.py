@@ -188,6 +188,12 @@ def test_every_honoured_setting_reaches_the_prompt() -> None:
     )
 
 
+def test_the_number_of_answers_is_not_the_samplers_affair() -> None:
+    prompt = parse(config(candidateCount=3))
+    assert (prompt.candidates, prompt.sampling) == (3, Sampling())
+    assert parse(config()).candidates == 1
+
+
 def test_settings_are_read_in_snake_case_and_from_text() -> None:
     request = {
         **HI,
@@ -302,7 +308,6 @@ def test_hints_that_change_no_answer_are_passed_over() -> None:
         ("enableAffectiveDialog", True),
         ("translationConfig", {"a": 1}),
         ("audioTranscriptionConfig", {"a": 1}),
-        ("candidateCount", 2),
     ],
 )
 def test_a_setting_that_changes_the_meaning_is_not_dropped(member: str, value: object) -> None:
