@@ -86,6 +86,9 @@ EMBEDDING_INPUTS_MAX = 2_048
 CANDIDATES_MAX = 8
 """Google: answers to one request."""
 
+FUNCTIONS_MAX = 128
+"""Google: functions that a request declares."""
+
 STOP_SEQUENCES_MAX = 5
 """Google: stop sequences of a request."""
 

@@ -7,11 +7,13 @@ from typing import Final
 
 from msgspec import Raw, json
 
+from nightrate.dialects.gemini_calls import call_part
 from nightrate.dialects.gemini_grounding import grounding_of
 from nightrate.dialects.gemini_shapes import (
     AnswerCandidate,
     AnswerContent,
     Blob,
+    FunctionCallPart,
     GenerateContentResponse,
     InlineDataPart,
     TextPart,
@@ -19,7 +21,11 @@ from nightrate.dialects.gemini_shapes import (
 )
 from nightrate.domain.generation import Candidate, FinishReason, Reply
 
-_FINISH: Final = {FinishReason.STOP: "STOP", FinishReason.LENGTH: "MAX_TOKENS"}
+_FINISH: Final = {
+    FinishReason.STOP: "STOP",
+    FinishReason.LENGTH: "MAX_TOKENS",
+    FinishReason.BAD_CALL: "MALFORMED_FUNCTION_CALL",
+}
 
 
 def render_reply(reply: Reply, response_id: str) -> bytes:
@@ -44,7 +50,7 @@ def response_of(
             AnswerCandidate(
                 AnswerContent(
                     _parts(candidate, ascii_only)
-                    if candidate.pictures
+                    if candidate.pictures or candidate.calls
                     else (_part(candidate.text, ascii_only),)
                 ),
                 _FINISH[candidate.finish_reason],
@@ -67,13 +73,13 @@ def response_of(
 def _parts(
     candidate: Candidate,
     ascii_only: bool,  # noqa: FBT001 - private, and one call
-) -> tuple[TextPart | InlineDataPart, ...]:
-    """Give the text, if there is any, and then the pictures."""
+) -> tuple[TextPart | InlineDataPart | FunctionCallPart, ...]:
+    """Give the text, if there is any, and then the pictures and the calls."""
     texts = (_part(candidate.text, ascii_only),) if candidate.text else ()
     pictures = (
         InlineDataPart(Blob(picture.mime_type, picture.data)) for picture in candidate.pictures
     )
-    return (*texts, *pictures)
+    return (*texts, *pictures, *map(call_part, candidate.calls))
 
 
 def _part(text: str, ascii_only: bool) -> TextPart:  # noqa: FBT001 - private, and one call

@@ -251,10 +251,24 @@ class InlineDataPart(Struct, rename="camel", gc=False):
     inline_data: Blob
 
 
+class FunctionCall(Struct, omit_defaults=True, gc=False):
+    """A call in an answer; its arguments are JSON as the model wrote it."""
+
+    name: str
+    args: Raw
+    id: str | None = None
+
+
+class FunctionCallPart(Struct, rename="camel", gc=False):
+    """A call of an answer."""
+
+    function_call: FunctionCall
+
+
 class AnswerContent(Struct, gc=False):
     """The answer of one candidate; ``parts`` is never missing."""
 
-    parts: tuple[TextPart | InlineDataPart, ...]
+    parts: tuple[TextPart | InlineDataPart | FunctionCallPart, ...]
     role: str = "model"
 
 

@@ -18,7 +18,9 @@ import msgspec
 from msgspec import Struct
 
 from nightrate import clock
+from nightrate.domain.calling import Calling
 from nightrate.domain.generation import Candidate, FinishReason, Prompt, Reply, Usage
+from nightrate.engines.calls import candidate_of_call
 from nightrate.engines.certainty import certain, cut
 from nightrate.engines.frames import CANCEL, Answer, ParentGone, ParentLine, Question, Trouble, raw
 from nightrate.engines.likelihood import PASSAGES, Mode
@@ -273,16 +275,27 @@ class Worker:
         stops = prompt.sampling.stop
         self._where[number] = lane
         beginnings = beginnings_of(encoded.ids.data.tobytes(), encoded.ids.data.itemsize)
-        finish = partial(self._reply, encoded=encoded, stops=stops)
+        calling = prompt.calling
+        finish = partial(self._reply, encoded=encoded, stops=stops, calling=calling)
+        streamed = streamed and calling is None  # A call comes whole, with the reply.
         draft = Draft(self._model, stops, streamed=streamed) if streamed or stops else None
         lane.add(Job(number, encoded, config, finish, beginnings, draft))
 
     def _reply(
-        self, ids: list[int], reason: Any, *, encoded: Encoded, stops: tuple[str, ...]
+        self,
+        ids: list[int],
+        reason: Any,
+        *,
+        encoded: Encoded,
+        stops: tuple[str, ...],
+        calling: Calling | None,
     ) -> Reply:
         text, stopped = cut(self._model.decode(ids), stops)
         length = reason == self._model.length and not stopped
-        candidate = Candidate(text, FinishReason.LENGTH if length else FinishReason.STOP)
+        finish = FinishReason.LENGTH if length else FinishReason.STOP
+        candidate = (
+            Candidate(text, finish) if calling is None else candidate_of_call(text, finish, calling)
+        )
         usage = Usage(encoded.tokens, len(ids))
         return Reply((candidate,), usage, self._model.setup.model_version)
 

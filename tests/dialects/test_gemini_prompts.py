@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from nightrate.dialects.gemini import parse_prompt
-from nightrate.dialects.gemini_prompts import UNSERVED, bare_model
+from nightrate.dialects.gemini_options import UNSERVED
+from nightrate.dialects.gemini_prompts import bare_model
 from nightrate.dialects.gemini_shapes import GenerateContentRequest, GenerationConfig, Part
 from nightrate.domain.generation import DEFAULT_SAMPLING, Message, Prompt, Sampling
 from nightrate.errors import BadRequest, Code, NotSupported, Refused
