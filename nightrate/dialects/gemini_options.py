@@ -19,8 +19,6 @@ _NO_MEDIA = "Leave it out: answers are text."
 UNSERVED: Final[dict[type, dict[str, str]]] = {
     Part: {"inline_data": _TEXT_ONLY, "file_data": _TEXT_ONLY},
     GenerationConfig: {
-        "response_logprobs": "Leave it out: no log probabilities are given.",
-        "logprobs": "Leave it out: no log probabilities are given.",
         "speech_config": _NO_MEDIA,
         "enable_enhanced_civic_answers": "Leave it out.",
         "enable_affective_dialog": _NO_MEDIA,
