@@ -55,6 +55,9 @@ Whole = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
 
 
+_CAPABILITIES = frozenset({Capability.TEXT, Capability.STREAM, Capability.SCHEMA, Capability.CALLS})
+
+
 class OpenVINOOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Settings of the embedded engine."""
 
@@ -106,8 +109,8 @@ class OpenVINOEngine(Engine):
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """Text, also piece by piece and of a form."""
-        return frozenset({Capability.TEXT, Capability.STREAM, Capability.SCHEMA})
+        """Text, also piece by piece and of a form, and calls where they must be."""
+        return _CAPABILITIES
 
     @property
     def capacity(self) -> Capacity:
@@ -177,7 +180,7 @@ class OpenVINOEngine(Engine):
         """Estimate from the length of the text and the output limit."""
         if not isinstance(asked, Prompt):
             return 0  # It will be refused.
-        texts = [message.text for message in asked.messages] + [system_of(asked) or ""]
+        texts = [message.words for message in asked.messages] + [system_of(asked) or ""]
         size_bytes = sum(len(text.encode(errors="replace")) for text in texts)
         output_tokens = asked.sampling.max_output_tokens or limits.OUTPUT_TOKENS_DEFAULT
         return size_bytes // _BYTES_PER_TOKEN + _TEMPLATE_TOKENS + output_tokens
@@ -214,7 +217,7 @@ class OpenVINOEngine(Engine):
             return await self._child.ask(verb, prompt, shape)
 
     def _check_length(self, prompt: Prompt) -> None:
-        characters = sum(len(message.text) for message in prompt.messages)
+        characters = sum(len(message.words) for message in prompt.messages)
         characters += len(prompt.system or "")
         if 0 < self._tokens_max * _CHARACTERS_PER_TOKEN_MAX < characters:
             raise RequestFailed(

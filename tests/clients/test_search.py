@@ -16,8 +16,7 @@ from tests.clients.test_samples import polled
 
 MODEL = "gemini-3.5-flash"
 QUESTION = "Zürich? England won the final in Basel."
-TOOLS = [types.Tool(google_search=types.GoogleSearch())]
-CONFIG = types.GenerateContentConfig(tools=TOOLS)
+CONFIG = types.GenerateContentConfig(tools=[types.Tool(google_search=types.GoogleSearch())])
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +90,7 @@ def test_an_answer_of_a_file_batch_says_the_same(client: genai.Client, tmp_path:
     source.write_text(json.dumps(line))
     config = types.UploadFileConfig(mime_type="jsonl")
     file = client.files.upload(file=source, config=config)
+    assert file.name is not None
     job = polled(client, client.batches.create(model=MODEL, src=file.name).name)
     assert job.dest is not None
     assert job.dest.file_name is not None
