@@ -22,7 +22,7 @@ from nightrate.domain.grounding import Grounding
 from nightrate.domain.model import Model
 from nightrate.domain.shard import Answer, Tally
 from nightrate.errors import Code, Damaged, EngineDown, Refused, StoreFault
-from nightrate.service.grounding import Grounder, grounded
+from nightrate.service.grounding import Grounder, Step, Steps, grounded
 from nightrate.service.lane import Lane
 from nightrate.service.overdue import Worker
 from nightrate.service.prefixes import Prefixes, missing_cache
@@ -125,13 +125,15 @@ class Executor:
         except EngineDown as fault:
             yield Failure(Code.UNAVAILABLE, fault.message)
 
-    async def _run(self, lane: Lane, asked: Asked, *, live: bool = False) -> Outcome:
+    async def _run(
+        self, lane: Lane, asked: Asked, *, live: bool = False, step: Step | None = None
+    ) -> Outcome:
         """Take a request through its engine, after the search that it may want."""
         if isinstance(asked, Passage):
             return await lane.outcome(asked, live=live)
         if asked.search is None:
             return _counted(asked, await answered(lane, asked, live=live))
-        found = await self._grounder.ground(asked, asked.search)
+        found = await self._grounder.ground(asked, asked.search, step)
         if isinstance(found, Failure):
             return found
         return _resting(_counted(asked, await answered(lane, found[0], live=live)), found[1])
@@ -158,9 +160,16 @@ class Executor:
         return Rows(self, lane, model, kind, reach)
 
     async def of_row(
-        self, lane: Lane, model: str, asked: AskedOfRow, reach: Reach | None
+        self, lane: Lane, model: str, asked: AskedOfRow, reach: Reach | None, step: Step | None
     ) -> OutcomeOfRow:
         """Take what a row asks through its engine, with the cached content that it may name.
+
+        Args:
+            lane: the engine.
+            model: the model of the batch.
+            asked: by the row.
+            reach: which cached contents it may continue; None for none.
+            step: where it is kept what was looked up for the row; None for nowhere.
 
         Raises:
             EngineDown: the engine has given up; the row has no outcome yet.
@@ -175,7 +184,7 @@ class Executor:
             except Damaged as fault:
                 message = f"The cached content cannot be read any more: {fault.message}"
                 return Failure(Code.DATA_LOSS, message)
-        return await self._run(lane, asked)
+        return await self._run(lane, asked, step=step)
 
     async def _continued(self, prompt: Prompt, model: str, reach: Reach | None) -> Prompt:
         """Put the cached content before a row that names one, when the disk lets us."""
@@ -206,7 +215,14 @@ class Rows:
         self._model = model
         self._reach = reach
 
-    async def answer(self, line: RawLine, response_id: str, worker: Worker | None = None) -> Answer:
+    async def answer(
+        self,
+        line: RawLine,
+        response_id: str,
+        worker: Worker | None = None,
+        steps: Steps | None = None,
+        index: int = 0,
+    ) -> Answer:
         """Answer one row: its line in, its output line out.
 
         Whatever is wrong with the row, and a mistake of our own too, becomes an error line.
@@ -215,6 +231,8 @@ class Rows:
             line: the row.
             response_id: the id that its answer gets.
             worker: the task that calls, if it knows itself.
+            steps: where it is kept what was looked up for rows; None for nowhere.
+            index: the number under which it is kept there.
 
         Raises:
             EngineDown: the engine has given up; the row has no outcome yet.
@@ -235,7 +253,10 @@ class Rows:
                 # Nearly every row: the straight way.
                 outcome = await self._lane.outcome(asked, worker=worker)
             else:
-                outcome = await self._executor.of_row(self._lane, self._model, asked, self._reach)
+                step = None if steps is None else Step(steps, index)
+                outcome = await self._executor.of_row(
+                    *(self._lane, self._model, asked, self._reach), step
+                )
             now = clock.now() if self._tells_time else 0
             output = self._render(echo, outcome, self._form, response_id, now)
         except EngineDown:
