@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from msgspec import structs
+from msgspec import Struct, structs
 
 from nightrate.dialects.gemini_embedding_shapes import EmbedContentConfig, EmbedContentRequest
 from nightrate.dialects.gemini_options import (
@@ -15,7 +15,7 @@ from nightrate.dialects.gemini_options import (
     refused_in,
 )
 
-EMBEDDING_SHAPES = {"": EmbedContentRequest, "embedContentConfig": EmbedContentConfig}
+EMBEDDING_SHAPES: dict[str, type[Struct]] = {"": EmbedContentRequest, "embedContentConfig": EmbedContentConfig}
 
 
 def members_at(path: str, options: tuple[Option, ...]) -> set[str]:
