@@ -15,7 +15,10 @@ from nightrate.dialects.gemini_options import (
     refused_in,
 )
 
-EMBEDDING_SHAPES: dict[str, type[Struct]] = {"": EmbedContentRequest, "embedContentConfig": EmbedContentConfig}
+EMBEDDING_SHAPES: dict[str, type[Struct]] = {
+    "": EmbedContentRequest,
+    "embedContentConfig": EmbedContentConfig,
+}
 
 
 def members_at(path: str, options: tuple[Option, ...]) -> set[str]:
