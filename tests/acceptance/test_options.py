@@ -100,6 +100,8 @@ def _outcome(document: Any) -> Outcome:
     response = dict(document["response"])
     response.pop("responseId", None)
     response.pop("tokenCount", None)
+    if "usageMetadata" in response:  # What was computed a moment ago is not computed again.
+        response["usageMetadata"].pop("cachedContentTokenCount", None)
     return "response", response
 
 
