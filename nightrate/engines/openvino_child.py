@@ -100,6 +100,8 @@ class Job(Struct):
     """Makes the answer of all token ids, their logarithms and the library's reason for the end."""
     beginnings: list[int]
     """See `prefixes`."""
+    reused_tokens: int = 0
+    """Of the prompt, what was not computed again."""
     draft: Draft | None = None
     """Kept only where somebody looks at an unfinished answer."""
 
@@ -168,7 +170,9 @@ class Lane:
                 refused.append(_troubled(job.number, _first_line(error), Code.INVALID_ARGUMENT))
                 continue
             self._live[job.number] = self._reading[job.number] = (job, handle)
+            job.reused_tokens = self._prefixes.reused_tokens(job.beginnings)
             self._held_tokens += job.room
+            self._prefixes.make_room((self.cache_tokens - self._held_tokens) // CHUNK_TOKENS)
             self._prefixes.begin(job.beginnings)
         self._waiting.extendleft(reversed(held))
         return refused
@@ -201,8 +205,8 @@ class Lane:
             output = handle.read_all()[0]
             logs = list(output.generated_log_probs)
             reply = job.finish(list(output.generated_ids), logs, output.finish_reason)
-            return [Answer(number, raw(reply))]
-        reply = job.finish(draft.ids, draft.logs, draft.reason)
+            return [Answer(number, raw(_reused(reply, job.reused_tokens)))]
+        reply = _reused(job.finish(draft.ids, draft.logs, draft.reason), job.reused_tokens)
         try:
             return [*draft.end(number, reply.candidates[0].text), Answer(number, raw(reply))]
         except RequestFailed as failure:
@@ -280,7 +284,7 @@ class Worker:
         finish = partial(self._reply, encoded=encoded, prompt=prompt)
         streamed = streamed and prompt.calling is None  # A call comes whole, with the reply.
         draft = Draft(self._model, stops, streamed=streamed) if streamed or stops else None
-        lane.add(Job(number, encoded, config, finish, beginnings, draft))
+        lane.add(Job(number, encoded, config, finish, beginnings, draft=draft))
 
     def _reply(
         self,
@@ -344,6 +348,11 @@ def main() -> None:
     sys.stderr.flush()
     # Not an orderly exit: the library complains about work that was left unfinished.
     os._exit(0)
+
+
+def _reused(reply: Reply, tokens: int) -> Reply:
+    """Say of a reply how much of its prompt was not computed again."""
+    return structs.replace(reply, usage=structs.replace(reply.usage, cached_tokens=tokens))
 
 
 def _troubled(number: int, message: str, code: Code, *, retriable: bool = False) -> Answer:
