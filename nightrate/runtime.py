@@ -18,7 +18,6 @@ from nightrate.domain.batch import Batch
 from nightrate.engines.base import Progress, ignore_progress
 from nightrate.engines.registry import create_engine
 from nightrate.errors import SettingsFault, StoreFault
-from nightrate.service.addresses import Addresses
 from nightrate.service.batches import Batches
 from nightrate.service.caches import Caches
 from nightrate.service.execute import Executor
@@ -38,6 +37,7 @@ from nightrate.settings import Settings
 from nightrate.store.blobs import Blobs, Run
 from nightrate.store.directory import DataDirectory, open_directory
 from nightrate.store.sqlite import SQLiteStore
+from nightrate.tools.addresses import Addresses
 from nightrate.tools.index import Index
 from nightrate.tools.searches import Make, search_of
 from nightrate.work.backups import Backups
