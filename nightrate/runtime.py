@@ -39,7 +39,9 @@ from nightrate.store.directory import DataDirectory, open_directory
 from nightrate.store.sqlite import SQLiteStore
 from nightrate.tools.addresses import Addresses
 from nightrate.tools.index import Index
+from nightrate.tools.pages import Pages
 from nightrate.tools.searches import Make, search_of
+from nightrate.tools.web import Web
 from nightrate.work.backups import Backups
 from nightrate.work.closer import Closer
 from nightrate.work.courier import Courier
@@ -81,7 +83,8 @@ class House:
         prefixes = Prefixes(self.store, self.blobs)
         self.index = Index(directory.index, runs.index)
         self._search = make_search(self.index)
-        self.executor = Executor(self.lanes, prefixes, Grounder(self._search))
+        grounder = Grounder(self._search, _pages(settings))
+        self.executor = Executor(self.lanes, prefixes, grounder)
         self.caches = Caches(
             *(self.store, self.blobs, self.models, self.executor, prefixes),
             tokens_min=settings.cached_tokens_min,
@@ -275,6 +278,14 @@ def _lanes(settings: Settings) -> dict[str, Lane]:
     if problems:
         raise SettingsFault(problems)
     return lanes
+
+
+def _pages(settings: Settings) -> Pages | None:
+    """Make what reads the pages that users name, if that is served."""
+    if settings.url_context == "refuse":
+        return None
+    private = settings.url_context_private
+    return Pages(Web(Addresses(private=private, loopback=private), private=private))
 
 
 def open_house(settings: Settings, address: str = "") -> House:

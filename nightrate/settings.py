@@ -68,6 +68,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     search: str = "index"
     """Requests with the search tool: `index` looks into the documents of `nightrate index`, the
     address of a SearXNG asks that, `empty` finds nothing and says so, `refuse` fails them."""
+    url_context: str = "fetch"
+    """Requests with the tool that reads the pages which users name: `fetch` serves it, `refuse`
+    fails them."""
+    url_context_private: bool = False
+    """Lets pages be fetched from this machine and from private networks, over plain HTTP and from
+    any port."""
     engine: str = ""
     """Runs every model on this one engine, whatever ``models`` says; empty: no such override."""
     models: dict[str, str] = {}
@@ -248,6 +254,8 @@ def _convert(
 
 def _contradictions(settings: Settings) -> list[str]:
     problems = []
+    if settings.url_context not in {"fetch", "refuse"}:
+        problems.append(f"url_context {settings.url_context!r}: neither fetch nor refuse")
     if not 0 <= settings.port <= 65535:  # noqa: PLR2004 - the range of TCP ports
         problems.append(f"port {settings.port}: not between 0 and 65535")
     if not 1 <= settings.batch_hours_max <= _HOURS_MAX:

@@ -104,8 +104,8 @@ class Executor:
             yield failure
             return
         grounding = None
-        if prompt.search is not None:
-            found = await self._grounder.ground(prompt, prompt.search)
+        if prompt.lookup is not None:
+            found = await self._grounder.ground(prompt, prompt.lookup)
             if isinstance(found, Failure):
                 yield found
                 return
@@ -131,9 +131,9 @@ class Executor:
         """Take a request through its engine, after the search that it may want."""
         if isinstance(asked, Passage):
             return await lane.outcome(asked, live=live)
-        if asked.search is None:
+        if asked.lookup is None:
             return _counted(lane, asked, await answered(lane, asked, live=live))
-        found = await self._grounder.ground(asked, asked.search, step)
+        found = await self._grounder.ground(asked, asked.lookup, step)
         if isinstance(found, Failure):
             return found
         return _resting(_counted(lane, asked, await answered(lane, found[0], live=live)), found[1])
@@ -247,7 +247,7 @@ class Rows:
             elif (
                 isinstance(asked, Prompt)
                 and asked.cache is None
-                and asked.search is None
+                and asked.lookup is None
                 and asked.candidates == 1
             ):
                 # Nearly every row: the straight way.

@@ -40,7 +40,17 @@ SUFFIXES: Final = tuple(sorted(_BY_SUFFIX))
 _HEADING = re.compile(r"^#{1,6}[ \t]+(.+?)[ \t]*#*$", re.MULTILINE)
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
-_NO_CONTENT = ("script", "style", "noscript", "template", "svg", "iframe", "form", "button")
+_NO_CONTENT = (
+    "title",
+    "script",
+    "style",
+    "noscript",
+    "template",
+    "svg",
+    "iframe",
+    "form",
+    "button",
+)
 _BESIDE_CONTENT = ("nav", "aside", "footer")
 _BLOCKS = (
     *("address", "article", "blockquote", "br", "dd", "div", "dl", "dt", "figcaption", "figure"),

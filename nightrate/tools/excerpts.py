@@ -41,6 +41,16 @@ def excerpts(text: str, bytes_max: int = tool_limits.EXCERPT_BYTES_MAX) -> Itera
         start = end
 
 
+def shortened(text: str, bytes_max: int) -> str:
+    """Give a text, or as much of its beginning as fits, with a sign that it goes on."""
+    if len(text.encode()) <= bytes_max:
+        return text
+    return next(excerpts(text, bytes_max - len(_MORE))).text + _MORE
+
+
+_MORE = "\n[...]"
+
+
 def _end(data: bytes, start: int, bytes_max: int) -> int:
     """Find where the excerpt that begins at ``start`` ends: in its second half, if it can be."""
     if len(data) - start <= bytes_max:
