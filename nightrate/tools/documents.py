@@ -7,12 +7,15 @@ import itertools
 import re
 import warnings
 from pathlib import PurePath
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
 from nightrate import tool_limits
 from nightrate.errors import Fault
+
+if TYPE_CHECKING:
+    from bs4 import Tag
 
 HTML: Final = "text/html"
 PDF: Final = "application/pdf"
@@ -52,11 +55,11 @@ _NO_CONTENT = (
     "button",
 )
 _BESIDE_CONTENT = ("nav", "aside", "footer")
-_BLOCKS = (
+_BLOCKS = {
     *("address", "article", "blockquote", "br", "dd", "div", "dl", "dt", "figcaption", "figure"),
     *("h1", "h2", "h3", "h4", "h5", "h6", "header", "hr", "li", "main", "ol", "p", "pre"),
     *("section", "table", "td", "th", "tr", "ul"),
-)
+}
 _BREAK = "\x1e"
 """Stands for the end of a line while a page is read; white space of its source does not count."""
 
@@ -140,11 +143,29 @@ def _html(data: bytes, charset: str | None) -> tuple[str, str]:
     if any(not tag.find_parent(_BESIDE_CONTENT) for tag in body(("p", "h1", "h2", "li", "td"))):
         for tag in body(_BESIDE_CONTENT):
             tag.decompose()
-    for tag in body(_BLOCKS):
-        tag.insert_before(_BREAK)
-        tag.insert_after(_BREAK)
-    lines = (" ".join(line.split()) for line in body.get_text().split(_BREAK))
+    lines = (" ".join(line.split()) for line in _in_order(body).split(_BREAK))
     return title, "\n".join(line for line in lines if line)
+
+
+def _in_order(body: Tag) -> str:
+    """Give the text of a page, with a sign wherever a block begins or ends."""
+    from bs4.element import NavigableString, Tag
+
+    pieces: list[str] = []
+    inside: Tag | None = None
+    for element in body.descendants:
+        if isinstance(element, Tag):
+            if element.name in _BLOCKS:
+                pieces.append(_BREAK)
+        elif type(element) is NavigableString:  # comments and the like are other kinds
+            block = element.parent
+            while block is not None and block is not body and block.name not in _BLOCKS:
+                block = block.parent
+            if block is not inside:
+                pieces.append(_BREAK)
+                inside = block
+            pieces.append(element)
+    return "".join(pieces)
 
 
 def _pdf(data: bytes) -> tuple[str, str]:

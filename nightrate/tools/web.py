@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import string
 from collections import OrderedDict
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 from msgspec import Struct
 
@@ -27,6 +28,9 @@ AGENT: Final = "nightrate"
 """How the server calls itself, also to a robots.txt."""
 
 _USUAL_PORTS: Final = {None, 80, 443}
+_ASCII: Final = string.punctuation
+"""Left as it is, beside letters and digits."""
+
 _REDIRECTS: Final = {301, 302, 303, 307, 308}
 _OK: Final = 200
 _PAYMENT: Final = 402
@@ -61,6 +65,15 @@ class Fetched(Struct, frozen=True, gc=False):
     charset: str | None
 
 
+class _Robots:
+    """What a site allows, and until when that is known; None when it allows nothing now."""
+
+    def __init__(self) -> None:
+        self.asking = asyncio.Lock()
+        self.until = 0.0
+        self.rules: Protego | None = None
+
+
 class Web:
     """Fetches pages.
 
@@ -72,8 +85,8 @@ class Web:
     def __init__(self, addresses: Addresses, *, private: bool = False) -> None:
         self._addresses = addresses
         self._private = private
-        self._robots: OrderedDict[str, tuple[float, Protego | None]] = OrderedDict()
-        """By site, until when what it allows is known; None when it allows nothing now."""
+        self._robots: OrderedDict[str, _Robots] = OrderedDict()
+        """By site, the one that was looked at last behind the others."""
         self._places = asyncio.Semaphore(tool_limits.PAGES_AT_ONCE_MAX)
 
     async def fetch(self, uri: str) -> Fetched:
@@ -86,6 +99,7 @@ class Web:
             try:
                 async with asyncio.timeout(tool_limits.PAGE_SECONDS):
                     for _ in range(tool_limits.PAGE_REDIRECTS_MAX + 1):
+                        uri = _in_ascii(uri)
                         self._check(uri)
                         await self._ask_robots(uri)
                         found = await self._get(uri, tool_limits.PAGE_BYTES_MAX)
@@ -112,14 +126,15 @@ class Web:
         """Ask the site's robots.txt whether its pages may be fetched by programs."""
         parts = urlsplit(uri)
         site = f"{parts.scheme}://{parts.netloc}"
-        until, robots = self._robots.get(site, (0.0, None))
-        if until <= clock.monotonic():
-            robots = await self._robots_of(site)
-            self._robots[site] = clock.monotonic() + tool_limits.ROBOTS_SECONDS, robots
-            self._robots.move_to_end(site)
-            while len(self._robots) > tool_limits.ROBOTS_REMEMBERED_MAX:
-                self._robots.popitem(last=False)
-        if robots is None or not robots.can_fetch(uri, AGENT):
+        known = self._robots.setdefault(site, _Robots())
+        self._robots.move_to_end(site)
+        while len(self._robots) > tool_limits.ROBOTS_REMEMBERED_MAX:
+            self._robots.popitem(last=False)
+        async with known.asking:  # once for all pages of a site
+            if known.until <= clock.monotonic():
+                known.rules = await self._robots_of(site)
+                known.until = clock.monotonic() + tool_limits.ROBOTS_SECONDS
+        if known.rules is None or not known.rules.can_fetch(uri, AGENT):
             raise NotFetched
 
     async def _robots_of(self, site: str) -> Protego | None:
@@ -129,6 +144,7 @@ class Web:
         uri = f"{site}/robots.txt"
         try:
             for _ in range(tool_limits.PAGE_REDIRECTS_MAX + 1):
+                uri = _in_ascii(uri)
                 self._check(uri)
                 found = await self._get(uri, tool_limits.ROBOTS_BYTES_MAX)
                 if isinstance(found, Fetched):
@@ -177,6 +193,11 @@ class Web:
 
 class _Missing(NotFetched):
     """The site says that it has no such page."""
+
+
+def _in_ascii(uri: str) -> str:
+    """Write an address as it is sent; a name that is not ASCII is none that is allowed then."""
+    return quote(uri.encode("utf-8", "surrogateescape"), safe=_ASCII)
 
 
 async def _taken(answer: aiohttp.ClientResponse, uri: str, bytes_max: int) -> Fetched | str:

@@ -29,7 +29,7 @@ from nightrate.service.grounding import Grounder
 from nightrate.service.lane import Lane
 from nightrate.service.models import Models
 from nightrate.service.prefixes import Prefixes
-from nightrate.tools.search import EmptySearch
+from nightrate.tools.search import EmptySearch, Search
 
 MODEL = Models({"*": "echo"}).resolve("gemini-2.5-flash")
 
@@ -418,3 +418,20 @@ async def test_a_search_does_not_hide_that_the_request_failed(lane: Lane) -> Non
     executor = Executor({"echo": lane}, grounder=Grounder(EmptySearch()))
     prompt = msgspec.structs.replace(SEARCHED, messages=(Message("user", "[[fail 8]]"),))
     assert isinstance(await executor.live(MODEL, prompt), Failure)
+
+
+class NoSearch(Search):
+    """Cannot be reached."""
+
+    async def search(self, query: str, limit: int) -> Failure:
+        return Failure(Code.UNAVAILABLE, f"No search was made for {query} ({limit}). Try again.")
+
+
+async def test_a_search_that_fails_fails_the_request_alike_on_every_way(lane: Lane) -> None:
+    executor = Executor({"echo": lane}, grounder=Grounder(NoSearch()))
+    answer = await answered(executor, lane, RawLine(1, 0, 9, SEARCHED_ROW))
+    error = msgspec.json.decode(answer.line)["error"]
+    assert (error["code"], error["status"]) == (Code.UNAVAILABLE, "UNAVAILABLE")
+    failure = await executor.live(MODEL, SEARCHED)
+    assert failure == Failure(Code.UNAVAILABLE, error["message"])
+    assert [piece async for piece in executor.stream(MODEL, SEARCHED)] == [failure]

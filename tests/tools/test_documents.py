@@ -43,6 +43,11 @@ def test_a_page_is_read_without_what_stands_beside_its_content() -> None:
     assert found.text == "Prices\nA batch costs half of that.\nOne\nTwo\na\nb\nx\ny"
 
 
+def test_lines_end_where_blocks_do() -> None:
+    page = b"<div>a<p>b <i>c</i></p>d<!-- no --> e</div><div>f</div>g<br>h<em>i</em>j"
+    assert extract(page, HTML).text == "a\nb c\nd e\nf\ng\nhij"
+
+
 def test_a_page_without_parts_is_read_whole() -> None:
     assert extract(b"just <i>some</i> words", HTML).text == "just some words"
     assert extract(b"<nav><p>only links</p></nav>", HTML).text == "only links"

@@ -72,6 +72,17 @@ async def test_redirects_are_followed_so_far_and_no_farther() -> None:
     assert pages.asked["page"] == tool_limits.PAGE_REDIRECTS_MAX + 1
 
 
+async def test_an_address_may_have_letters_of_any_kind() -> None:
+    async def named(request: web.Request) -> web.StreamResponse:
+        return web.Response(text="x", status=200 if request.path == "/Zürich" else 404)
+
+    async with site(named) as address:
+        for name in ("Zürich", "Z%C3%BCrich"):
+            assert (await open_web().fetch(f"{address}/{name}")).data == b"x"
+    with pytest.raises(NotFetched):
+        await Web(Addresses()).fetch("https://zürich.example/")
+
+
 @pytest.mark.parametrize(
     "to",
     [
@@ -178,6 +189,13 @@ async def test_a_site_that_withholds_what_it_allows_allows_nothing(robots: Any) 
 @pytest.mark.parametrize("robots", [404, 403, b"\xff rubbish", "/elsewhere"])
 async def test_a_site_that_says_nothing_allows_everything(robots: Any) -> None:
     assert isinstance(await fetch(Pages(robots=robots, page=b"x")), Fetched)
+
+
+async def test_a_site_is_asked_once_by_those_who_come_together() -> None:
+    pages, fetcher = Pages(page=b"x"), open_web()
+    async with site(pages) as address:
+        await asyncio.gather(*(fetcher.fetch(f"{address}/page?{n}") for n in range(5)))
+    assert pages.asked == {"robots.txt": 1, "page": 5}
 
 
 async def test_what_a_site_allows_is_remembered_for_a_while(
