@@ -55,7 +55,9 @@ def plain_response(reply: Reply, response_id: str) -> bytes | None:
     """
     candidates, usage = reply.candidates, reply.usage
     candidate = candidates[0]
-    if len(candidates) > 1 or candidate.pictures or reply.grounding or usage.cached_tokens:
+    if len(candidates) > 1 or candidate.pictures or reply.grounding:
+        return None
+    if usage.cached_tokens or usage.thought_tokens:
         return None
     text, prompt_tokens, output_tokens = candidate.text, usage.prompt_tokens, usage.output_tokens
     return (_STOPPED if candidate.finish_reason is _STOP else _AT_LENGTH) % (

@@ -19,7 +19,7 @@ from nightrate.domain.retry import retry_delay_seconds
 from nightrate.engines.base import Engine, Progress, ignore_progress
 from nightrate.errors import Code, EngineBusy, EngineDown, EngineFault, RequestFailed
 from nightrate.service.overdue import Overdue, Worker
-from nightrate.service.places import Places
+from nightrate.service.places import Meter, Places
 
 T = TypeVar("T")
 
@@ -137,16 +137,31 @@ class Lane:
 
     @overload
     async def outcome(
-        self, asked: Prompt, *, live: bool = False, worker: Worker | None = None
+        self,
+        asked: Prompt,
+        *,
+        live: bool = False,
+        worker: Worker | None = None,
+        meter: Meter | None = None,
     ) -> Reply | Failure: ...
 
     @overload
     async def outcome(
-        self, asked: Passage, *, live: bool = False, worker: Worker | None = None
+        self,
+        asked: Passage,
+        *,
+        live: bool = False,
+        worker: Worker | None = None,
+        meter: Meter | None = None,
     ) -> Embedding | Failure: ...
 
     async def outcome(
-        self, asked: Asked, *, live: bool = False, worker: Worker | None = None
+        self,
+        asked: Asked,
+        *,
+        live: bool = False,
+        worker: Worker | None = None,
+        meter: Meter | None = None,
     ) -> Outcome:
         """Take one prompt or passage through the engine, with its retries.
 
@@ -154,6 +169,7 @@ class Lane:
             asked: the prompt or passage.
             live: whether somebody waits for it.
             worker: the task that calls, if it knows itself (`Overdue.begin`).
+            meter: told what the request had of the engine's time.
 
         Raises:
             EngineDown: the engine has given up; the request is not to blame and has no outcome yet.
@@ -169,8 +185,11 @@ class Lane:
             # of its own costs as much as a place.
             alone = tries is not None and tries.alone
             cost = engine.cost(asked)
-            if alone or not places.try_take(cost):
-                await places.take(cost, live=live, alone=alone)
+            shared_before = (
+                places.shared_seconds
+                if not alone and places.try_take(cost)
+                else await places.take(cost, live=live, alone=alone)
+            )
             worker = overdue.begin(worker)
             try:
                 if isinstance(asked, Prompt):
@@ -184,7 +203,9 @@ class Lane:
                 fault = self._hung(overdue.since(worker))
             finally:
                 overdue.end(worker)
-                places.give(cost, alone=alone)
+                shared = places.give(cost, alone=alone)
+                if meter is not None:
+                    meter.seconds += shared - shared_before
             tries = tries or _Tries()
             if failure := await self._before_next(tries, fault, live=live):
                 return failure
