@@ -135,7 +135,13 @@ def run(
 
 
 def _tell_end(batch: Batch, output: Path, seconds: float, *, as_json: bool) -> None:
+    from nightrate.cli_receipts import tell_receipt
+    from nightrate.dialects.receipts import receipt_document
+    from nightrate.domain.receipt import receipt_of
+
     tally = batch.tally
+    receipt = receipt_of(batch)
+    assert receipt is not None, "a run has ended when it is told of"
     if as_json:
         summary = {
             "state": str(batch.state),
@@ -146,6 +152,7 @@ def _tell_end(batch: Batch, output: Path, seconds: float, *, as_json: bool) -> N
             "promptTokens": tally.prompt_tokens,
             "outputTokens": tally.output_tokens,
             "seconds": round(seconds, 3),
+            "receipt": receipt_document(receipt),
             "error": batch.failure.message if batch.failure else None,
         }
         click.echo(msgspec.json.encode(summary))
@@ -157,6 +164,7 @@ def _tell_end(batch: Batch, output: Path, seconds: float, *, as_json: bool) -> N
             f"{output}: {tally.succeeded} answered, {tally.failed} failed in {seconds:.1f} s;"
             f" {tally.prompt_tokens} tokens in, {tally.output_tokens} out ({rate:.0f} tokens/s)"
         )
+        tell_receipt(receipt_document(receipt))
 
 
 @commands.command()

@@ -62,8 +62,13 @@ def sum_of(*tallies: Tally) -> Tally:
         thought_tokens += tally.thought_tokens
         engine_nanoseconds += tally.engine_nanoseconds
     return Tally(
-        *(succeeded, failed, prompt_tokens, output_tokens, cached_tokens),
-        *(thought_tokens, engine_nanoseconds),
+        succeeded,
+        failed,
+        prompt_tokens,
+        output_tokens,
+        cached_tokens,
+        thought_tokens,
+        engine_nanoseconds,
     )
 
 

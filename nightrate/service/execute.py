@@ -306,8 +306,13 @@ def _tally(outcome: OutcomeOfRow, nanoseconds: int) -> Tally:
     if isinstance(outcome, Reply):
         usage = outcome.usage
         return Tally(
-            *(1, 0, usage.prompt_tokens, usage.output_tokens, usage.cached_tokens),
-            *(usage.thought_tokens, nanoseconds),
+            1,
+            0,
+            usage.prompt_tokens,
+            usage.output_tokens,
+            usage.cached_tokens,
+            usage.thought_tokens,
+            nanoseconds,
         )
     if isinstance(outcome, tuple):
         prompt_tokens = sum(embedding.prompt_tokens for embedding in outcome)

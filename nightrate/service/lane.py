@@ -179,18 +179,19 @@ class Lane:
             if failure:
                 return failure
         engine, places, overdue = self.engine, self.places, self._overdue
+        meter = meter or Meter()
         tries: _Tries | None = None
         while True:
             # Written out: this stands in the way of every request, and each step into a function
             # of its own costs as much as a place.
             alone = tries is not None and tries.alone
             cost = engine.cost(asked)
-            shared_before = (
-                places.shared_seconds
-                if not alone and places.try_take(cost)
-                else await places.take(cost, live=live, alone=alone)
-            )
-            worker = overdue.begin(worker)
+            if not alone and places.try_take(cost):
+                now, shared_before = places.shared_at, places.shared_seconds
+            else:
+                shared_before = await places.take(cost, live=live, alone=alone)
+                now = clock.monotonic()
+            worker = overdue.begin(worker, now)
             try:
                 if isinstance(asked, Prompt):
                     return await engine.generate(asked)
@@ -203,9 +204,7 @@ class Lane:
                 fault = self._hung(overdue.since(worker))
             finally:
                 overdue.end(worker)
-                shared = places.give(cost, alone=alone)
-                if meter is not None:
-                    meter.seconds += shared - shared_before
+                meter.seconds += places.give(cost, alone=alone) - shared_before
             tries = tries or _Tries()
             if failure := await self._before_next(tries, fault, live=live):
                 return failure

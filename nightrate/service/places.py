@@ -16,19 +16,18 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
+from msgspec import Struct
+
 from nightrate import clock, limits
 from nightrate.engines.base import Capacity
 
 _Waiter = tuple[asyncio.Future[float], int]
 
 
-class Meter:
+class Meter(Struct, gc=False):
     """Adds up the shares of the engine's time that one row had: of all its tries and passages."""
 
-    __slots__ = ("seconds",)
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
+    seconds: float = 0.0
 
 
 class Places:
@@ -46,7 +45,7 @@ class Places:
         self.shared_seconds = 0.0
         """What one who had been inside all the time would have had of the engine, when it was last
         added up."""
-        self._shared_at = 0.0
+        self.shared_at = 0.0
         """When that was; the monotonic clock."""
 
     def try_take(self, cost: int) -> bool:
@@ -56,8 +55,12 @@ class Places:
         """
         if self._alone or self._live or self._batch or not self._fits(cost):
             return False
-        self._share_out()
-        self.requests += 1
+        # `_share_out`, written out: this stands in the way of every request.
+        now, requests = clock.monotonic(), self.requests
+        if requests:
+            self.shared_seconds += (now - self.shared_at) / requests
+        self.shared_at = now
+        self.requests = requests + 1
         self.tokens += cost
         return True
 
@@ -88,10 +91,10 @@ class Places:
     def give(self, cost: int, *, alone: bool = False) -> float:
         """Give a place back, and learn what `shared_seconds` is now."""
         # `_share_out`, written out: this stands in the way of every request.
-        now = clock.monotonic()
-        shared = self.shared_seconds = self.shared_seconds + (now - self._shared_at) / self.requests
-        self._shared_at = now
-        self.requests -= 1
+        now, requests = clock.monotonic(), self.requests
+        shared = self.shared_seconds + (now - self.shared_at) / requests
+        self.shared_seconds, self.shared_at = shared, now
+        self.requests = requests - 1
         self.tokens -= cost
         if alone:
             self._taken_alone = False
@@ -103,8 +106,8 @@ class Places:
         """Add up what everybody inside had so far, because somebody comes or goes."""
         now = clock.monotonic()
         if self.requests:
-            self.shared_seconds += (now - self._shared_at) / self.requests
-        self._shared_at = now
+            self.shared_seconds += (now - self.shared_at) / self.requests
+        self.shared_at = now
 
     def _fits(self, cost: int) -> bool:
         if self._taken_alone:

@@ -7,6 +7,7 @@ import errno
 import logging
 import os
 import struct
+import zlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import TypeVar
@@ -42,7 +43,8 @@ ANSWERS = st.lists(
             Answer,
             st.binary(max_size=60),
             st.builds(
-                lambda ok, *tokens: Tally(ok, 1 - ok, *tokens), st.integers(0, 1), U32, U32, U32
+                lambda ok, *sums: Tally(ok, 1 - ok, *sums),
+                *(st.integers(0, 1), U32, U32, U32, U32, st.integers(0, 2**64 - 1)),
             ),
         ),
     ),
@@ -406,15 +408,59 @@ async def test_a_damaged_length_does_not_make_us_hold_more_than_two_lines(
 # taking over ----------------------------------------------------------------------------------
 
 
+OLD_MAGIC = b"nightrate journal 1\n"
+
+
+def old_frame(index: int, one: Answer) -> bytes:
+    """Write a record as it was written before the engine's time was counted."""
+    tally = one.tally
+    tokens = tally.prompt_tokens, tally.output_tokens, tally.cached_tokens
+    rest = struct.pack("<6I", index, len(one.line), tally.succeeded, *tokens)
+    return struct.pack("<I", zlib.crc32(one.line, zlib.crc32(rest))) + rest + one.line
+
+
+async def test_answers_of_a_journal_in_the_former_layout_are_taken_over(
+    blobs: Blobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "READ_BYTES", 64)
+    answers = [answer("zero of 1"), answer("x" * 200, ok=False), answer("")]
+    old = OLD_MAGIC + b"".join(map(old_frame, range(3), answers))
+    blobs.path(NAME).parent.mkdir(parents=True)
+    blobs.path(NAME).write_bytes(old + b"torn")
+    assert await readable_bytes(blobs, NAME) == len(old)
+    new = await written(
+        *(blobs, answer("zero of 2"), answer(""), answer("")),
+        answer("three of 2", nanoseconds=5),
+        epoch=2,
+    )
+    journal = Journal(blobs, make_claim(3))
+    await journal.recover([JournalPart(1, len(old)), JournalPart(2, new)])
+    assert await journal.lines(0, 1000) == [b"zero of 1", b"x" * 200, b"", b"three of 2"]
+    assert journal.tally == Tally(3, 1, 12, 8, 4, 0, 5)
+    await journal.close()
+
+
+async def test_a_journal_of_an_unknown_layout_holds_nothing(blobs: Blobs) -> None:
+    length = await written(blobs, answer("zero"))
+    data = blobs.path(NAME).read_bytes().replace(MAGIC, b"nightrate journal 3\n")
+    blobs.path(NAME).write_bytes(data)
+    assert await scanned(blobs, length) == []
+
+
 async def test_the_first_recorded_answer_counts_over_several_epochs(blobs: Blobs) -> None:
-    first = await written(blobs, answer("zero of 1"), answer("one of 1"))
+    first = await written(
+        *(blobs, answer("zero of 1", nanoseconds=1_000)),
+        answer("one of 1", thought=1, nanoseconds=200),
+    )
     second = await written(
-        blobs, answer("zero of 2"), answer("one of 2"), answer("two of 2", ok=False), epoch=2
+        *(blobs, answer("zero of 2", nanoseconds=77), answer("one of 2", thought=2)),
+        answer("two of 2", ok=False, nanoseconds=30),
+        epoch=2,
     )
     journal = Journal(blobs, make_claim(4))
     await journal.recover([JournalPart(1, first), JournalPart(2, second), JournalPart(3, 0)])
     assert await journal.lines(0, 1000) == [b"zero of 1", b"one of 1", b"two of 2"]
-    assert journal.tally == journal.counted == Tally(2, 1, 9, 6, 3)
+    assert journal.tally == journal.counted == Tally(2, 1, 9, 6, 3, 1, 1_230)
     assert journal.counted_bytes == 0
     await journal.close()
 
