@@ -140,8 +140,7 @@ def _tell_end(batch: Batch, output: Path, seconds: float, *, as_json: bool) -> N
     from nightrate.domain.receipt import receipt_of
 
     tally = batch.tally
-    receipt = receipt_of(batch)
-    assert receipt is not None, "a run has ended when it is told of"
+    receipt = None if (found := receipt_of(batch)) is None else receipt_document(found)
     if as_json:
         summary = {
             "state": str(batch.state),
@@ -152,7 +151,7 @@ def _tell_end(batch: Batch, output: Path, seconds: float, *, as_json: bool) -> N
             "promptTokens": tally.prompt_tokens,
             "outputTokens": tally.output_tokens,
             "seconds": round(seconds, 3),
-            "receipt": receipt_document(receipt),
+            "receipt": receipt,
             "error": batch.failure.message if batch.failure else None,
         }
         click.echo(msgspec.json.encode(summary))
@@ -164,7 +163,8 @@ def _tell_end(batch: Batch, output: Path, seconds: float, *, as_json: bool) -> N
             f"{output}: {tally.succeeded} answered, {tally.failed} failed in {seconds:.1f} s;"
             f" {tally.prompt_tokens} tokens in, {tally.output_tokens} out ({rate:.0f} tokens/s)"
         )
-        tell_receipt(receipt_document(receipt))
+        assert receipt is not None, "it succeeded"
+        tell_receipt(receipt)
 
 
 @commands.command()
