@@ -23,7 +23,7 @@ from nightrate.domain.file import Page
 from nightrate.domain.inspection import Inspection
 from nightrate.domain.shard import Tally
 from nightrate.domain.states import BatchState
-from nightrate.domain.tariff import Tariff
+from nightrate.domain.tariff import Quote, Tariff
 from nightrate.errors import NotFound, Refused
 from nightrate.service.addresses import Addresses
 from nightrate.service.inputs import Input, Inputs, Inspect
@@ -140,7 +140,7 @@ class Batches:
             await self._inputs.refuse_bad(found, order, name, strict=strict)
         batch = structs.replace(
             _batch(tenant, name, order, found, self._lifetime_seconds, strict=strict),
-            quote=None if self._tariff is None else self._tariff.quote(name),
+            quote=self._quote(name),
         )
         await self._space.require(1 if order.inline is None else found.size_bytes)
         if order.inline is not None:
@@ -178,11 +178,11 @@ class Batches:
 
     async def inspect(
         self, tenant: str, model: str, order: Order, *, strict: bool = False
-    ) -> tuple[Inspection, bool]:
+    ) -> tuple[Inspection, bool, Quote | None]:
         """Look at what an order asks for. Nothing runs, and nothing is kept.
 
         Returns:
-            what was found, and whether the batch would be strict.
+            what was found, whether the batch would be strict, and what it would be charged by.
 
         Raises:
             NotFound, BadRequest, TooLarge: as `submit`, apart from what is wrong with requests.
@@ -192,7 +192,11 @@ class Batches:
         self._check_addresses(order)
         found = await self._inputs.find(tenant, order)
         inspection = await self._inputs.inspect(found, order, served.name)
-        return inspection, strict or self._strict
+        return inspection, strict or self._strict, self._quote(served.name)
+
+    def _quote(self, model: str) -> Quote | None:
+        """Give what a batch of a model is charged by, if it is made now."""
+        return None if self._tariff is None else self._tariff.quote(model)
 
     def _check_addresses(self, order: Order) -> None:
         for place, uri in enumerate(order.webhook.uris if order.webhook else ()):

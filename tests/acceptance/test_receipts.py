@@ -166,3 +166,14 @@ def test_googles_client_reads_jobs_that_carry_a_receipt(
         assert found.dest is not None
         assert len(found.dest.inlined_responses or []) == 1
         assert {one.name for one in client.batches.list()} == {job.name}
+
+
+def test_a_dry_run_tells_what_the_prompts_would_cost(
+    make_server: MakeServer, tmp_path: Path
+) -> None:
+    server = make_server("--engine", "echo", environment=with_tariff(tmp_path, "2.00"))
+    order = {"batch": {"inputConfig": {"fileName": server.upload(request_line("a", "x" * 400))}}}
+    path = "/v1beta/models/gemini-2.5-flash:batchGenerateContent?dryRun=true"
+    told = server.ask("POST", path, msgspec.json.encode(order)).json
+    assert told["promptTokenEstimate"] == "100"
+    assert told["promptPriceEstimate"]["batchPrice"] == "0.0001"
