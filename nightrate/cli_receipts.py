@@ -10,7 +10,9 @@ from nightrate.dialects.receipts import ReceiptDocument
 def tell_receipt(receipt: ReceiptDocument, indent: str = "") -> None:
     """Print what was used and what it cost, an item a line; kinds without a token are left out."""
     priced = receipt.list_price is not None
-    rows = [("", "tokens", "a million", "list", "batch") if priced else ("", "tokens")]
+    rows: list[tuple[str, ...]] = [
+        ("", "tokens", "a million", "list", "batch") if priced else ("", "tokens")
+    ]
     for item in receipt.items:
         if item.tokens:
             prices = (item.price_per_million, item.list_price, item.batch_price)

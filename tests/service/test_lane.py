@@ -25,7 +25,6 @@ from nightrate.domain.schema import ChoiceForm
 from nightrate.engines.base import Capacity, Engine, Progress, ignore_progress
 from nightrate.errors import Code, EngineDown, RequestFailed
 from nightrate.service.lane import Lane
-from nightrate.service.places import Meter
 
 REPLY = Reply((Candidate("yes"),), Usage(1, 1), "m")
 BUSY = RequestFailed("Busy.", code=Code.UNAVAILABLE, retriable=True)
@@ -332,40 +331,6 @@ async def test_a_vector_with_what_is_no_number_is_a_failure(lane: Lane, puppet: 
     outcome = await lane.outcome(Passage(text="hello"))
     assert isinstance(outcome, Failure)
     assert outcome.code is Code.INTERNAL
-
-
-async def test_the_engines_time_is_shared_by_those_inside_over_all_their_tries(
-    lane: Lane, puppet: Puppet, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now = 100.0
-    monkeypatch.setattr("nightrate.clock.monotonic", lambda: now)
-    for name in ("row", "live"):
-        puppet.gates[name] = asyncio.Event()
-    puppet.answers["row"] = [BUSY]
-
-    async def settle() -> None:
-        for _ in range(20):
-            await asyncio.sleep(0)
-
-    meter = Meter()
-    row = asyncio.create_task(lane.outcome(prompt("row"), meter=meter))
-    await settle()
-    now += 4  # the row alone
-    live = asyncio.create_task(lane.outcome(prompt("live"), live=True))
-    await settle()
-    now += 2  # both
-    puppet.gates["row"].set()
-    puppet.gates["row"] = asyncio.Event()
-    await settle()
-    assert puppet.inside == ["live", "row"]  # its second try
-    assert meter.seconds == 4 + 2 / 2
-    now += 6  # both
-    puppet.gates["live"].set()
-    assert await live == REPLY
-    now += 1  # the row alone
-    puppet.gates["row"].set()
-    assert await row == REPLY
-    assert meter.seconds == 4 + 2 / 2 + 6 / 2 + 1
 
 
 async def test_cancelling_a_prompt_gives_its_place_back(lane: Lane, puppet: Puppet) -> None:
