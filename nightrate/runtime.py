@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from nightrate import clock, limits, telemetry
 from nightrate.domain.batch import Batch
+from nightrate.domain.tariff import Tariff
 from nightrate.engines.base import Progress, ignore_progress
 from nightrate.engines.registry import create_engine
 from nightrate.errors import SettingsFault, StoreFault
@@ -59,13 +60,15 @@ BLOB_THREADS = 8
 class House:
     """Every room, wired. Made by `open_house`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one argument a part
         self,
         settings: Settings,
         lanes: dict[str, Lane],
-        make_search: Make,
         directory: DataDirectory,
         runs: _Runs,
+        *,
+        make_search: Make,
+        tariff: Tariff | None,
         base_url: str,
     ) -> None:
         self.directory = directory.path
@@ -108,6 +111,7 @@ class House:
             inspect=Inspector(runs.disk).inspect,
             strict=settings.strict,
             lifetime_seconds=settings.batch_hours_max * 3600,
+            tariff=tariff,
         )
         self.upkeep = Upkeep(
             *(self.store, self.blobs),
@@ -297,10 +301,11 @@ def open_house(settings: Settings, address: str = "") -> House:
 
     Raises:
         StoreFault: the directory is in use, damaged, of an unknown version, or none can be there.
-        SettingsFault: an engine is unknown or its options are wrong.
+        SettingsFault: an engine is unknown, its options are wrong, or so is the tariff.
     """
     lanes = _lanes(settings)  # before anything is made on the disk
     make_search = search_of(settings.search)
+    tariff = settings.read_tariff()
     try:
         directory = open_directory(Path(settings.data))
     except OSError as error:
@@ -308,7 +313,12 @@ def open_house(settings: Settings, address: str = "") -> House:
     runs = _Runs()
     try:
         base_url = (settings.public_url or address).rstrip("/")
-        return House(settings, lanes, make_search, directory, runs, base_url)
+        return House(
+            *(settings, lanes, directory, runs),
+            make_search=make_search,
+            tariff=tariff,
+            base_url=base_url,
+        )
     except (OSError, StoreFault) as error:
         runs.close()
         directory.unlock()

@@ -10,14 +10,16 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from nightrate import limits
+from nightrate.domain.tariff import Tariff
 from nightrate.errors import SettingsFault
 from nightrate.limits import GIB
 from nightrate.remote import DEFAULT_BASE_URL, Remote, require_http
+from nightrate.tariff_file import read_tariff
 
 ENVIRONMENT_PREFIX = "NIGHTRATE_"
 
@@ -68,12 +70,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     search: str = "index"
     """Requests with the search tool: `index` looks into the documents of `nightrate index`, the
     address of a SearXNG asks that, `empty` finds nothing and says so, `refuse` fails them."""
-    url_context: str = "fetch"
+    url_context: Literal["fetch", "refuse"] = "fetch"
     """Requests with the tool that reads the pages which users name: `fetch` serves it, `refuse`
     fails them."""
     url_context_private: bool = False
     """Lets pages be fetched from this machine and from private networks, over plain HTTP and from
     any port."""
+    tariff: str = ""
+    """TOML file of what tokens cost, by model; empty: receipts tell tokens and times only."""
     engine: str = ""
     """Runs every model on this one engine, whatever ``models`` says; empty: no such override."""
     models: dict[str, str] = {}
@@ -118,6 +122,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         if kind in {DEFAULT_ENGINE, DEFAULT_EMBEDDING_ENGINE} and self.cache:
             options.setdefault("cache_directory", self.cache)
         return kind, options
+
+    def read_tariff(self) -> Tariff | None:
+        """Read what tokens cost, if that is set.
+
+        Raises:
+            SettingsFault: the file cannot be read, or holds what a tariff has not.
+        """
+        return read_tariff(Path(self.tariff)) if self.tariff else None
 
     def answer_seconds(self, name: str) -> float:
         """Give how long a named engine may work on one request."""
@@ -254,8 +266,6 @@ def _convert(
 
 def _contradictions(settings: Settings) -> list[str]:
     problems = []
-    if settings.url_context not in {"fetch", "refuse"}:
-        problems.append(f"url_context {settings.url_context!r}: neither fetch nor refuse")
     if not 0 <= settings.port <= 65535:  # noqa: PLR2004 - the range of TCP ports
         problems.append(f"port {settings.port}: not between 0 and 65535")
     if not 1 <= settings.batch_hours_max <= _HOURS_MAX:
@@ -283,4 +293,8 @@ def _contradictions(settings: Settings) -> list[str]:
             problems.append(f"engines.{name}.answer_seconds {seconds!r}: not a number above 0")
     if settings.cached_tokens_min < 0:
         problems.append(f"cached_tokens_min {settings.cached_tokens_min}: not 0 or more")
+    try:
+        settings.read_tariff()
+    except SettingsFault as fault:
+        problems += fault.problems
     return problems
