@@ -158,11 +158,12 @@ def calls_of(part: Part) -> Call | CallResult | str | None:
         BadRequest: it is malformed.
         NotSupported: a function answered with more than JSON.
     """
-    for member, read in _READERS.items():
-        tree = getattr(part, member)
-        if tree is not None:
-            return read(tree)
-    return None
+    found = [name for name in _READERS if getattr(part, name) is not None]
+    if not found:
+        return None
+    if len(found) > 1:
+        raise wrong(camel(found[1]), f'a part holds one thing, and "{camel(found[0])}" is there.')
+    return _READERS[found[0]](getattr(part, found[0]))
 
 
 def _code(tree: object) -> str:
@@ -245,5 +246,6 @@ _READERS: Final[dict[str, Callable[[object], Call | CallResult | str]]] = {
 
 
 def call_part(call: Call) -> FunctionCallPart:
-    """Write a call of an answer."""
-    return FunctionCallPart(FunctionCall(call.name, Raw(call.arguments.encode()), call.call_id))
+    """Write a call of an answer, on one line: endpoints may have broken its arguments."""
+    arguments = json.format(call.arguments.encode(), indent=-1)
+    return FunctionCallPart(FunctionCall(call.name, Raw(arguments), call.call_id))

@@ -21,10 +21,10 @@ _ROLES: Final[dict[str | None, Literal["user", "model"]]] = {
     "": "user",
     "user": "user",
     "function": "user",
+    "tool": "user",
     "model": "model",
 }
 _SYSTEM_ROLE = "system"
-
 
 _called = attrgetter(
     *("function_call", "function_response", "tool_call", "tool_response"),

@@ -44,7 +44,7 @@ _INABILITIES = {
     Capability.CALLS: (Code.UNIMPLEMENTED, "calls no functions. Leave them out."),
     Capability.TOOLS: (
         Code.UNIMPLEMENTED,
-        'does not decide by itself whether to call a function. Set the mode to "ANY" or "NONE".',
+        "does not decide by itself whether to call a function. Demand a call, or no call.",
     ),
 }
 """What an engine is told to be unable to do."""

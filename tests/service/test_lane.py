@@ -7,8 +7,10 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 
 import pytest
+from msgspec import structs
 
 from nightrate import limits
+from nightrate.domain.calling import Calling, CallMode, Function
 from nightrate.domain.embedding import Embedding, Passage
 from nightrate.domain.generation import (
     Candidate,
@@ -56,10 +58,11 @@ class Puppet(Engine):
         self.hangs = 0
         self.told_hung = asyncio.Event()
         self.vector: tuple[float, ...] | None = None
+        self.abilities = {Capability.TEXT}
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        return frozenset({Capability.TEXT})
+        return frozenset(self.abilities)
 
     @property
     def capacity(self) -> Capacity:
@@ -475,9 +478,19 @@ DRAWN = Prompt(
 )
 
 
+CALLED = Prompt(
+    messages=(Message("user", "?"),),
+    calling=Calling((Function("clock"),), CallMode.AUTO, "tools[0]", "toolConfig.mode"),
+)
+
+
 @pytest.mark.parametrize(
     ("wish", "field", "code"),
-    [(FORMED, "config.schema: ", Code.UNIMPLEMENTED), (DRAWN, "size: ", Code.INVALID_ARGUMENT)],
+    [
+        (FORMED, "config.schema: ", Code.UNIMPLEMENTED),
+        (DRAWN, "size: ", Code.INVALID_ARGUMENT),
+        (CALLED, "tools[0]: ", Code.UNIMPLEMENTED),
+    ],
 )
 async def test_what_the_engine_cannot_do_is_refused_by_its_path(
     lane: Lane, puppet: Puppet, wish: Prompt, field: str, code: Code
@@ -488,3 +501,17 @@ async def test_what_the_engine_cannot_do_is_refused_by_its_path(
     assert outcome.code is code
     assert [piece async for piece in lane.stream(wish)] == [outcome]
     assert not puppet.together
+
+
+async def test_an_engine_that_calls_where_it_must_is_never_asked_to_decide(
+    lane: Lane, puppet: Puppet
+) -> None:
+    puppet.abilities.add(Capability.CALLS)
+    outcome = await lane.outcome(CALLED)
+    assert isinstance(outcome, Failure)
+    assert (outcome.code, outcome.field) == (Code.UNIMPLEMENTED, "toolConfig.mode")
+    assert outcome.message.startswith("toolConfig.mode: the engine of this model does not decide")
+    assert not puppet.together
+    assert CALLED.calling is not None
+    must = structs.replace(CALLED.calling, mode=CallMode.ANY)
+    assert await lane.outcome(structs.replace(CALLED, calling=must)) == REPLY
