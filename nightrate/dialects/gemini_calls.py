@@ -149,8 +149,8 @@ def _allowed(functions: dict[str, Function], names: object, at: str) -> dict[str
     return {name: function for name, function in functions.items() if name in names}
 
 
-def calls_of(part: Part) -> Call | CallResult | str | None:
-    """Read what was called in an earlier turn; None for a part that is about something else.
+def calls_of(part: Part) -> Call | CallResult | str:
+    """Read what was called in an earlier turn, of a part that is about that.
 
     Code that ran, and what it printed, is text.
 
@@ -159,8 +159,6 @@ def calls_of(part: Part) -> Call | CallResult | str | None:
         NotSupported: a function answered with more than JSON.
     """
     found = [name for name in _READERS if getattr(part, name) is not None]
-    if not found:
-        return None
     if len(found) > 1:
         raise wrong(camel(found[1]), f'a part holds one thing, and "{camel(found[0])}" is there.')
     return _READERS[found[0]](getattr(part, found[0]))

@@ -246,6 +246,15 @@ def test_calls_and_results_are_read_back_as_they_were_written() -> None:
     )
 
 
+def test_a_turn_of_thoughts_alone_is_none() -> None:
+    thought = {"role": "model", "parts": [{"text": "Hm.", "thought": True}]}
+    signed = {"role": "model", "parts": [{"thoughtSignature": "AA=="}]}
+    asked = {"parts": [{"text": "hi"}]}
+    prompt = parse(contents=[asked, thought, {**thought, "role": "system"}, signed, asked])
+    assert prompt.messages == (Message("user", "hi"), Message("user", "hi"))
+    assert prompt.system is None
+
+
 @pytest.mark.parametrize("role", ["user", "function", "tool"])
 def test_results_come_in_a_turn_of_any_role_that_clients_give_them(role: str) -> None:
     part = {"functionResponse": {"name": "clock", "response": {"hour": 5}}}

@@ -12,13 +12,7 @@ from nightrate.domain.calling import (
     Function,
     form_of_calls,
 )
-from nightrate.domain.generation import (
-    Capability,
-    Message,
-    Need,
-    Prompt,
-    needs_of,
-)
+from nightrate.domain.generation import Message
 from nightrate.domain.schema import (
     ROOT,
     Array,
@@ -46,8 +40,8 @@ TREE = Schema(
 )
 
 
-def calling(*functions: Function, mode: CallMode = CallMode.ANY) -> Calling:
-    return Calling(functions, mode, "tools", "mode")
+def calling(*functions: Function) -> Calling:
+    return Calling(functions, CallMode.ANY, "tools", "mode")
 
 
 def test_the_form_of_one_function_is_an_object_of_its_name_and_arguments() -> None:
@@ -105,16 +99,3 @@ def test_calls_and_results_can_be_said_in_words() -> None:
     assert Message("model", "", (call,)).words == "I call clock with {}."
     assert Message("user", "So?", results=(result,)).words == 'So?\nclock returned {"hour":5}.'
     assert Message("user", "So?").words == "So?"
-
-
-@pytest.mark.parametrize(
-    ("mode", "needs"),
-    [
-        (CallMode.ANY, [Need(Capability.CALLS, "tools")]),
-        (CallMode.AUTO, [Need(Capability.CALLS, "tools"), Need(Capability.TOOLS, "mode")]),
-    ],
-)
-def test_what_calls_functions_needs_an_engine_that_does(mode: CallMode, needs: list[Need]) -> None:
-    asked = Prompt(messages=(), calling=calling(Function("clock"), mode=mode))
-    assert needs_of(asked) == needs
-    assert needs_of(Prompt(messages=())) == []

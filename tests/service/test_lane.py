@@ -7,10 +7,8 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 
 import pytest
-from msgspec import structs
 
 from nightrate import limits
-from nightrate.domain.calling import Calling, CallMode, Function
 from nightrate.domain.embedding import Embedding, Passage
 from nightrate.domain.generation import (
     Candidate,
@@ -22,8 +20,6 @@ from nightrate.domain.generation import (
     Reply,
     Usage,
 )
-from nightrate.domain.picture import PictureWish
-from nightrate.domain.schema import ChoiceForm
 from nightrate.engines.base import Capacity, Engine, Progress, ignore_progress
 from nightrate.errors import Code, EngineDown, RequestFailed
 from nightrate.service.lane import Lane
@@ -470,48 +466,3 @@ async def test_a_live_stream_comes_before_waiting_rows(lane: Lane, puppet: Puppe
     await asyncio.gather(*rows, live)
     entered = [inside - {"row"} for inside in puppet.together]
     assert entered.index({"live"}) == 4
-
-
-FORMED = Prompt(messages=(Message("user", "?"),), form=ChoiceForm(("a",), "config.schema"))
-DRAWN = Prompt(
-    messages=(Message("user", "?"),), picture=PictureWish(64, 64, with_text=False, field="size")
-)
-
-
-CALLED = Prompt(
-    messages=(Message("user", "?"),),
-    calling=Calling((Function("clock"),), CallMode.AUTO, "tools[0]", "toolConfig.mode"),
-)
-
-
-@pytest.mark.parametrize(
-    ("wish", "field", "code"),
-    [
-        (FORMED, "config.schema: ", Code.UNIMPLEMENTED),
-        (DRAWN, "size: ", Code.INVALID_ARGUMENT),
-        (CALLED, "tools[0]: ", Code.UNIMPLEMENTED),
-    ],
-)
-async def test_what_the_engine_cannot_do_is_refused_by_its_path(
-    lane: Lane, puppet: Puppet, wish: Prompt, field: str, code: Code
-) -> None:
-    outcome = await lane.outcome(wish)
-    assert isinstance(outcome, Failure)
-    assert outcome.message.startswith(field)
-    assert outcome.code is code
-    assert [piece async for piece in lane.stream(wish)] == [outcome]
-    assert not puppet.together
-
-
-async def test_an_engine_that_calls_where_it_must_is_never_asked_to_decide(
-    lane: Lane, puppet: Puppet
-) -> None:
-    puppet.abilities.add(Capability.CALLS)
-    outcome = await lane.outcome(CALLED)
-    assert isinstance(outcome, Failure)
-    assert (outcome.code, outcome.field) == (Code.UNIMPLEMENTED, "toolConfig.mode")
-    assert outcome.message.startswith("toolConfig.mode: the engine of this model does not decide")
-    assert not puppet.together
-    assert CALLED.calling is not None
-    must = structs.replace(CALLED.calling, mode=CallMode.ANY)
-    assert await lane.outcome(structs.replace(CALLED, calling=must)) == REPLY
