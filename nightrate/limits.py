@@ -89,6 +89,9 @@ CANDIDATES_MAX = 8
 FUNCTIONS_MAX = 128
 """Google: functions that a request declares."""
 
+LOGPROBS_MAX = 20
+"""Google: likely tokens that are told for each place of an answer."""
+
 STOP_SEQUENCES_MAX = 5
 """Google: stop sequences of a request."""
 

@@ -56,7 +56,7 @@ def plain_response(reply: Reply, response_id: str) -> bytes | None:
     if len(candidates) > 1 or candidate.pictures or reply.grounding or usage.cached_tokens:
         return None
     form = _FORMS.get(candidate.finish_reason)
-    if form is None or candidate.calls:
+    if form is None or candidate.calls or candidate.tokens:
         return None
     text, prompt_tokens, output_tokens = candidate.text, usage.prompt_tokens, usage.output_tokens
     return form % (

@@ -17,14 +17,14 @@ from nightrate.dialects.gemini_calls import calling_of
 from nightrate.dialects.gemini_forms import form_of
 from nightrate.dialects.gemini_options import CONFIG_GATE
 from nightrate.dialects.gemini_pictures import picture_of
-from nightrate.dialects.gemini_ranges import check_safety, sampling_of
+from nightrate.dialects.gemini_ranges import check_safety, logprobs_of, sampling_of
 from nightrate.dialects.gemini_shapes import GenerateContentRequest, GenerationConfig
 from nightrate.dialects.gemini_tools import search_of
 from nightrate.dialects.gemini_turns import instruction_of, turns_of
 from nightrate.dialects.refusals import within, wrong
 from nightrate.dialects.spelling import Remedies, quoted
 from nightrate.domain.calling import Calling
-from nightrate.domain.generation import DEFAULT_SAMPLING, Prompt, Sampling
+from nightrate.domain.generation import DEFAULT_SAMPLING, LogprobsWish, Prompt, Sampling
 from nightrate.domain.grounding import SearchWish
 from nightrate.domain.picture import PictureWish
 from nightrate.domain.schema import Form
@@ -102,9 +102,9 @@ def prompt_of(request: GenerateContentRequest, model: str, *, whole: bool = True
         raise wrong("model", f'"{quoted(request.model)}" is not the model of this call, "{model}".')
     if request.safety_settings:
         check_safety(request.safety_settings)
-    sampling, form, candidates = DEFAULT_SAMPLING, None, 1
+    sampling, form, logprobs, candidates = DEFAULT_SAMPLING, None, None, 1
     if request.generation_config is not None:
-        sampling, form = _settings(request.generation_config)
+        sampling, form, logprobs = _settings(request.generation_config)
         candidates = request.generation_config.candidate_count or 1
     needs_turns = whole and cache is None
     system, messages = turns_of(request.contents) if request.contents or needs_turns else (None, ())
@@ -118,11 +118,16 @@ def prompt_of(request: GenerateContentRequest, model: str, *, whole: bool = True
     calling, search = _tools(request)
     if calling is not None and (form is not None or picture is not None):
         raise wrong(calling.field, "an answer that calls a function has no form and no picture.")
+    if picture is not None and logprobs is not None:
+        raise wrong(logprobs.field, "an answer with a picture does not tell it.")
+    if calling is not None and logprobs is not None:
+        raise wrong(logprobs.field, "an answer that may call functions does not tell it.")
     return Prompt(
         messages=messages,
         system=system,
         sampling=sampling,
         form=form,
+        logprobs=logprobs,
         picture=picture,
         candidates=candidates,
         calling=calling,
@@ -170,10 +175,12 @@ def cache_id(reference: str, path: str) -> str:
     return found[1]
 
 
-def _settings(config: GenerationConfig) -> tuple[Sampling, Form | None]:
+def _settings(
+    config: GenerationConfig,
+) -> tuple[Sampling, Form | None, LogprobsWish | None]:
     try:
         CONFIG_GATE.check(config)
-        return sampling_of(config), form_of(config)
+        return sampling_of(config), form_of(config), logprobs_of(config)
     except Refused as error:
         raise within(error, "generationConfig") from error
 

@@ -8,7 +8,7 @@ from nightrate import limits
 from nightrate.dialects.gemini_shapes import GenerationConfig, SafetySetting, ThinkingConfig
 from nightrate.dialects.refusals import within, wrong
 from nightrate.dialects.spelling import quoted
-from nightrate.domain.generation import Sampling
+from nightrate.domain.generation import LogprobsWish, Sampling
 from nightrate.errors import Refused
 
 _INT32_MAX = 2**31 - 1
@@ -21,6 +21,7 @@ _RANGES: Final[tuple[tuple[str, str, float, float], ...]] = (
     ("max_output_tokens", "maxOutputTokens", 1, _INT32_MAX),
     ("seed", "seed", -_INT32_MAX - 1, _INT32_MAX),
     ("presence_penalty", "presencePenalty", -2, 2),
+    ("logprobs", "logprobs", 0, limits.LOGPROBS_MAX),
     ("frequency_penalty", "frequencyPenalty", -2, 2),
 )
 """Member, its name on the wire, the smallest and the greatest value."""
@@ -82,6 +83,21 @@ def sampling_of(config: GenerationConfig) -> Sampling:
         max_output_tokens=config.max_output_tokens,
         stop=_stop(config.stop_sequences) if config.stop_sequences else (),
     )
+
+
+def logprobs_of(config: GenerationConfig) -> LogprobsWish | None:
+    """Find out whether an answer shall say how likely its tokens were.
+
+    Raises:
+        BadRequest: the number of others is set alone.
+    """
+    if config.response_logprobs:
+        others = config.logprobs or 0
+        name = "logprobs" if others else "responseLogprobs"
+        return LogprobsWish(others, f"generationConfig.{name}")
+    if config.logprobs is not None:
+        raise wrong("logprobs", 'it needs "responseLogprobs": true.')
+    return None
 
 
 def _stop(sequences: list[str]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from json.encoder import encode_basestring_ascii
 from typing import Final
 
@@ -16,10 +17,13 @@ from nightrate.dialects.gemini_shapes import (
     FunctionCallPart,
     GenerateContentResponse,
     InlineDataPart,
+    LogprobsCandidate,
+    LogprobsResult,
     TextPart,
+    TopCandidates,
     UsageMetadata,
 )
-from nightrate.domain.generation import Candidate, FinishReason, Reply
+from nightrate.domain.generation import Candidate, FinishReason, Reply, Token
 
 _FINISH: Final = {
     FinishReason.STOP: "STOP",
@@ -56,6 +60,7 @@ def response_of(
                 _FINISH[candidate.finish_reason],
                 index,
                 grounding,
+                *(_logprobs(candidate.tokens) if candidate.tokens else ()),
             )
             for index, candidate in enumerate(reply.candidates)
         ],
@@ -68,6 +73,19 @@ def response_of(
         reply.model_version,
         response_id,
     )
+
+
+def _logprobs(tokens: tuple[Token, ...]) -> tuple[float, LogprobsResult]:
+    """Say how likely tokens were: on the average, and one by one."""
+    total = math.fsum(token.log_probability for token in tokens)
+    tops: tuple[TopCandidates, ...] = ()
+    if any(token.others for token in tokens):
+        tops = tuple(TopCandidates(tuple(map(_likely, token.others))) for token in tokens)
+    return total / len(tokens), LogprobsResult(tuple(map(_likely, tokens)), total, tops)
+
+
+def _likely(token: Token) -> LogprobsCandidate:
+    return LogprobsCandidate(token.text, token.log_probability, token.token_id)
 
 
 def _parts(

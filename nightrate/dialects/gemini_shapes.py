@@ -272,6 +272,28 @@ class AnswerContent(Struct, gc=False):
     role: str = "model"
 
 
+class LogprobsCandidate(Struct, rename="camel", omit_defaults=True, gc=False):
+    """A token, and the natural logarithm of its probability."""
+
+    token: str
+    log_probability: float
+    token_id: int | None = None
+
+
+class TopCandidates(Struct, gc=False):
+    """The likeliest tokens of one place."""
+
+    candidates: tuple[LogprobsCandidate, ...]
+
+
+class LogprobsResult(Struct, rename="camel", omit_defaults=True, gc=False):
+    """How likely the tokens of an answer were."""
+
+    chosen_candidates: tuple[LogprobsCandidate, ...]
+    log_probability_sum: float
+    top_candidates: tuple[TopCandidates, ...] = ()
+
+
 class AnswerCandidate(Struct, rename="camel", omit_defaults=True, gc=False):
     """One answer; its index is sent even when it is 0."""
 
@@ -279,6 +301,8 @@ class AnswerCandidate(Struct, rename="camel", omit_defaults=True, gc=False):
     finish_reason: str
     index: int
     grounding_metadata: GroundingMetadata | None = None
+    avg_logprobs: float | None = None
+    logprobs_result: LogprobsResult | None = None
 
 
 class UsageMetadata(Struct, rename="camel", omit_defaults=True, gc=False):

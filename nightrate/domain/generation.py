@@ -27,8 +27,14 @@ class Capability(StrEnum):
     """It gives an answer the form that the prompt demands; see `domain.schema`."""
     IMAGES = "images"
     """It draws pictures."""
+    REUSE = "reuse"
+    """It counts which tokens of a prompt it did not compute again."""
     CALLS = "calls"
     """It answers with the call of a function where it must; see `domain.calling`."""
+    LOGPROBS = "logprobs"
+    """It says how likely each token of an answer was."""
+    TOP_LOGPROBS = "top_logprobs"
+    """And which others were likely in its place."""
     TOOLS = "tools"
     """It decides by itself whether it calls a function or answers in words."""
 
@@ -80,6 +86,16 @@ class Sampling(Struct, frozen=True, gc=False, kw_only=True):
 DEFAULT_SAMPLING = Sampling()
 
 
+class LogprobsWish(Struct, frozen=True, gc=False):
+    """The answer says how likely its tokens were, and what else was likely in their places.
+
+    ``others`` is how many of these are told; ``field`` is the path of the wish, for refusals.
+    """
+
+    others: int
+    field: str
+
+
 class Prompt(Struct, frozen=True, gc=False, kw_only=True):
     """What an engine is asked."""
 
@@ -90,6 +106,8 @@ class Prompt(Struct, frozen=True, gc=False, kw_only=True):
     """Which form the text of the answer must have."""
     calling: Calling | None = None
     """Which functions the answer may call, or must."""
+    logprobs: LogprobsWish | None = None
+    """Whether the answer says how likely its tokens were."""
     picture: PictureWish | None = None
     """What picture the answer must have."""
     candidates: int = 1
@@ -110,6 +128,18 @@ class Usage(Struct, frozen=True, gc=False):
     cached_tokens: int = 0
 
 
+class Token(Struct, frozen=True, gc=False):
+    """A token of an answer, or one that could have stood there; the logarithm is the natural one.
+
+    ``others`` are the likeliest tokens of its place, itself perhaps among them.
+    """
+
+    text: str
+    log_probability: float
+    token_id: int | None = None
+    others: tuple[Token, ...] = ()
+
+
 class Candidate(Struct, frozen=True, gc=False):
     """One answer: its text, and the pictures or calls that come after it."""
 
@@ -117,6 +147,8 @@ class Candidate(Struct, frozen=True, gc=False):
     finish_reason: FinishReason = FinishReason.STOP
     pictures: tuple[Picture, ...] = ()
     calls: tuple[Call, ...] = ()
+    tokens: tuple[Token, ...] = ()
+    """How likely each token was, where that was asked for."""
 
 
 class Reply(Struct, frozen=True, gc=False):
@@ -159,6 +191,10 @@ def needs_of(prompt: Prompt) -> list[Need]:
         needs.append(Need(Capability.SCHEMA, prompt.form.field))
     if prompt.picture is not None:
         needs.append(Need(Capability.IMAGES, prompt.picture.field))
+    if (wish := prompt.logprobs) is not None:
+        needs.append(Need(Capability.LOGPROBS, wish.field))
+        if wish.others:
+            needs.append(Need(Capability.TOP_LOGPROBS, wish.field))
     if (calling := prompt.calling) is not None:
         needs.append(Need(Capability.CALLS, calling.field))
         if calling.mode is CallMode.AUTO:

@@ -25,8 +25,10 @@ from nightrate.domain.generation import (
     Candidate,
     Capability,
     FinishReason,
+    LogprobsWish,
     Prompt,
     Reply,
+    Token,
     Usage,
 )
 from nightrate.domain.picture import Picture, PictureWish
@@ -57,6 +59,7 @@ _CAPABILITIES = frozenset(
     {
         *(Capability.TEXT, Capability.STREAM, Capability.EMBEDDINGS),
         *(Capability.SCHEMA, Capability.IMAGES, Capability.CALLS, Capability.TOOLS),
+        *(Capability.LOGPROBS, Capability.TOP_LOGPROBS),
     }
 )
 
@@ -233,11 +236,23 @@ class EchoEngine(Engine):
         if limit is not None and len(text) > limit * CHARACTERS_PER_TOKEN:
             text, finish = text[: limit * CHARACTERS_PER_TOKEN], FinishReason.LENGTH
         usage = Usage(_tokens_of_prompt(prompt), _token_count(text))
-        return Reply((Candidate(text, finish),), usage, "echo")
+        tokens = () if prompt.logprobs is None else _certain(text, prompt.logprobs)
+        return Reply((Candidate(text, finish, tokens=tokens),), usage, "echo")
 
     async def count_tokens(self, prompt: Prompt) -> int:
         """Four characters a token."""
         return _tokens_of_prompt(prompt)
+
+
+def _certain(text: str, wish: LogprobsWish) -> tuple[Token, ...]:
+    """Say of each token that no other was possible."""
+    pieces = (
+        text[start : start + CHARACTERS_PER_TOKEN]
+        for start in range(0, len(text), CHARACTERS_PER_TOKEN)
+    )
+    return tuple(
+        Token(piece, 0.0, others=(Token(piece, 0.0),) if wish.others else ()) for piece in pieces
+    )
 
 
 def _call(text: str, calling: Calling) -> Call | None:

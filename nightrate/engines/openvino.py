@@ -55,7 +55,12 @@ Whole = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
 
 
-_CAPABILITIES = frozenset({Capability.TEXT, Capability.STREAM, Capability.SCHEMA, Capability.CALLS})
+_CAPABILITIES = frozenset(
+    {
+        *(Capability.TEXT, Capability.STREAM, Capability.SCHEMA, Capability.CALLS),
+        *(Capability.LOGPROBS, Capability.REUSE),
+    }
+)
 
 
 class OpenVINOOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -15,11 +15,10 @@ from functools import partial
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from nightrate import clock
-from nightrate.domain.calling import Calling
-from nightrate.domain.generation import Candidate, FinishReason, Prompt, Reply, Usage
+from nightrate.domain.generation import Candidate, FinishReason, Prompt, Reply, Token, Usage
 from nightrate.engines.calls import candidate_of_call
 from nightrate.engines.certainty import certain, cut
 from nightrate.engines.frames import CANCEL, Answer, ParentGone, ParentLine, Question, Trouble, raw
@@ -50,6 +49,7 @@ class Draft:
 
     def __init__(self, model: Model, stops: tuple[str, ...], *, streamed: bool) -> None:
         self.ids: list[int] = []
+        self.logs: list[float] = []
         self.reason: Any = None
         self.stopped = False
         """Whether a stop sequence has come: the answer ends there."""
@@ -64,6 +64,7 @@ class Draft:
         while handle.can_read():
             (output,) = handle.read().values()
             self.ids += output.generated_ids
+            self.logs += output.generated_log_probs
             self.reason = output.finish_reason
         if len(self.ids) == before:
             return []
@@ -95,10 +96,12 @@ class Job(Struct):
     number: int
     encoded: Encoded
     config: Any
-    finish: Callable[[list[int], Any], Reply]
-    """Makes the answer of all token ids and the library's reason for the end."""
+    finish: Callable[[list[int], list[float], Any], Reply]
+    """Makes the answer of all token ids, their logarithms and the library's reason for the end."""
     beginnings: list[int]
     """See `prefixes`."""
+    reused_tokens: int = 0
+    """Of the prompt, what was not computed again."""
     draft: Draft | None = None
     """Kept only where somebody looks at an unfinished answer."""
 
@@ -167,7 +170,9 @@ class Lane:
                 refused.append(_troubled(job.number, _first_line(error), Code.INVALID_ARGUMENT))
                 continue
             self._live[job.number] = self._reading[job.number] = (job, handle)
+            job.reused_tokens = self._prefixes.reused_tokens(job.beginnings)
             self._held_tokens += job.room
+            self._prefixes.make_room((self.cache_tokens - self._held_tokens) // CHUNK_TOKENS)
             self._prefixes.begin(job.beginnings)
         self._waiting.extendleft(reversed(held))
         return refused
@@ -198,9 +203,10 @@ class Lane:
         draft = job.draft
         if draft is None:
             output = handle.read_all()[0]
-            reply = job.finish(list(output.generated_ids), output.finish_reason)
-            return [Answer(number, raw(reply))]
-        reply = job.finish(draft.ids, draft.reason)
+            logs = list(output.generated_log_probs)
+            reply = job.finish(list(output.generated_ids), logs, output.finish_reason)
+            return [Answer(number, raw(_reused(reply, job.reused_tokens)))]
+        reply = _reused(job.finish(draft.ids, draft.logs, draft.reason), job.reused_tokens)
         try:
             return [*draft.end(number, reply.candidates[0].text), Answer(number, raw(reply))]
         except RequestFailed as failure:
@@ -275,29 +281,38 @@ class Worker:
         stops = prompt.sampling.stop
         self._where[number] = lane
         beginnings = beginnings_of(encoded.ids.data.tobytes(), encoded.ids.data.itemsize)
-        calling = prompt.calling
-        finish = partial(self._reply, encoded=encoded, stops=stops, calling=calling)
-        streamed = streamed and calling is None  # A call comes whole, with the reply.
+        finish = partial(self._reply, encoded=encoded, prompt=prompt)
+        streamed = streamed and prompt.calling is None  # A call comes whole, with the reply.
         draft = Draft(self._model, stops, streamed=streamed) if streamed or stops else None
-        lane.add(Job(number, encoded, config, finish, beginnings, draft))
+        lane.add(Job(number, encoded, config, finish, beginnings, draft=draft))
 
     def _reply(
         self,
         ids: list[int],
+        logs: list[float],
         reason: Any,
         *,
         encoded: Encoded,
-        stops: tuple[str, ...],
-        calling: Calling | None,
+        prompt: Prompt,
     ) -> Reply:
-        text, stopped = cut(self._model.decode(ids), stops)
+        calling = prompt.calling
+        text, stopped = cut(self._model.decode(ids), prompt.sampling.stop)
         length = reason == self._model.length and not stopped
         finish = FinishReason.LENGTH if length else FinishReason.STOP
         candidate = (
             Candidate(text, finish) if calling is None else candidate_of_call(text, finish, calling)
         )
+        if prompt.logprobs is not None:
+            candidate = structs.replace(candidate, tokens=self._tokens(ids, logs))
         usage = Usage(encoded.tokens, len(ids))
         return Reply((candidate,), usage, self._model.setup.model_version)
+
+    def _tokens(self, ids: list[int], logs: list[float]) -> tuple[Token, ...]:
+        """Say how likely each token was; a token alone may be a part of a character only."""
+        decode = self._model.decode
+        return tuple(
+            Token(decode([number]), log, number) for number, log in zip(ids, logs, strict=True)
+        )
 
 
 def serve(line: ParentLine, worker: Worker) -> None:
@@ -333,6 +348,11 @@ def main() -> None:
     sys.stderr.flush()
     # Not an orderly exit: the library complains about work that was left unfinished.
     os._exit(0)
+
+
+def _reused(reply: Reply, tokens: int) -> Reply:
+    """Say of a reply how much of its prompt was not computed again."""
+    return structs.replace(reply, usage=structs.replace(reply.usage, cached_tokens=tokens))
 
 
 def _troubled(number: int, message: str, code: Code, *, retriable: bool = False) -> Answer:

@@ -237,6 +237,8 @@ class Model:
             config.top_k = _either(sampling.top_k, TOP_K_DEFAULT)
             seed = sampling.seed
             config.rng_seed = int(clock.jitter() * _SEEDS) if seed is None else seed % _SEEDS
+        if prompt.logprobs is not None:
+            config.logprobs = 1
         form = prompt.form
         if prompt.calling is not None:
             form = form_of_calls(prompt.calling)

@@ -42,6 +42,11 @@ _INABILITIES = {
     Capability.SCHEMA: (Code.UNIMPLEMENTED, "cannot give answers a form."),
     Capability.IMAGES: (Code.INVALID_ARGUMENT, "draws no pictures."),
     Capability.CALLS: (Code.UNIMPLEMENTED, "calls no functions. Leave them out."),
+    Capability.LOGPROBS: (Code.UNIMPLEMENTED, "does not say how likely tokens were. Leave it out."),
+    Capability.TOP_LOGPROBS: (
+        Code.UNIMPLEMENTED,
+        "says how likely the chosen tokens were, but not which others were. Leave it out.",
+    ),
     Capability.TOOLS: (
         Code.UNIMPLEMENTED,
         "does not decide by itself whether to call a function. Demand a call, or no call.",
@@ -178,7 +183,10 @@ class Lane:
             EngineDown: the engine has given up; the request is not to blame and has no outcome yet.
         """
         if isinstance(asked, Prompt) and (
-            asked.form is not None or asked.picture is not None or asked.calling is not None
+            asked.form is not None
+            or asked.picture is not None
+            or asked.calling is not None
+            or asked.logprobs is not None
         ):
             failure = self._unable(asked)
             if failure:

@@ -107,7 +107,7 @@ class Prefixes:
 def _check_together(prefix: Prompt, prompt: Prompt) -> None:
     """Refuse what each may ask for and both may not, under the path that the request has for it."""
     if prefix.calling is not None:
-        beside = prompt.calling or prompt.form or prompt.picture
+        beside = prompt.calling or prompt.form or prompt.picture or prompt.logprobs
         why = "the cached content declares functions: leave this out, or use another one."
     else:
         beside = prompt.calling if prefix.search is not None else None

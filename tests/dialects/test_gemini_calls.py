@@ -126,6 +126,9 @@ def test_an_answer_that_calls_has_no_form_no_picture_and_no_search() -> None:
     assert refusal(BadRequest, tools=tools, generationConfig=form)[0] == AT
     picture = {"responseModalities": ["TEXT", "IMAGE"]}
     assert refusal(BadRequest, tools=tools, generationConfig=picture)[0] == AT
+    likely = {"responseLogprobs": True}
+    field, _ = refusal(BadRequest, tools=tools, generationConfig=likely)
+    assert field == "generationConfig.responseLogprobs"
     both = [{"functionDeclarations": [CLOCK], "googleSearch": {}}]
     assert refusal(BadRequest, tools=both)[0] == "tools[0].googleSearch"
     never = {"functionCallingConfig": {"mode": "NONE"}}

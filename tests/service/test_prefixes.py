@@ -13,7 +13,7 @@ import pytest
 from nightrate import limits
 from nightrate.domain.cache import Cache, Reach
 from nightrate.domain.calling import Calling, CallMode, Function
-from nightrate.domain.generation import Message, Prompt
+from nightrate.domain.generation import LogprobsWish, Message, Prompt
 from nightrate.domain.picture import PictureWish
 from nightrate.domain.schema import ChoiceForm
 from nightrate.errors import BadRequest, Damaged, MissingCache
@@ -191,6 +191,7 @@ async def test_functions_beside_those_that_are_kept_are_not_dropped(shelf: Shelf
         (TOOLS, {"calling": CALLING}, "tools"),
         (TOOLS, {"form": ChoiceForm(("a",), "config.schema")}, "config.schema"),
         (TOOLS, {"picture": PictureWish(64, 64, with_text=True, field="size")}, "size"),
+        (TOOLS, {"logprobs": LogprobsWish(0, "config.logprobs")}, "config.logprobs"),
         ([{"googleSearch": {}}], {"calling": CALLING}, "tools"),
     ],
 )
