@@ -26,10 +26,12 @@ _MODES: Final = {
     "": CallMode.AUTO,
     "MODE_UNSPECIFIED": CallMode.AUTO,
     "AUTO": CallMode.AUTO,
-    "VALIDATED": CallMode.AUTO,  # every call is held to its declaration here
+    "VALIDATED": CallMode.AUTO,
     "ANY": CallMode.ANY,
     "NONE": None,
 }
+_HELD: Final = "ANY", "VALIDATED"
+"""Modes whose calls fit their declarations, as the original service promises."""
 _OF_FUNCTION: Final = (
     *("name", "description", "parameters", "parametersJsonSchema"),
     # What the function will answer, and how clients of live sessions wait for it.
@@ -76,13 +78,16 @@ def calling_of(tools: list[dict[str, Any]] | None, config: object) -> Calling | 
     allowed = calling.get("allowedFunctionNames") or []
     if allowed:
         functions = _allowed(functions, allowed, f"{at}.allowedFunctionNames")
-        if name.upper() not in ("ANY", "VALIDATED"):
+        if name.upper() not in _HELD:
             raise wrong(f"{at}.allowedFunctionNames", 'it needs the mode "ANY" or "VALIDATED".')
     if not functions:
         if mode is CallMode.ANY:
             raise wrong(_MODE_FIELD, "there are no functions to call: declare some under tools.")
         return None
-    return None if mode is None else Calling(tuple(functions.values()), mode, field, _MODE_FIELD)
+    if mode is None:
+        return None
+    held = name.upper() in _HELD
+    return Calling(tuple(functions.values()), mode, field, _MODE_FIELD, held=held)
 
 
 def _declared(tools: list[dict[str, Any]]) -> tuple[dict[str, Function], str]:

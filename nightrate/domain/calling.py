@@ -49,7 +49,8 @@ class Calling(Struct, frozen=True, gc=False):
     """The functions that an answer may call, at least one.
 
     ``field`` is the path under which they were declared, ``mode_field`` that of the mode. An answer
-    that is ``single`` calls one at most; else how many is the engine's choice.
+    that is ``single`` calls one at most; else how many is the engine's choice. Arguments that do
+    not fit what was declared are no call where ``held`` or the function's ``strict`` says so.
     """
 
     functions: tuple[Function, ...]
@@ -57,6 +58,7 @@ class Calling(Struct, frozen=True, gc=False):
     field: str
     mode_field: str
     single: bool = False
+    held: bool = False
 
 
 class Call(Struct, frozen=True, gc=False):

@@ -56,7 +56,8 @@ def chats(server: Server) -> Iterator[OpenAI]:
 
 
 def ask(client: genai.Client, contents: Any = "How is it?", **config: Any) -> Any:
-    return client.models.generate_content(model=MODEL, contents=contents, config={**config})
+    made = types.GenerateContentConfig(**config)
+    return client.models.generate_content(model=MODEL, contents=contents, config=made)
 
 
 def called(response: Any) -> list[tuple[str, Any]]:

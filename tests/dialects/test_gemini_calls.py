@@ -139,20 +139,22 @@ def test_an_answer_that_calls_has_no_form_no_picture_and_no_search() -> None:
 
 
 @pytest.mark.parametrize(
-    ("config", "mode"),
+    ("config", "expected"),
     [
-        ({}, CallMode.AUTO),
-        ({"mode": None}, CallMode.AUTO),
-        ({"mode": "MODE_UNSPECIFIED"}, CallMode.AUTO),
-        ({"mode": "auto"}, CallMode.AUTO),
-        ({"mode": "VALIDATED"}, CallMode.AUTO),
-        ({"mode": "any"}, CallMode.ANY),
+        ({}, (CallMode.AUTO, False)),
+        ({"mode": None}, (CallMode.AUTO, False)),
+        ({"mode": "MODE_UNSPECIFIED"}, (CallMode.AUTO, False)),
+        ({"mode": "auto"}, (CallMode.AUTO, False)),
+        ({"mode": "VALIDATED"}, (CallMode.AUTO, True)),
+        ({"mode": "any"}, (CallMode.ANY, True)),
     ],
 )
-def test_the_mode_says_who_decides(config: Any, mode: CallMode) -> None:
+def test_the_mode_says_who_decides_and_whether_calls_are_held_to_their_declarations(
+    config: Any, expected: tuple[CallMode, bool]
+) -> None:
     found = calling(CLOCK, **config)
     assert found is not None
-    assert found.mode is mode
+    assert (found.mode, found.held) == expected
 
 
 def test_none_is_as_if_nothing_was_declared() -> None:

@@ -269,6 +269,27 @@ def test_what_is_no_call_of_a_declared_function_is_never_handed_out(written: Any
     assert reply.candidates == (Candidate("So.", FinishReason.BAD_CALL),)
 
 
+HELD = msgspec.structs.replace(MAY, held=True)
+STRICT = msgspec.structs.replace(MAY, functions=(Function("clock", strict=True),))
+
+
+@pytest.mark.parametrize(
+    ("which", "reason"),
+    [
+        *((MAY, FinishReason.STOP), (MUST, FinishReason.STOP)),
+        *((HELD, FinishReason.BAD_CALL), (STRICT, FinishReason.BAD_CALL)),
+    ],
+)
+def test_arguments_that_do_not_fit_are_no_call_where_the_client_relies_on_it(
+    which: Calling, reason: FinishReason
+) -> None:
+    (candidate,) = read_reply(calls(CLOCK), calling(which), "m").candidates
+    assert candidate.finish_reason is reason
+    assert bool(candidate.calls) is (reason is FinishReason.STOP)
+    (plain,) = read_reply(calls({"name": "clock"}), calling(which), "m").candidates
+    assert plain.calls
+
+
 def test_calls_that_were_cut_are_not_handed_out() -> None:
     for which in (MUST, MAY):
         reply = read_reply(calls(CLOCK, reason="length"), calling(which), "m")
