@@ -29,8 +29,7 @@ from nightrate.domain.batch import Batch, Order
 from nightrate.domain.generation import Prompt, Reply
 from nightrate.domain.states import FINAL_STATES, BatchState
 from nightrate.engines import weights
-from nightrate.engines.openvino import OpenVINOOptions
-from nightrate.engines.openvino_model import ModelSetup
+from nightrate.engines.openvino import OpenVINOOptions, setup_of
 from nightrate.engines.packages import cache_directory
 from nightrate.runtime import House, open_house
 from nightrate.settings import Settings
@@ -93,16 +92,7 @@ async def measure(
     prepared = await asyncio.to_thread(
         weights.prepare, options.model, cache_directory(options.cache_directory)
     )
-    setup = ModelSetup(
-        path=str(prepared.path),
-        model_version=prepared.model_version,
-        context_tokens=prepared.context_tokens,
-        kv_cache_gib=options.kv_cache_gib,
-        threads=options.threads,
-        requests=concurrency,
-        reproducible=options.reproducible,
-        ignore_eos=True,
-    )
+    setup = setup_of(options, prepared)
     found: dict[str, list[Figures]] = {"plain": [], "batch": [], "alone": []}
     few = max(6, requests // 10)
     with tempfile.TemporaryDirectory(prefix="nightrate-bench-") as folder:

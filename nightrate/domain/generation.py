@@ -118,6 +118,8 @@ class Prompt(Struct, frozen=True, gc=False, kw_only=True):
     """The id of the cached content it continues, until that is put before it (`domain.cache`)."""
     cached_tokens: int = 0
     """How many of its tokens came from a cached content."""
+    live: bool = False
+    """Whether somebody waits for the answer."""
 
 
 class Usage(Struct, frozen=True, gc=False):

@@ -41,6 +41,9 @@ ALTERNATIVES = (
     " settings can name another engine that an installed package brings."
 )
 
+_LIVE_REQUESTS = 8
+"""Of the built-in model, whose weights are small."""
+
 _BYTES_PER_TOKEN = 3
 """Fewer than English text has, so that the estimate is rather too high."""
 
@@ -74,6 +77,10 @@ class OpenVINOOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     """Where converted weights are kept; the user's cache directory by default."""
     requests: Whole = 32
     """How many requests are computed at once."""
+    live_requests: Annotated[int, Meta(ge=0)] | None = None
+    """How many live requests are computed at once, in a pipeline of their own, which takes memory
+    for the weights once more; 0: they share the others. By default 8 for the built-in model, and 0
+    for any other."""
     threads: Whole | None = None
     """Processor threads; by default as many as there are cores."""
     kv_cache_gib: Whole = 2
@@ -102,7 +109,7 @@ class OpenVINOEngine(Engine):
         )
         self._model_version = ""
         self._tokens_max = 0
-        self._capacity = Capacity(_with_spare(options.requests))
+        self._capacity = Capacity(_with_spare(options.requests), live=_live(options))
 
     @classmethod
     def from_options(cls, options: Options) -> OpenVINOEngine:
@@ -150,7 +157,7 @@ class OpenVINOEngine(Engine):
         self._model_version = prepared.model_version
         offer = self._child.greeting(Offer)
         self._tokens_max = offer.tokens_max
-        self._capacity = Capacity(_with_spare(options.requests), offer.cache_tokens)
+        self._capacity = Capacity(_with_spare(options.requests), offer.cache_tokens, _live(options))
 
     async def close(self) -> None:
         """End the child."""
@@ -252,7 +259,15 @@ def setup_of(options: OpenVINOOptions, prepared: weights.Weights) -> ModelSetup:
         requests=options.requests,
         reproducible=options.reproducible,
         ignore_eos=options.ignore_eos,
+        live_requests=_live(options),
     )
+
+
+def _live(options: OpenVINOOptions) -> int:
+    """Give how many live requests have places of their own."""
+    if options.live_requests is not None:
+        return options.live_requests
+    return _LIVE_REQUESTS if options.model == weights.DEFAULT_MODEL else 0
 
 
 def _with_spare(requests: int) -> int:
