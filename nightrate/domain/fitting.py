@@ -67,13 +67,13 @@ def _plain_fits(value: object, node: AnyValue | Null | Boolean | Number | String
     if isinstance(node, Boolean):
         return isinstance(value, bool)
     if isinstance(node, Number):
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        return number and node.allows(value)
+        truth = isinstance(value, bool)  # In Python, that is a number.
+        return isinstance(value, int | float) and not truth and node.allows(value)
     if isinstance(node, String):
         most = node.characters_max
         return isinstance(value, str) and _within(len(value), node.characters_min, most)
     if isinstance(node, Choice):
-        truth = isinstance(value, bool)  # In Python, True is 1.
+        truth = isinstance(value, bool)
         return any(isinstance(one, bool) is truth and one == value for one in node.values)
     return True
 
