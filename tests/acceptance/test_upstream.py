@@ -82,8 +82,8 @@ def test_live_answers_streams_forms_and_vectors_come_from_behind(server: Server)
         )
         formed = client.models.generate_content(model=model, contents="sky?", config=form)
         assert formed.text in ("red", "blue")
-        tools: list[types.Tool] = [types.Tool(function_declarations=[{"name": "clock"}])]
-        decides = types.GenerateContentConfig(tools=tools)
+        clock = types.FunctionDeclaration(name="clock")
+        decides = types.GenerateContentConfig(tools=[types.Tool(function_declarations=[clock])])
         asked = client.models.generate_content(
             model=model, contents="Now: [[call clock]]", config=decides
         )
