@@ -73,10 +73,15 @@ class _Details(Struct):
     cached_tokens: int | None = None
 
 
+class _OutputDetails(Struct):
+    reasoning_tokens: int | None = None
+
+
 class _Used(Struct):
     prompt_tokens: int = 0
     completion_tokens: int | None = None
     prompt_tokens_details: _Details | None = None
+    completion_tokens_details: _OutputDetails | None = None
 
 
 class _Completion(Struct):
@@ -203,7 +208,13 @@ def _usage(used: _Used | None, prompt: Prompt, text: str) -> Usage:
         return Usage(_reckoned(asked), _reckoned(len(text)) if text else 0)
     cached = used.prompt_tokens_details
     cached_tokens = (cached.cached_tokens or 0) if cached is not None else 0
-    return Usage(used.prompt_tokens, used.completion_tokens, min(cached_tokens, used.prompt_tokens))
+    made = used.completion_tokens_details
+    thought_tokens = (made.reasoning_tokens or 0) if made is not None else 0
+    return Usage(
+        *(used.prompt_tokens, used.completion_tokens),
+        min(cached_tokens, used.prompt_tokens),
+        min(thought_tokens, used.completion_tokens),
+    )
 
 
 def _reckoned(characters: int) -> int:

@@ -83,7 +83,7 @@ def usage_of(usage: Usage) -> CompletionUsage:
         usage.output_tokens,
         usage.prompt_tokens + usage.output_tokens,
         PromptDetails(usage.cached_tokens),
-        CompletionDetails(),
+        CompletionDetails(usage.thought_tokens),
     )
 
 

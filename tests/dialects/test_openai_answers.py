@@ -66,6 +66,30 @@ def code_of(body: bytes, prompt: Prompt = HELLO) -> Code:
             },
             Usage(5, 6),
         ),
+        (
+            {
+                "prompt_tokens": 5,
+                "completion_tokens": 6,
+                "completion_tokens_details": {"reasoning_tokens": 4},
+            },
+            Usage(5, 6, 0, 4),
+        ),
+        (
+            {
+                "prompt_tokens": 5,
+                "completion_tokens": 6,
+                "completion_tokens_details": {"reasoning_tokens": 9},
+            },
+            Usage(5, 6, 0, 6),
+        ),
+        (
+            {
+                "prompt_tokens": 5,
+                "completion_tokens": 6,
+                "completion_tokens_details": {"reasoning_tokens": None},
+            },
+            Usage(5, 6),
+        ),
         ({"prompt_tokens": 5}, Usage(3, 2)),
         (None, Usage(3, 2)),
     ],
