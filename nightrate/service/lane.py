@@ -49,7 +49,7 @@ _INABILITIES = {
     ),
     Capability.TOOLS: (
         Code.UNIMPLEMENTED,
-        'does not decide by itself whether to call a function. Set the mode to "ANY" or "NONE".',
+        "does not decide by itself whether to call a function. Demand a call, or no call.",
     ),
 }
 """What an engine is told to be unable to do."""
