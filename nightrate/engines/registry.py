@@ -35,6 +35,12 @@ def _minilm(options: Options) -> Engine:
     return MiniLMEngine.from_options(options)
 
 
+def _illustrator(options: Options) -> Engine:
+    from nightrate.engines.illustrator import IllustratorEngine
+
+    return IllustratorEngine.from_options(options)
+
+
 def _openai(options: Options) -> Engine:
     from nightrate.engines.openai import OpenAIEngine
 
@@ -43,6 +49,7 @@ def _openai(options: Options) -> Engine:
 
 BUILT_IN: dict[str, Factory] = {
     "echo": _echo,
+    "illustrator": _illustrator,
     "minilm": _minilm,
     "openai": _openai,
     "openvino": _openvino,

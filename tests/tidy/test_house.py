@@ -64,7 +64,7 @@ GIVEN_BY_NAME = {"uvloop"}
 USED_THROUGH = {"uvicorn.protocols.http.httptools_impl": "httptools"}
 """Modules that need a dependency which the module's own package does not bring."""
 
-IMPORTED_AS = {"pyjwt": "jwt"}
+IMPORTED_AS = {"pillow": "PIL", "pyjwt": "jwt"}
 """Dependencies whose modules are called otherwise."""
 
 ENTRANCES = {"__main__.py", "cli.py", "client.py", "minilm_child.py", "openvino_child.py"}
