@@ -15,10 +15,10 @@ from typing import Final
 import msgspec
 from msgspec import Struct, json
 
-from nightrate import limits
 from nightrate.dialects.openai_answers import unreadable
 from nightrate.dialects.openai_asks import encoded
-from nightrate.domain.generation import Candidate, FinishReason, Prompt, Reply, Sampling, Usage
+from nightrate.domain.drawing import held_to, one_text, prompt_tokens_of, tokens_of
+from nightrate.domain.generation import Candidate, FinishReason, Prompt, Reply, Usage
 from nightrate.domain.picture import Picture, PictureWish
 from nightrate.errors import Code, RequestFailed
 
@@ -80,34 +80,14 @@ def render_picture(prompt: Prompt, wish: PictureWish, model: str, customs: Pictu
     Raises:
         RequestFailed: the prompt asks for what such a server cannot do.
     """
-    _refuse_more(prompt.sampling)
-    if len(prompt.messages) > 1:
-        message = "contents: the server behind this model draws by a single turn; send one."
-        raise RequestFailed(message, code=Code.UNIMPLEMENTED)
-    texts = [prompt.system, prompt.messages[0].text]
     ask = _PictureAsk(
         model=model,
-        prompt="\n\n".join(text for text in texts if text),
+        prompt=one_text(prompt, seeded=False),
         size=_size(wish, customs.sizes),
         n=1,
         response_format="b64_json" if customs.says_format else None,
     )
     return encoded(ask)
-
-
-def _refuse_more(sampling: Sampling) -> None:
-    fields = {
-        "temperature": sampling.temperature,
-        "topP": sampling.top_p,
-        "topK": sampling.top_k,
-        "seed": sampling.seed,
-        "presencePenalty": sampling.presence_penalty,
-        "frequencyPenalty": sampling.frequency_penalty,
-    }
-    for name, value in fields.items():
-        if value is not None:
-            message = f"{name}: the server behind this model draws without it; leave it out."
-            raise RequestFailed(message, code=Code.UNIMPLEMENTED)
 
 
 def _size(wish: PictureWish, sizes: tuple[str, ...]) -> str:
@@ -162,23 +142,12 @@ def read_picture(body: bytes, prompt: Prompt, wish: PictureWish, model: str) -> 
         raise unreadable(len(body))
     said, finish = "", FinishReason.STOP
     if wish.with_text:
-        said, finish = _cut(drawn.revised_prompt or f"A picture by {model}.", prompt.sampling)
+        said, finish = held_to(drawn.revised_prompt or f"A picture by {model}.", prompt.sampling)
     candidate = Candidate(said, finish, (Picture(mime_type, data),))
     return Reply((candidate,), _usage(found.usage, prompt, said), model)
-
-
-def _cut(text: str, sampling: Sampling) -> tuple[str, FinishReason]:
-    """Hold a text of ours to what was asked of it; four characters are a token."""
-    for stop in sampling.stop:
-        text = text.partition(stop)[0]
-    most = sampling.max_output_tokens
-    if most is not None and len(text) > most * limits.BYTES_PER_TOKEN:
-        return text[: most * limits.BYTES_PER_TOKEN], FinishReason.LENGTH
-    return text, FinishReason.STOP
 
 
 def _usage(used: _Used | None, prompt: Prompt, said: str) -> Usage:
     if used is not None:
         return Usage(used.input_tokens, used.output_tokens)
-    asked = sum(len(turn.text) for turn in prompt.messages) + len(prompt.system or "")
-    return Usage(-(-asked // limits.BYTES_PER_TOKEN) or 1, -(-len(said) // limits.BYTES_PER_TOKEN))
+    return Usage(prompt_tokens_of(prompt), tokens_of(said))

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 from msgspec import Meta
 
-from nightrate import limits
-from nightrate.domain.generation import Candidate, Capability, FinishReason, Prompt, Reply, Usage
+from nightrate.domain.drawing import held_to, prompt_tokens_of, tokens_of
+from nightrate.domain.generation import Candidate, Capability, Prompt, Reply, Usage
 from nightrate.domain.picture import Picture
 from nightrate.engines.base import Capacity, Engine, Finding, Options, Progress, ignore_progress
 from nightrate.engines.composing import compose, told
@@ -127,7 +127,7 @@ class IllustratorEngine(Engine):
 
     async def count_tokens(self, prompt: Prompt) -> int:
         """Four characters a token."""
-        return _tokens_of_prompt(prompt)
+        return prompt_tokens_of(prompt)
 
     async def self_check(self) -> list[Finding]:
         """Compose a scene whose things are known."""
@@ -211,27 +211,9 @@ class _Studio:
             said = said if wish.with_text else ""
         else:
             said = _NO_PICTURE + said
-        said, finish = _cut(said, prompt)
-        usage = Usage(_tokens_of_prompt(prompt), _token_count(said))
+        said, finish = held_to(said, prompt.sampling)
+        usage = Usage(prompt_tokens_of(prompt), tokens_of(said))
         return Reply((Candidate(said, finish, pictures),), usage, MODEL_VERSION)
-
-
-def _cut(text: str, prompt: Prompt) -> tuple[str, FinishReason]:
-    for stop in prompt.sampling.stop:
-        text = text.partition(stop)[0]
-    most = prompt.sampling.max_output_tokens
-    if most is not None and len(text) > most * limits.BYTES_PER_TOKEN:
-        return text[: most * limits.BYTES_PER_TOKEN], FinishReason.LENGTH
-    return text, FinishReason.STOP
-
-
-def _token_count(text: str) -> int:
-    return -(-len(text) // limits.BYTES_PER_TOKEN)
-
-
-def _tokens_of_prompt(prompt: Prompt) -> int:
-    texts = [prompt.system or "", *(message.text for message in prompt.messages)]
-    return sum(map(_token_count, texts)) or 1
 
 
 def prepare(cache: Path, progress: Progress = ignore_progress) -> tuple[Path, Path]:

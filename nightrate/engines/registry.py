@@ -47,12 +47,19 @@ def _openai(options: Options) -> Engine:
     return OpenAIEngine.from_options(options)
 
 
+def _openvino_images(options: Options) -> Engine:
+    from nightrate.engines.openvino_images import OpenVINOImagesEngine
+
+    return OpenVINOImagesEngine.from_options(options)
+
+
 BUILT_IN: dict[str, Factory] = {
     "echo": _echo,
     "illustrator": _illustrator,
     "minilm": _minilm,
     "openai": _openai,
     "openvino": _openvino,
+    "openvino_images": _openvino_images,
 }
 
 

@@ -94,7 +94,7 @@ def test_what_such_a_server_cannot_do_is_refused_by_its_field(
 
 def test_a_conversation_and_what_is_no_unicode_are_refused() -> None:
     turns = (Message("user", "a"), Message("model", "b"), Message("user", "c"))
-    with pytest.raises(RequestFailed, match=r"^contents: .*single turn"):
+    with pytest.raises(RequestFailed, match=r"^contents: .*a single turn"):
         render_picture(Prompt(messages=turns), wanted(), "m", PictureCustoms())
     with pytest.raises(RequestFailed, match="Unicode"):
         render_picture(prompt_of("\ud800"), wanted(), "m", PictureCustoms())
@@ -151,7 +151,7 @@ def test_usage_is_what_the_server_says_or_reckoned() -> None:
     usage = read_picture(body, prompt_of(), wanted(), "m").usage
     assert (usage.prompt_tokens, usage.output_tokens) == (7, 1120)
     usage = read_picture(drawn(), prompt_of("12345", system="678"), wanted(), "m").usage
-    assert (usage.prompt_tokens, usage.output_tokens) == (2, 4)
+    assert (usage.prompt_tokens, usage.output_tokens) == (3, 4)
     assert read_picture(drawn(), prompt_of(""), wanted(), "m").usage.prompt_tokens == 1
 
 

@@ -67,7 +67,10 @@ USED_THROUGH = {"uvicorn.protocols.http.httptools_impl": "httptools"}
 IMPORTED_AS = {"pillow": "PIL", "pyjwt": "jwt"}
 """Dependencies whose modules are called otherwise."""
 
-ENTRANCES = {"__main__.py", "cli.py", "client.py", "minilm_child.py", "openvino_child.py"}
+ENTRANCES = {
+    *("__main__.py", "cli.py", "client.py"),
+    *("minilm_child.py", "openvino_child.py", "openvino_images_child.py"),
+}
 """Modules that are started, or imported by programs of others."""
 
 FOREIGN_WORDS = re.compile(
