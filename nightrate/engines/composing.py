@@ -38,6 +38,9 @@ COLOURS: Final = (
 )
 """Words that colour the thing named after them."""
 
+_FRUIT: Final = "orange"
+"""The only colour that is a thing as well."""
+
 _NUMBERS: Final = {
     word: number
     for number, word in enumerate(
@@ -53,7 +56,7 @@ _NOT: Final = frozenset({"no", "without", "not"})
 
 _QUOTED: Final = r"[\"“«\u2018']([^\"“”«»\u2018\u2019'\n]{1,60})[\"”»\u2019']"
 _TITLES: Final = (
-    re.compile(r"\b(?i:letters?|numeral|digit)\s+[\"“']?([A-Za-z0-9])\b[\"”']?"),
+    re.compile(r"\b(?i:letters?|numeral|digit|number)\s+[\"“']?([A-Za-z]|[0-9]{1,3})\b[\"”']?"),
     re.compile(r"\b([A-Z])\s+letter\b"),
     re.compile(
         r"\b(?i:words?|texts?|titled?|entitled|saying|says|reads|reading|caption|spelling|written"
@@ -168,7 +171,8 @@ class _Reader:
             group = words[place : place + length]
             if length == 1 and not _IDLE.isdisjoint((*group, *singular(group))):
                 return 1
-            if length == 1 and group[0] in COLOURS and self._names(words[place + 1 :][:1]):
+            colour = length == 1 and group[0] in COLOURS
+            if colour and (group[0] != _FRUIT or self._names(words[place + 1 :][:1])):
                 return 1  # It colours what comes next.
             if found := self._meant(group):
                 self._take(found, words[:place], implied=len(found) > 1)

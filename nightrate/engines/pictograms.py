@@ -26,7 +26,8 @@ _NO_THINGS: Final = re.compile(
 """In names of what is a mark and no thing."""
 
 _FILLER: Final = frozenset({"face", "black", "white", "emblem", "ornament", "medium", "heavy"})
-_ASIDE: Final = re.compile(r"\b(with|over|on|behind|at|in|and|without|under)\b")
+_BESIDE: Final = re.compile(r"\b(?:with|over|on|behind|at|in|without|under)\b")
+_ASIDE: Final = re.compile(r"\b(?:with|over|on|behind|at|in|without|under|and)\b")
 _WORD: Final = re.compile(r"[a-z0-9]+")
 
 _IRREGULAR: Final = {
@@ -73,7 +74,7 @@ class Index:
             if name is None:
                 continue
             character = chr(code)
-            self._called[character] = " ".join(_words(_head(name)))
+            self._called[character] = _label(name)
             for strength, words in _readings(name):
                 claim = (strength, -len(_words(name.lower())), character)
                 if words not in claims or claim[:2] > claims[words][:2]:
@@ -153,6 +154,12 @@ def _unicode_name(code: int) -> str | None:
 def _head(name: str) -> str:
     """Give a name without what is only beside the thing: ``SUN WITH FACE`` is a sun."""
     return _ASIDE.split(name.lower())[0].strip() or name.lower()
+
+
+def _label(name: str) -> str:
+    """Give the name that is written and told: short, but no bare "face"."""
+    short = [word for word in words_of(_BESIDE.split(name.lower())[0]) if word not in _FILLER]
+    return " ".join(short or words_of(name))
 
 
 def _words(name: str) -> list[str]:

@@ -80,6 +80,7 @@ def test_a_letter_that_no_pictogram_begins_with_stands_alone(composed: Composer)
         *(("an orange orange", "🍊"), ("a picture of the face of a light", "")),
         *(("winter", "❄⛄🧣🧤🎿🛷"), ("a teddy bear at night", "🧸🌙⭐🦉🌠")),
         *(("two fruits of the garden without zebras", None), ("a flower", "🌼")),
+        *(("a happy red panda munching green bamboo", "🐼"), ("the number of cats", "🐈")),
     ],
 )
 def test_words_become_the_things_that_they_name(
@@ -120,7 +121,7 @@ def test_a_colour_belongs_to_the_thing_after_it(composed: Composer) -> None:
 @pytest.mark.parametrize(
     ("text", "title"),
     [
-        *(("the letter b", "B"), ("a Q letter", "Q"), ("the digit 7", "7")),
+        *(("the letter b", "B"), ("a Q letter", "Q"), ("the number 42", "42")),
         *(("the word HELLO in the sky", "HELLO"), ("a sign saying 'Open now'", "Open now")),
         *(
             ('cake with "Happy  Birthday"', "Happy Birthday"),

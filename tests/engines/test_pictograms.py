@@ -56,6 +56,14 @@ def test_a_first_letter_chooses_names_that_are_true(few: Index) -> None:
     assert few.beginning("x", few.everything()) == []
 
 
+def test_a_name_that_is_told_is_short_but_says_something() -> None:
+    names = {one.name for one in Index(map(ord, "🥳🍽🌞🐱🌅")).everything()}
+    assert names == {
+        "face with party horn and party hat",
+        *("fork and knife", "sun", "cat", "sunrise"),
+    }
+
+
 def test_kinds_and_scenes_have_what_the_font_has(few: Index) -> None:
     assert [one.character for one in few.of_scene(("zoo",))] == ["🐘"]
     assert few.of_scene(("nothing",)) == few.of_kind(("nothing",)) == []
