@@ -13,6 +13,7 @@ from bench import (
     large_results,
     planning,
     polling,
+    prefixes,
     restart,
 )
 
@@ -45,6 +46,12 @@ def main() -> None:
         alternatives.report(alternatives.REQUESTS, alternatives.ROUNDS)
         print()
     batch.report(concurrency=32, requests=256, rounds=wanted.rounds)
+    print()
+    batch.report(concurrency=32, requests=64, rounds=wanted.rounds, load=batch.LONG)
+    print()
+    prefixes.report(prefixes.SHARED, wanted.rounds)
+    print()
+    prefixes.report(prefixes.INTERLEAVED, 1)
     print()
     embeddings.report(batch=32, requests=3_000, rounds=wanted.rounds)
 

@@ -37,6 +37,8 @@ PROMPT_TOKENS = 64
 OUTPUT_TOKENS = 64
 ROUNDS = 3
 
+_TEMPLATE_TOKENS = 37
+
 WORDS = [
     *("river", "stone", "lamp", "garden", "winter", "bread", "ship", "letter", "bridge", "market"),
     *("forest", "window", "harbour", "clock", "mountain", "teacher", "engine", "paper", "silver"),
@@ -58,11 +60,22 @@ class Figures(Struct, frozen=True):
         return self.output_tokens / self.seconds
 
 
+class Load(Struct, frozen=True):
+    """How long the prompts of a benchmark are, and their answers."""
+
+    prompt_tokens: int = PROMPT_TOKENS
+    output_tokens: int = OUTPUT_TOKENS
+
+
+USUAL = Load()
+
+
 class Pass(Struct, frozen=True):
     """What the plain loop is asked to do once: one line of its standard input."""
 
     first: int
     requests: int
+    load: Load = USUAL
 
 
 class Results(Struct, frozen=True):
@@ -81,11 +94,12 @@ class Results(Struct, frozen=True):
         return statistics.median(a.tokens_per_second / b.tokens_per_second for a, b in pairs)
 
 
-def prompts(first: int, mode: Mode) -> Iterator[Prompt]:
-    """Give different prompts without end; about 64 tokens each with the chat template."""
-    sampling = Sampling(max_output_tokens=OUTPUT_TOKENS, seed=7 if mode == "exact" else None)
+def prompts(first: int, mode: Mode, load: Load = USUAL) -> Iterator[Prompt]:
+    """Give different prompts without end; their length is about that, with the chat template."""
+    sampling = Sampling(max_output_tokens=load.output_tokens, seed=7 if mode == "exact" else None)
+    words = load.prompt_tokens - _TEMPLATE_TOKENS
     for number in itertools.count(first):
-        picked = [WORDS[(number * 7 + at * at * 5 + at) % len(WORDS)] for at in range(27)]
+        picked = [WORDS[(number * 7 + at * at * 5 + at) % len(WORDS)] for at in range(words)]
         text = f"{number} {' '.join(picked)}"
         yield Prompt(messages=(Message("user", text),), sampling=sampling)
 
@@ -136,7 +150,7 @@ def serve_plain(setup: ModelSetup, mode: Mode) -> None:
     print("ready", flush=True)
     for line in sys.stdin:
         wanted = msgspec.json.decode(line, type=Pass)
-        asked = itertools.islice(prompts(wanted.first, mode), wanted.requests)
+        asked = itertools.islice(prompts(wanted.first, mode, wanted.load), wanted.requests)
         figures = run_plain(model, pipeline, asked, setup.requests)
         print(msgspec.json.encode(figures).decode(), flush=True)
 
@@ -147,10 +161,10 @@ class PlainLoop:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
 
-    async def run(self, first: int, requests: int) -> Figures:
+    async def run(self, first: int, requests: int, load: Load = USUAL) -> Figures:
         """Have it make one pass."""
         assert self._process.stdin
-        self._process.stdin.write(msgspec.json.encode(Pass(first, requests)) + b"\n")
+        self._process.stdin.write(msgspec.json.encode(Pass(first, requests, load)) + b"\n")
         return msgspec.json.decode(await self.line(), type=Figures)
 
     async def line(self) -> bytes:

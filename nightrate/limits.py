@@ -83,6 +83,15 @@ PICTURE_SIDE_MAX = 4_096
 EMBEDDING_INPUTS_MAX = 2_048
 """OpenAI: texts of one request for embeddings."""
 
+CANDIDATES_MAX = 8
+"""Google: answers to one request."""
+
+FUNCTIONS_MAX = 128
+"""Google: functions that a request declares."""
+
+LOGPROBS_MAX = 20
+"""Google: likely tokens that are told for each place of an answer."""
+
 STOP_SEQUENCES_MAX = 5
 """Google: stop sequences of a request."""
 

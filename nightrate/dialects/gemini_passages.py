@@ -8,6 +8,7 @@ from typing import Any, Final
 from msgspec import structs
 
 from nightrate import limits
+from nightrate.dialects import gemini_options as options
 from nightrate.dialects.bodies import Body
 from nightrate.dialects.gemini_embedding_shapes import (
     EmbedContentConfig,
@@ -172,7 +173,8 @@ def _refuse_media(config: EmbedContentConfig) -> None:
         ("audioTrackExtraction", config.audio_track_extraction),
     ):
         if value:
-            raise unserved(f"embedContentConfig.{name}", "Leave it out: vectors are made of text.")
+            path = f"embedContentConfig.{name}"
+            raise unserved(path, options.REMEDIES[path])
 
 
 def _text_of(request: EmbedContentRequest) -> str:

@@ -36,9 +36,7 @@ def _form(finish_reason: FinishReason) -> bytes:
     return b'{"response":' + form
 
 
-_STOP: Final = FinishReason.STOP
-_STOPPED: Final = _form(FinishReason.STOP)
-_AT_LENGTH: Final = _form(FinishReason.LENGTH)
+_FORMS: Final = {reason: _form(reason) for reason in (FinishReason.STOP, FinishReason.LENGTH)}
 
 
 @functools.lru_cache(_MODELS_REMEMBERED)
@@ -57,8 +55,11 @@ def plain_response(reply: Reply, response_id: str) -> bytes | None:
     candidate = candidates[0]
     if len(candidates) > 1 or candidate.pictures or reply.grounding or usage.cached_tokens:
         return None
+    form = _FORMS.get(candidate.finish_reason)
+    if form is None or candidate.calls or candidate.tokens:
+        return None
     text, prompt_tokens, output_tokens = candidate.text, usage.prompt_tokens, usage.output_tokens
-    return (_STOPPED if candidate.finish_reason is _STOP else _AT_LENGTH) % (
+    return form % (
         _encode(text) if text.isascii() else encode_basestring_ascii(text).encode("ascii"),
         prompt_tokens,
         output_tokens,

@@ -6,9 +6,9 @@ from typing import Final
 
 from nightrate import limits
 from nightrate.dialects.gemini_shapes import GenerationConfig, SafetySetting, ThinkingConfig
-from nightrate.dialects.refusals import unserved, within, wrong
+from nightrate.dialects.refusals import within, wrong
 from nightrate.dialects.spelling import quoted
-from nightrate.domain.generation import Sampling
+from nightrate.domain.generation import LogprobsWish, Sampling
 from nightrate.errors import Refused
 
 _INT32_MAX = 2**31 - 1
@@ -17,10 +17,11 @@ _RANGES: Final[tuple[tuple[str, str, float, float], ...]] = (
     ("temperature", "temperature", 0, 2),
     ("top_p", "topP", 0, 1),
     ("top_k", "topK", 1, _INT32_MAX),
-    ("candidate_count", "candidateCount", 1, 8),
+    ("candidate_count", "candidateCount", 1, limits.CANDIDATES_MAX),
     ("max_output_tokens", "maxOutputTokens", 1, _INT32_MAX),
     ("seed", "seed", -_INT32_MAX - 1, _INT32_MAX),
     ("presence_penalty", "presencePenalty", -2, 2),
+    ("logprobs", "logprobs", 0, limits.LOGPROBS_MAX),
     ("frequency_penalty", "frequencyPenalty", -2, 2),
 )
 """Member, its name on the wire, the smallest and the greatest value."""
@@ -63,7 +64,6 @@ def sampling_of(config: GenerationConfig) -> Sampling:
 
     Raises:
         BadRequest: a value is out of its range.
-        NotSupported: a value asks for more than one candidate.
     """
     for member, name, low, high in _RANGES:
         value = getattr(config, member)
@@ -71,8 +71,6 @@ def sampling_of(config: GenerationConfig) -> Sampling:
             raise wrong(name, f"{quoted(str(value))} is not between {low} and {high}.")
     if config.top_k is not None and config.top_k % 1:
         raise wrong("topK", f"{config.top_k} is not a whole number.")
-    if (config.candidate_count or 1) > 1:
-        raise unserved("candidateCount", "Send the request as often as you want answers.")
     if config.thinking_config is not None:
         check_thinking(config.thinking_config)
     return Sampling(
@@ -85,6 +83,21 @@ def sampling_of(config: GenerationConfig) -> Sampling:
         max_output_tokens=config.max_output_tokens,
         stop=_stop(config.stop_sequences) if config.stop_sequences else (),
     )
+
+
+def logprobs_of(config: GenerationConfig) -> LogprobsWish | None:
+    """Find out whether an answer shall say how likely its tokens were.
+
+    Raises:
+        BadRequest: the number of others is set alone.
+    """
+    if config.response_logprobs:
+        others = config.logprobs or 0
+        name = "logprobs" if others else "responseLogprobs"
+        return LogprobsWish(others, f"generationConfig.{name}")
+    if config.logprobs is not None:
+        raise wrong("logprobs", 'it needs "responseLogprobs": true.')
+    return None
 
 
 def _stop(sequences: list[str]) -> tuple[str, ...]:

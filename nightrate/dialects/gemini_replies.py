@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import math
 from json.encoder import encode_basestring_ascii
 from typing import Final
 
 from msgspec import Raw, json
 
+from nightrate.dialects.gemini_calls import call_part
 from nightrate.dialects.gemini_grounding import grounding_of
 from nightrate.dialects.gemini_shapes import (
     AnswerCandidate,
     AnswerContent,
     Blob,
+    FunctionCallPart,
     GenerateContentResponse,
     InlineDataPart,
+    LogprobsCandidate,
+    LogprobsResult,
     TextPart,
+    TopCandidates,
     UsageMetadata,
 )
-from nightrate.domain.generation import Candidate, FinishReason, Reply
+from nightrate.domain.generation import Candidate, FinishReason, Reply, Token
 
-_FINISH: Final = {FinishReason.STOP: "STOP", FinishReason.LENGTH: "MAX_TOKENS"}
+_FINISH: Final = {
+    FinishReason.STOP: "STOP",
+    FinishReason.LENGTH: "MAX_TOKENS",
+    FinishReason.BAD_CALL: "MALFORMED_FUNCTION_CALL",
+}
 
 
 def render_reply(reply: Reply, response_id: str) -> bytes:
@@ -44,12 +54,13 @@ def response_of(
             AnswerCandidate(
                 AnswerContent(
                     _parts(candidate, ascii_only)
-                    if candidate.pictures
+                    if candidate.pictures or candidate.calls
                     else (_part(candidate.text, ascii_only),)
                 ),
                 _FINISH[candidate.finish_reason],
                 index,
                 grounding,
+                *(_logprobs(candidate.tokens) if candidate.tokens else ()),
             )
             for index, candidate in enumerate(reply.candidates)
         ],
@@ -64,16 +75,29 @@ def response_of(
     )
 
 
+def _logprobs(tokens: tuple[Token, ...]) -> tuple[float, LogprobsResult]:
+    """Say how likely tokens were: on the average, and one by one."""
+    total = math.fsum(token.log_probability for token in tokens)
+    tops: tuple[TopCandidates, ...] = ()
+    if any(token.others for token in tokens):
+        tops = tuple(TopCandidates(tuple(map(_likely, token.others))) for token in tokens)
+    return total / len(tokens), LogprobsResult(tuple(map(_likely, tokens)), total, tops)
+
+
+def _likely(token: Token) -> LogprobsCandidate:
+    return LogprobsCandidate(token.text, token.log_probability, token.token_id)
+
+
 def _parts(
     candidate: Candidate,
     ascii_only: bool,  # noqa: FBT001 - private, and one call
-) -> tuple[TextPart | InlineDataPart, ...]:
-    """Give the text, if there is any, and then the pictures."""
+) -> tuple[TextPart | InlineDataPart | FunctionCallPart, ...]:
+    """Give the text, if there is any, and then the pictures and the calls."""
     texts = (_part(candidate.text, ascii_only),) if candidate.text else ()
     pictures = (
         InlineDataPart(Blob(picture.mime_type, picture.data)) for picture in candidate.pictures
     )
-    return (*texts, *pictures)
+    return (*texts, *pictures, *map(call_part, candidate.calls))
 
 
 def _part(text: str, ascii_only: bool) -> TextPart:  # noqa: FBT001 - private, and one call

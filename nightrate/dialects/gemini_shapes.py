@@ -251,11 +251,47 @@ class InlineDataPart(Struct, rename="camel", gc=False):
     inline_data: Blob
 
 
+class FunctionCall(Struct, omit_defaults=True, gc=False):
+    """A call in an answer; its arguments are JSON as the model wrote it."""
+
+    name: str
+    args: Raw
+    id: str | None = None
+
+
+class FunctionCallPart(Struct, rename="camel", gc=False):
+    """A call of an answer."""
+
+    function_call: FunctionCall
+
+
 class AnswerContent(Struct, gc=False):
     """The answer of one candidate; ``parts`` is never missing."""
 
-    parts: tuple[TextPart | InlineDataPart, ...]
+    parts: tuple[TextPart | InlineDataPart | FunctionCallPart, ...]
     role: str = "model"
+
+
+class LogprobsCandidate(Struct, rename="camel", omit_defaults=True, gc=False):
+    """A token, and the natural logarithm of its probability."""
+
+    token: str
+    log_probability: float
+    token_id: int | None = None
+
+
+class TopCandidates(Struct, gc=False):
+    """The likeliest tokens of one place."""
+
+    candidates: tuple[LogprobsCandidate, ...]
+
+
+class LogprobsResult(Struct, rename="camel", omit_defaults=True, gc=False):
+    """How likely the tokens of an answer were."""
+
+    chosen_candidates: tuple[LogprobsCandidate, ...]
+    log_probability_sum: float
+    top_candidates: tuple[TopCandidates, ...] = ()
 
 
 class AnswerCandidate(Struct, rename="camel", omit_defaults=True, gc=False):
@@ -265,6 +301,8 @@ class AnswerCandidate(Struct, rename="camel", omit_defaults=True, gc=False):
     finish_reason: str
     index: int
     grounding_metadata: GroundingMetadata | None = None
+    avg_logprobs: float | None = None
+    logprobs_result: LogprobsResult | None = None
 
 
 class UsageMetadata(Struct, rename="camel", omit_defaults=True, gc=False):

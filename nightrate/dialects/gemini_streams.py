@@ -52,23 +52,27 @@ class StreamWriter:
 
     Every document is ASCII on one line: clients that cut lines at U+2028 or U+0085 would break it.
     The text of the whole answer is spread over the pieces; the last document has an empty text, why
-    the answer ended and what it used, or it is an error.
+    the answer ended and what it used, or it is an error. Where there were no pieces, it has all.
     """
 
     def __init__(self, framing: Framing, response_id: str) -> None:
         self._framing = framing
         self._response_id = response_id
         self._before = framing.before_first
+        self._begun = False
+        """Whether a text has been sent."""
 
     def write(self, piece: str | Reply | Failure) -> bytes:
         """Write one piece, or the outcome that ends the stream."""
         if isinstance(piece, str):
+            self._begun = True
             candidate = PieceCandidate(AnswerContent((TextPart(piece),)), 0)
             return self._framed(json.encode(PieceOfResponse((candidate,), self._response_id)))
         if isinstance(piece, Failure):
             content = json.format(render_failure(piece)[1], indent=-1)
         else:
-            content = json.encode(response_of(_told(piece), self._response_id))
+            reply = _told(piece) if self._begun else piece
+            content = json.encode(response_of(reply, self._response_id))
         return self._framed(content) + self._framing.after_last
 
     def _framed(self, content: bytes) -> bytes:

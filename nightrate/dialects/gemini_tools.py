@@ -1,9 +1,10 @@
-"""The tools that Gemini's requests ask for: a search is known, the others are refused by path."""
+"""The tools that a server runs itself: a search is known, the others are refused by path."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
+from nightrate.dialects.gemini_calls import DECLARATIONS
 from nightrate.dialects.refusals import unserved, wrong
 from nightrate.dialects.spelling import camel, quoted
 from nightrate.domain.grounding import SearchWish
@@ -31,7 +32,7 @@ def search_of(tools: list[dict[str, Any]]) -> SearchWish | None:
     wish: SearchWish | None = None
     for index, tool in enumerate(tools):
         for name, value in tool.items():
-            if value is None:
+            if value is None or camel(name) == DECLARATIONS:
                 continue
             field = f"tools[{index}].{quoted(name)}"
             options = _OPTIONS.get(camel(name))

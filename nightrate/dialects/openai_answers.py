@@ -10,10 +10,12 @@ from __future__ import annotations
 from typing import Any, Final
 
 import msgspec
-from msgspec import Struct, json
+from msgspec import Struct, json, structs
 
 from nightrate import limits
+from nightrate.dialects.calls import is_call
 from nightrate.dialects.openai_asks import CHOICE
+from nightrate.domain.calling import Call, Calling, CallMode
 from nightrate.domain.embedding import Passage
 from nightrate.domain.generation import Candidate, FinishReason, Prompt, Reply, Usage
 from nightrate.domain.schema import ChoiceForm, Form
@@ -22,6 +24,7 @@ from nightrate.errors import Code, RequestFailed
 _FINISH: Final = {
     "stop": FinishReason.STOP,
     "eos": FinishReason.STOP,
+    "tool_calls": FinishReason.STOP,
     "length": FinishReason.LENGTH,
     "max_tokens": FinishReason.LENGTH,
 }
@@ -43,9 +46,21 @@ _MEMBERS: Final = (
 """Words of ours, or of the protocol's documents, that an answer may repeat to us."""
 
 
+class _Called(Struct):
+    name: str | None = None
+    arguments: str | None = None
+
+
+class _ToolCall(Struct):
+    function: _Called
+    id: str | None = None
+    index: int = 0
+
+
 class _Said(Struct):
     content: str | None = None
     refusal: str | None = None
+    tool_calls: list[_ToolCall] | None = None
 
 
 class _Answer(Struct):
@@ -139,25 +154,50 @@ def read_reply(body: bytes, prompt: Prompt, model: str) -> Reply:
         raise unreadable(len(body)) from error
     said = answer.message
     text = said.content if said.content is not None else said.refusal or ""
-    return _reply(text, answer.finish_reason, found, prompt, model)
+    answered = _Candidate(text, answer.finish_reason, said.tool_calls or [])
+    return _reply(answered, found, prompt, model)
 
 
-def _reply(
-    text: str, reason: str | None, found: _Completion | _Chunk, prompt: Prompt, model: str
-) -> Reply:
-    finish = _FINISH.get(reason or "")
+class _Candidate(Struct):
+    text: str
+    reason: str | None
+    calls: list[_ToolCall]
+
+
+def _reply(answered: _Candidate, found: _Completion | _Chunk, prompt: Prompt, model: str) -> Reply:
+    text = answered.text
+    finish = _FINISH.get(answered.reason or "")
     if finish is None:
-        raise _unfinished(reason)
+        raise _unfinished(answered.reason)
     usage = _usage(found.usage, prompt, text)
     if prompt.form is not None:
         text = _formed(text, finish, prompt.form)
-    return Reply((Candidate(text, finish),), usage, found.model or model)
+    candidate = Candidate(text, finish)
+    if prompt.calling is not None:
+        candidate = _called(candidate, answered.calls, prompt.calling)
+    return Reply((candidate,), usage, found.model or model)
+
+
+def _called(candidate: Candidate, written: list[_ToolCall], calling: Calling) -> Candidate:
+    """Add what is called; calls that are cut off, or are none of those that may be, never go on."""
+    if candidate.finish_reason is FinishReason.LENGTH:
+        return candidate
+    if not written and calling.mode is CallMode.ANY:
+        message = "The endpoint gave an answer without the call that was asked for."
+        raise RequestFailed(message, code=Code.INTERNAL, retriable=True)
+    calls = []
+    for one in written:
+        call = Call(one.function.name or "", one.function.arguments or "{}", one.id or None)
+        if not is_call(call, calling):
+            return structs.replace(candidate, finish_reason=FinishReason.BAD_CALL)
+        calls.append(call)
+    return structs.replace(candidate, calls=tuple(calls))
 
 
 def _usage(used: _Used | None, prompt: Prompt, text: str) -> Usage:
     """Give what was used; reckoned from the length where the server does not say."""
     if used is None or used.completion_tokens is None:
-        asked = sum(len(turn.text) for turn in prompt.messages) + len(prompt.system or "")
+        asked = sum(len(turn.words) for turn in prompt.messages) + len(prompt.system or "")
         return Usage(_reckoned(asked), _reckoned(len(text)) if text else 0)
     cached = used.prompt_tokens_details
     cached_tokens = (cached.cached_tokens or 0) if cached is not None else 0
@@ -202,6 +242,7 @@ class Stream:
         self._texts: list[str] = []
         self._characters = 0
         self._reason: str | None = None
+        self._calls: dict[int, _ToolCall] = {}
 
     def read(self, event: bytes) -> str:
         """Read one event, and give the text that it adds.
@@ -223,6 +264,8 @@ class Stream:
             said = part.delta
             text = "" if said is None else said.content or said.refusal or ""
             self._reason = part.finish_reason or self._reason
+            for call in (said.tool_calls if said is not None else None) or ():
+                self._call(call)
         self._characters += len(text)
         if self._characters > limits.LINE_BYTES_MAX:
             raise too_long()
@@ -230,13 +273,24 @@ class Stream:
             self._texts.append(text)
         return text
 
+    def _call(self, piece: _ToolCall) -> None:
+        """Add a piece of a call: its name comes once, its arguments in pieces."""
+        known = self._calls.setdefault(piece.index, _ToolCall(_Called()))
+        known.id = piece.id or known.id
+        known.function.name = piece.function.name or known.function.name
+        arguments = piece.function.arguments or ""
+        self._characters += len(arguments) + 1
+        known.function.arguments = (known.function.arguments or "") + arguments
+
     def reply(self) -> Reply:
         """Give the whole answer, after its last event.
 
         Raises:
             RequestFailed: it did not come to its end.
         """
-        return _reply("".join(self._texts), self._reason, self._last, self._prompt, self._model)
+        calls = [self._calls[index] for index in sorted(self._calls)]
+        answered = _Candidate("".join(self._texts), self._reason, calls)
+        return _reply(answered, self._last, self._prompt, self._model)
 
 
 def read_vector(body: bytes, passage: Passage, model: str) -> tuple[list[float], int, str]:

@@ -7,8 +7,9 @@ from typing import Any, Final
 
 from msgspec import Struct, json
 
+from nightrate.domain.calling import Call, CallMode, CallResult, Function
 from nightrate.domain.embedding import Passage
-from nightrate.domain.generation import Prompt, Sampling
+from nightrate.domain.generation import Message, Prompt, Sampling
 from nightrate.domain.schema import AnyValue, ChoiceForm, Form, Object, Schema, json_schema_of
 from nightrate.errors import Code, RequestFailed
 
@@ -19,9 +20,22 @@ _ROLES: Final = {"user": "user", "model": "assistant"}
 _ANY_OBJECT: Final = Schema(Object(others=AnyValue()))
 
 
-class _Turn(Struct, gc=False):
+class _Called(Struct, gc=False):
+    name: str
+    arguments: str
+
+
+class _ToolCall(Struct, gc=False):
+    id: str
+    function: _Called
+    type: str = "function"
+
+
+class _Turn(Struct, gc=False, omit_defaults=True):
     role: str
-    content: str
+    content: str | None
+    tool_calls: list[_ToolCall] = []
+    tool_call_id: str | None = None
 
 
 class _Ask(Struct, kw_only=True, omit_defaults=True):
@@ -37,6 +51,8 @@ class _Ask(Struct, kw_only=True, omit_defaults=True):
     frequency_penalty: float | None = None
     stop: tuple[str, ...] = ()
     response_format: dict[str, Any] | None = None
+    tools: list[dict[str, Any]] = []
+    tool_choice: Any = None
     stream: bool = False
     stream_options: dict[str, bool] | None = None
 
@@ -79,6 +95,9 @@ def render_prompt(prompt: Prompt, model: str, customs: Customs, *, streamed: boo
     _draw(ask, prompt.sampling, customs)
     if prompt.form is not None:
         ask.response_format = _format(prompt.form)
+    if prompt.calling is not None:
+        ask.tools = [_tool(function) for function in prompt.calling.functions]
+        ask.tool_choice = "required" if prompt.calling.mode is CallMode.ANY else "auto"
     if streamed:
         ask.stream = True
         ask.stream_options = {"include_usage": True}
@@ -100,11 +119,55 @@ def render_passage(passage: Passage, model: str, customs: Customs) -> bytes:
     return encoded(ask)
 
 
+def _tool(function: Function) -> dict[str, Any]:
+    declared: dict[str, Any] = {"name": function.name}
+    if function.description:
+        declared["description"] = function.description
+    declared["parameters"] = json_schema_of(function.parameters)
+    return {"type": "function", "function": declared}
+
+
 def _turns(prompt: Prompt) -> list[_Turn]:
-    turns = [_Turn(_ROLES[turn.role], turn.text) for turn in prompt.messages]
-    if prompt.system is not None:
-        turns.insert(0, _Turn("system", prompt.system))
+    turns = [_Turn("system", prompt.system)] if prompt.system is not None else []
+    calls = _Calls()
+    for message in prompt.messages:
+        if message.calls or message.results:
+            turns += calls.turns_of(message)
+        else:
+            turns.append(_Turn(_ROLES[message.role], message.text))
     return turns
+
+
+class _Calls:
+    """The calls of a conversation: each has an id here, by which its result is found."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._open: list[tuple[str, str]] = []
+        """Names and ids of calls whose result has not come yet."""
+
+    def turns_of(self, message: Message) -> list[_Turn]:
+        """Write a turn of calls or results; a result of no call is text."""
+        turns = [self._answered(result) for result in message.results]
+        if message.calls:
+            calls = [self._called(call) for call in message.calls]
+            turns.append(_Turn("assistant", message.text or None, calls))
+        elif message.text:
+            turns.append(_Turn(_ROLES[message.role], message.text))
+        return turns
+
+    def _called(self, call: Call) -> _ToolCall:
+        self._count += 1
+        call_id = call.call_id or f"call_{self._count}"
+        self._open.append((call.name, call_id))
+        return _ToolCall(call_id, _Called(call.name, call.arguments))
+
+    def _answered(self, result: CallResult) -> _Turn:
+        for place, (name, call_id) in enumerate(self._open):
+            if result.call_id == call_id or (result.call_id is None and result.name == name):
+                del self._open[place]
+                return _Turn("tool", result.response, tool_call_id=call_id)
+        return _Turn("user", result.words)
 
 
 def _draw(ask: _Ask, sampling: Sampling, customs: Customs) -> None:

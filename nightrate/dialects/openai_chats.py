@@ -80,7 +80,7 @@ _RANGES: Final[tuple[tuple[str, float, float], ...]] = (
     ("max_completion_tokens", 1, 2**31 - 1),
     ("presence_penalty", -2, 2),
     ("frequency_penalty", -2, 2),
-    ("n", 1, 128),
+    ("n", 1, limits.CANDIDATES_MAX),
     ("seed", -(2**63), 2**63 - 1),
 )
 """Member, its smallest and its greatest value."""
@@ -170,7 +170,14 @@ def prompt_of_chat(body: ChatBody) -> Prompt:
     system, messages = _turns(body.messages)
     if cache is not None and system is not None:
         raise wrong("messages", _BESIDE_CACHE)
-    return Prompt(messages=messages, system=system, sampling=sampling, form=form, cache=cache)
+    return Prompt(
+        messages=messages,
+        system=system,
+        sampling=sampling,
+        form=form,
+        candidates=body.n or 1,
+        cache=cache,
+    )
 
 
 def _check_answer(body: ChatBody) -> None:
@@ -236,8 +243,6 @@ def _sampling(body: ChatBody) -> Sampling:
         value = getattr(body, name)
         if value is not None and not low <= value <= high:
             raise wrong(name, f"{quoted(str(value))} is not between {low} and {high}.")
-    if (body.n or 1) > 1:
-        raise unserved("n", "Send the request as often as you want answers.")
     most = body.max_completion_tokens
     if most is None:
         most = body.max_tokens

@@ -16,7 +16,7 @@ from nightrate.dialects.openai_replies import (
     seconds,
     usage_of,
 )
-from nightrate.domain.generation import Failure, Reply
+from nightrate.domain.generation import Candidate, Failure, Reply
 
 CONTENT_TYPE: Final = "text/event-stream; charset=utf-8"
 _DONE = b"data: [DONE]\n\n"
@@ -60,24 +60,35 @@ class ChatStream:
         self._created = seconds(now)
         self._usage = usage
         self._begun = False
+        self._told = False
+        """Whether a text has been sent."""
 
     def write(self, piece: str | Reply | Failure) -> bytes:
         """Write one piece, or the outcome that ends the stream."""
         if isinstance(piece, Failure):
             return _event(json.encode(error_of(piece)[1]))  # clients raise it; nothing follows
-        first = b"" if self._begun else self._chunk(_Delta("assistant", ""))
+        first = b"" if self._begun else self._chunk(0, _Delta("assistant", ""))
         self._begun = True
         if isinstance(piece, str):
-            return first + self._chunk(_Delta(None, piece))
+            self._told = True
+            return first + self._chunk(0, _Delta(None, piece))
         self._model = piece.model_version
-        finish = FINISH[piece.candidates[0].finish_reason]
-        last = first + self._chunk(_Delta(), finish)
+        last = first + b"".join(
+            self._ended(index, candidate) for index, candidate in enumerate(piece.candidates)
+        )
         if self._usage:
             last += self._event([], usage_of(piece.usage))
         return last + _DONE
 
-    def _chunk(self, delta: _Delta, finish: str | None = None) -> bytes:
-        return self._event([_ChunkChoice(0, delta, finish)], None if self._usage else UNSET)
+    def _ended(self, index: int, candidate: Candidate) -> bytes:
+        """Say why one answer ended, after its text where that was not sent."""
+        role = "assistant" if index else None
+        untold = candidate.text if not self._told and candidate.text else None
+        said = self._chunk(index, _Delta(role, untold)) if role or untold else b""
+        return said + self._chunk(index, _Delta(), FINISH[candidate.finish_reason])
+
+    def _chunk(self, index: int, delta: _Delta, finish: str | None = None) -> bytes:
+        return self._event([_ChunkChoice(index, delta, finish)], None if self._usage else UNSET)
 
     def _event(
         self, choices: list[_ChunkChoice], usage: CompletionUsage | UnsetType | None

@@ -65,7 +65,9 @@ def continued(prefix: Prompt, prompt: Prompt, token_count: int) -> Prompt:
         "messages": prefix.messages + prompt.messages,
         "sampling": prompt.sampling,
         "form": prompt.form,
+        "logprobs": prompt.logprobs,
         "picture": prompt.picture,
+        "candidates": prompt.candidates,
         "cache": None,
         "cached_tokens": token_count,
     }

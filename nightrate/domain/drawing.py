@@ -38,7 +38,7 @@ def one_text(prompt: Prompt, *, seeded: bool) -> str:
     if len(prompt.messages) > 1:
         message = "contents: what draws behind this model takes a single turn; send one."
         raise RequestFailed(message, code=Code.UNIMPLEMENTED)
-    return "\n\n".join(text for text in (prompt.system, prompt.messages[0].text) if text)
+    return "\n\n".join(text for text in (prompt.system, prompt.messages[0].words) if text)
 
 
 def held_to(text: str, sampling: Sampling) -> tuple[str, FinishReason]:
@@ -58,4 +58,4 @@ def tokens_of(text: str) -> int:
 
 def prompt_tokens_of(prompt: Prompt) -> int:
     """Reckon the tokens of a prompt; it has at least one."""
-    return sum(map(tokens_of, (prompt.system or "", *(one.text for one in prompt.messages)))) or 1
+    return sum(map(tokens_of, (prompt.system or "", *(one.words for one in prompt.messages)))) or 1

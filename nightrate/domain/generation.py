@@ -7,6 +7,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from nightrate.domain.calling import Call, Calling, CallMode, CallResult
 from nightrate.domain.embedding import Embedding, Passage
 from nightrate.domain.grounding import Grounding, SearchWish
 from nightrate.domain.picture import Picture, PictureWish
@@ -26,6 +27,16 @@ class Capability(StrEnum):
     """It gives an answer the form that the prompt demands; see `domain.schema`."""
     IMAGES = "images"
     """It draws pictures."""
+    REUSE = "reuse"
+    """It counts which tokens of a prompt it did not compute again."""
+    CALLS = "calls"
+    """It answers with the call of a function where it must; see `domain.calling`."""
+    LOGPROBS = "logprobs"
+    """It says how likely each token of an answer was."""
+    TOP_LOGPROBS = "top_logprobs"
+    """And which others were likely in its place."""
+    TOOLS = "tools"
+    """It decides by itself whether it calls a function or answers in words."""
 
 
 class FinishReason(StrEnum):
@@ -33,13 +44,25 @@ class FinishReason(StrEnum):
 
     STOP = "stop"
     LENGTH = "length"
+    BAD_CALL = "bad_call"
+    """What the model wrote as a call is none of those that it may make."""
 
 
 class Message(Struct, frozen=True, gc=False):
-    """One turn of a conversation; the text of all its parts, joined."""
+    """One turn of a conversation: the text of all its parts, joined, and what was called."""
 
     role: Literal["user", "model"]
     text: str
+    calls: tuple[Call, ...] = ()
+    results: tuple[CallResult, ...] = ()
+
+    @property
+    def words(self) -> str:
+        """Say all of it as text, for models that have no other way to read calls."""
+        if not self.calls and not self.results:
+            return self.text
+        said = [self.text, *(call.words for call in self.calls)]
+        return "\n".join(one for one in (*said, *(found.words for found in self.results)) if one)
 
 
 class Sampling(Struct, frozen=True, gc=False, kw_only=True):
@@ -63,6 +86,16 @@ class Sampling(Struct, frozen=True, gc=False, kw_only=True):
 DEFAULT_SAMPLING = Sampling()
 
 
+class LogprobsWish(Struct, frozen=True, gc=False):
+    """The answer says how likely its tokens were, and what else was likely in their places.
+
+    ``others`` is how many of these are told; ``field`` is the path of the wish, for refusals.
+    """
+
+    others: int
+    field: str
+
+
 class Prompt(Struct, frozen=True, gc=False, kw_only=True):
     """What an engine is asked."""
 
@@ -71,14 +104,22 @@ class Prompt(Struct, frozen=True, gc=False, kw_only=True):
     sampling: Sampling = DEFAULT_SAMPLING
     form: Form | None = None
     """Which form the text of the answer must have."""
+    calling: Calling | None = None
+    """Which functions the answer may call, or must."""
+    logprobs: LogprobsWish | None = None
+    """Whether the answer says how likely its tokens were."""
     picture: PictureWish | None = None
     """What picture the answer must have."""
+    candidates: int = 1
+    """How many answers are wanted. Engines have nothing to do with it: each is asked for alone."""
     search: SearchWish | None = None
     """Whether the answer may rest on a search. Engines have nothing to do with it."""
     cache: str | None = None
     """The id of the cached content it continues, until that is put before it (`domain.cache`)."""
     cached_tokens: int = 0
     """How many of its tokens came from a cached content."""
+    live: bool = False
+    """Whether somebody waits for the answer."""
 
 
 class Usage(Struct, frozen=True, gc=False):
@@ -89,12 +130,27 @@ class Usage(Struct, frozen=True, gc=False):
     cached_tokens: int = 0
 
 
+class Token(Struct, frozen=True, gc=False):
+    """A token of an answer, or one that could have stood there; the logarithm is the natural one.
+
+    ``others`` are the likeliest tokens of its place, itself perhaps among them.
+    """
+
+    text: str
+    log_probability: float
+    token_id: int | None = None
+    others: tuple[Token, ...] = ()
+
+
 class Candidate(Struct, frozen=True, gc=False):
-    """One answer: its text, and the pictures that come after it."""
+    """One answer: its text, and the pictures or calls that come after it."""
 
     text: str
     finish_reason: FinishReason = FinishReason.STOP
     pictures: tuple[Picture, ...] = ()
+    calls: tuple[Call, ...] = ()
+    tokens: tuple[Token, ...] = ()
+    """How likely each token was, where that was asked for."""
 
 
 class Reply(Struct, frozen=True, gc=False):
@@ -121,3 +177,28 @@ Asked = Prompt | Passage
 
 Outcome = Reply | Embedding | Failure
 """How a request ended."""
+
+
+class Need(Struct, frozen=True, gc=False):
+    """Something that an engine must be able to do, and the path under which it was asked for."""
+
+    capability: Capability
+    field: str
+
+
+def needs_of(prompt: Prompt) -> list[Need]:
+    """Say what an engine must be able to do beyond text."""
+    needs = []
+    if prompt.form is not None:
+        needs.append(Need(Capability.SCHEMA, prompt.form.field))
+    if prompt.picture is not None:
+        needs.append(Need(Capability.IMAGES, prompt.picture.field))
+    if (wish := prompt.logprobs) is not None:
+        needs.append(Need(Capability.LOGPROBS, wish.field))
+        if wish.others:
+            needs.append(Need(Capability.TOP_LOGPROBS, wish.field))
+    if (calling := prompt.calling) is not None:
+        needs.append(Need(Capability.CALLS, calling.field))
+        if calling.mode is CallMode.AUTO:
+            needs.append(Need(Capability.TOOLS, calling.mode_field))
+    return needs

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 Scalar = str | int | float | bool | None
 
@@ -167,6 +167,26 @@ def parts_of(node: Node) -> Iterator[tuple[str, Node]]:
     elif isinstance(node, Union):
         for index, part in enumerate(node.alternatives):
             yield (f".anyOf[{index}]" if node.listed else ""), part
+
+
+def renamed(node: Node, prefix: str) -> Node:
+    """Put a prefix before the names that a node refers to; that of the root becomes it alone."""
+    if isinstance(node, Reference):
+        return structs.replace(node, name=prefix + ("" if node.name == ROOT else node.name))
+    if isinstance(node, Union):
+        parts = tuple(renamed(part, prefix) for part in node.alternatives)
+        return structs.replace(node, alternatives=parts)
+    if isinstance(node, Array):
+        items = None if node.items is None else renamed(node.items, prefix)
+        first = tuple(renamed(part, prefix) for part in node.first)
+        return structs.replace(node, items=items, first=first)
+    if isinstance(node, Object):
+        members = tuple(
+            structs.replace(member, node=renamed(member.node, prefix)) for member in node.members
+        )
+        others = None if node.others is None else renamed(node.others, prefix)
+        return structs.replace(node, members=members, others=others)
+    return node
 
 
 def endless(schema: Schema) -> str | None:

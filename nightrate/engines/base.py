@@ -29,10 +29,13 @@ class Capacity(Struct, frozen=True, gc=False):
     """What an engine wants in flight at once.
 
     ``tokens`` bounds the sum of `Engine.cost` over the prompts in flight; None means no bound.
+    ``live`` is how many requests that somebody waits for it takes on top of all that; it is the
+    same as long as the engine lives. With 0 these share the other places, and come first.
     """
 
     requests: int
     tokens: int | None = None
+    live: int = 0
 
 
 class Finding(Struct, frozen=True):

@@ -2,9 +2,9 @@
 
 For tests, for the emulator and for benchmarks of the data path. The answer is the last user text,
 cut at the output limit (one token is four characters) and at the first stop sequence. A prompt that
-demands a form is answered with the plainest text that has it, and one that demands a picture with
-one that is made of its words; see `drawing`. A passage's vector comes from its words too; see
-`likeness`.
+demands a form is answered with the plainest text that has it, one that demands a call with a call
+of the first function, and one that demands a picture with one that is made of its words; see
+`drawing`. A passage's vector comes from its words too; see `likeness`.
 """
 
 from __future__ import annotations
@@ -19,16 +19,20 @@ import msgspec
 from msgspec import Meta, structs
 
 from nightrate import clock, limits
+from nightrate.domain.calling import Call, Calling, CallMode
 from nightrate.domain.embedding import Embedding, Passage
 from nightrate.domain.generation import (
     Candidate,
     Capability,
     FinishReason,
+    LogprobsWish,
     Prompt,
     Reply,
+    Token,
     Usage,
 )
 from nightrate.domain.picture import Picture, PictureWish
+from nightrate.domain.schema import JSONForm
 from nightrate.engines.base import Capacity, Engine, Options, Progress, ignore_progress
 from nightrate.engines.drawing import draw
 from nightrate.engines.likeness import vector_of
@@ -46,13 +50,16 @@ _SCRIPT = re.compile(r"\[\[(fail|flaky|down|delay|pace|break|repeat)(?: ([0-9.]+
 that rpc code after the first token; ``[[repeat 1000]]`` answers with the text so many times.
 """
 
+_CALL = re.compile(r"\[\[call ([A-Za-z0-9_.:-]+)\]\]")
+"""``[[call NAME]]`` decides for a call of that function, where the answer may be one."""
 
 _STOP = FinishReason.STOP  # looking it up each time takes longer than a short answer
 _NO_ORDERS: Mapping[str, str] = {}
 _CAPABILITIES = frozenset(
     {
         *(Capability.TEXT, Capability.STREAM, Capability.EMBEDDINGS),
-        *(Capability.SCHEMA, Capability.IMAGES),
+        *(Capability.SCHEMA, Capability.IMAGES, Capability.CALLS, Capability.TOOLS),
+        *(Capability.LOGPROBS, Capability.TOP_LOGPROBS),
     }
 )
 
@@ -122,7 +129,7 @@ class EchoEngine(Engine):
 
     async def generate(self, prompt: Prompt) -> Reply:
         """Give the last user text back."""
-        text = prompt.messages[-1].text
+        text = prompt.messages[-1].words
         if self._at_once and prompt.picture is None and "[[" not in text:
             return self._reply(prompt, text, _NO_ORDERS)  # most prompts: nothing to wait for
         orders = self._orders(text)
@@ -136,7 +143,7 @@ class EchoEngine(Engine):
 
     async def stream(self, prompt: Prompt) -> AsyncGenerator[str | Reply, None]:
         """Give the last user text back, four characters at a time."""
-        orders = self._orders(prompt.messages[-1].text)
+        orders = self._orders(prompt.messages[-1].words)
         reply = await self._begin(prompt, orders)
         async with aclosing(self._tokens(reply, orders)) as tokens:
             async for token in tokens:
@@ -151,7 +158,7 @@ class EchoEngine(Engine):
         return Embedding(values, _token_count(text), "echo")
 
     async def _begin(self, prompt: Prompt, orders: Mapping[str, str]) -> Reply:
-        text = prompt.messages[-1].text
+        text = prompt.messages[-1].words
         await self._start(text, orders)
         reply = self._reply(prompt, text, orders)
         if prompt.picture is not None:
@@ -217,6 +224,9 @@ class EchoEngine(Engine):
 
     def _reply(self, prompt: Prompt, text: str, orders: Mapping[str, str]) -> Reply:
         finish = _STOP
+        if prompt.calling is not None and (call := _call(text, prompt.calling)):
+            usage = Usage(_tokens_of_prompt(prompt), _token_count(call.words))
+            return Reply((Candidate("", calls=(call,)),), usage, "echo")
         if prompt.form is not None:
             text = specimen_of(prompt.form)
         elif times := orders.get("repeat"):
@@ -227,11 +237,35 @@ class EchoEngine(Engine):
         if limit is not None and len(text) > limit * CHARACTERS_PER_TOKEN:
             text, finish = text[: limit * CHARACTERS_PER_TOKEN], FinishReason.LENGTH
         usage = Usage(_tokens_of_prompt(prompt), _token_count(text))
-        return Reply((Candidate(text, finish),), usage, "echo")
+        tokens = () if prompt.logprobs is None else _certain(text, prompt.logprobs)
+        return Reply((Candidate(text, finish, tokens=tokens),), usage, "echo")
 
     async def count_tokens(self, prompt: Prompt) -> int:
         """Four characters a token."""
         return _tokens_of_prompt(prompt)
+
+
+def _certain(text: str, wish: LogprobsWish) -> tuple[Token, ...]:
+    """Say of each token that no other was possible."""
+    pieces = (
+        text[start : start + CHARACTERS_PER_TOKEN]
+        for start in range(0, len(text), CHARACTERS_PER_TOKEN)
+    )
+    return tuple(
+        Token(piece, 0.0, others=(Token(piece, 0.0),) if wish.others else ()) for piece in pieces
+    )
+
+
+def _call(text: str, calling: Calling) -> Call | None:
+    """Choose what is called: what the text orders, else the first where it must be one."""
+    ordered = _CALL.search(text)
+    wanted = ordered[1] if ordered else None
+    function = next((one for one in calling.functions if one.name == wanted), None)
+    if function is None and calling.mode is CallMode.ANY:
+        function = calling.functions[0]
+    if function is None:
+        return None
+    return Call(function.name, specimen_of(JSONForm(function.parameters, calling.field)))
 
 
 async def _drawn(reply: Reply, text: str, wish: PictureWish) -> Reply:
@@ -274,5 +308,5 @@ def _token_count(text: str) -> int:
 def _tokens_of_prompt(prompt: Prompt) -> int:
     tokens = _token_count(prompt.system) if prompt.system else 0
     for message in prompt.messages:
-        tokens += _token_count(message.text)
+        tokens += _token_count(message.words)
     return tokens

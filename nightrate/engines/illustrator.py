@@ -200,8 +200,8 @@ class _Studio:
         return compose(text, more, seed, self._index, self._writable)
 
     def _answer(self, prompt: Prompt, stopped: Callable[[], bool]) -> Reply:
-        text = prompt.messages[-1].text
-        turns = [message.text for message in prompt.messages[:-1] if message.role == "user"]
+        text = prompt.messages[-1].words
+        turns = [message.words for message in prompt.messages[:-1] if message.role == "user"]
         scene = self.scene(text, "\n".join([*turns, prompt.system or ""]), prompt.sampling.seed)
         wish, pictures = prompt.picture, tuple[Picture, ...]()
         said = told(scene)

@@ -1,4 +1,4 @@
-"""What a model is told of the form that its answer will have.
+"""What a model is told of the form that its answer will have, and of the functions it will call.
 
 A grammar alone would leave a model guessing what the members of an object are for.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from msgspec import json
 
+from nightrate.domain.calling import ARGUMENTS, NAME, Calling, Function
 from nightrate.domain.generation import Prompt
 from nightrate.domain.schema import ChoiceForm, Form, json_schema_of
 
@@ -22,9 +23,27 @@ def instruction_of(form: Form) -> str:
     return f"Answer only with JSON that follows this JSON Schema: {json.encode(schema).decode()}"
 
 
+def instruction_of_calls(calling: Calling) -> str:
+    """Say which functions there are, and how one is called."""
+    functions = "\n".join(map(_declared, calling.functions))
+    return (
+        f"You can call these functions:\n{functions}\n"
+        f'Answer only with one call, as JSON: {{"{NAME}": NAME, "{ARGUMENTS}": {{...}}}}.'
+    )
+
+
+def _declared(function: Function) -> str:
+    schema = json.encode(json_schema_of(function.parameters)).decode()
+    purpose = f"{function.description} " if function.description else ""
+    return f"- {function.name}: {purpose}Arguments: {schema}"
+
+
 def system_of(prompt: Prompt) -> str | None:
     """Give what a model reads before the conversation: the prompt's own words, then the form."""
-    if prompt.form is None:
+    if prompt.form is not None:
+        said = instruction_of(prompt.form)
+    elif prompt.calling is not None:
+        said = instruction_of_calls(prompt.calling)
+    else:
         return prompt.system
-    said = instruction_of(prompt.form)
     return f"{prompt.system}\n{said}" if prompt.system else said

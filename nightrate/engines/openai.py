@@ -77,6 +77,8 @@ class OpenAIOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """The sizes that it draws, as ``1024x1024``; empty: any, or those of the hosted service."""
     schema: bool = False
     """Whether it holds answers to a JSON Schema."""
+    functions: bool = False
+    """Whether its model calls functions."""
     concurrency_max: Annotated[int, Meta(ge=1, le=10_000)] = 64
     """How many requests are under way at most; fewer while the endpoint refuses some."""
     timeout_seconds: Annotated[float, Meta(gt=0)] = 600.0
@@ -247,6 +249,8 @@ def _capabilities(options: OpenAIOptions) -> set[Capability]:
         found.add(Capability.SCHEMA)
     if options.images:
         found.add(Capability.IMAGES)
+    if options.functions:
+        found |= {Capability.CALLS, Capability.TOOLS}
     if options.embeddings:
         found.add(Capability.EMBEDDINGS)
     return found
@@ -270,6 +274,8 @@ def _contradictions(options: OpenAIOptions) -> list[str]:
         problems.append("image_sizes: they are about pictures, and `images` is false")
     if options.schema and not options.text:
         problems.append("schema: it is about text, and `text` is false")
+    if options.functions and not options.text:
+        problems.append("functions: it is about text, and `text` is false")
     for name, value in {"authorization": options.api_key, **options.headers}.items():
         if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
             at = "api_key" if name == "authorization" else "headers"

@@ -41,6 +41,9 @@ ALTERNATIVES = (
     " settings can name another engine that an installed package brings."
 )
 
+_LIVE_REQUESTS = 8
+"""Of the built-in model, whose weights are small."""
+
 _BYTES_PER_TOKEN = 3
 """Fewer than English text has, so that the estimate is rather too high."""
 
@@ -55,6 +58,14 @@ Whole = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
 
 
+_CAPABILITIES = frozenset(
+    {
+        *(Capability.TEXT, Capability.STREAM, Capability.SCHEMA, Capability.CALLS),
+        *(Capability.LOGPROBS, Capability.REUSE),
+    }
+)
+
+
 class OpenVINOOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Settings of the embedded engine."""
 
@@ -66,6 +77,10 @@ class OpenVINOOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     """Where converted weights are kept; the user's cache directory by default."""
     requests: Whole = 32
     """How many requests are computed at once."""
+    live_requests: Annotated[int, Meta(ge=0)] | None = None
+    """How many live requests are computed at once, in a pipeline of their own, which takes memory
+    for the weights once more; 0: they share the others. By default 8 for the built-in model, and 0
+    for any other."""
     threads: Whole | None = None
     """Processor threads; by default as many as there are cores."""
     kv_cache_gib: Whole = 2
@@ -94,7 +109,7 @@ class OpenVINOEngine(Engine):
         )
         self._model_version = ""
         self._tokens_max = 0
-        self._capacity = Capacity(_with_spare(options.requests))
+        self._capacity = Capacity(_with_spare(options.requests), live=_live(options))
 
     @classmethod
     def from_options(cls, options: Options) -> OpenVINOEngine:
@@ -106,8 +121,8 @@ class OpenVINOEngine(Engine):
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """Text, also piece by piece and of a form."""
-        return frozenset({Capability.TEXT, Capability.STREAM, Capability.SCHEMA})
+        """Text, also piece by piece and of a form, and calls where they must be."""
+        return _CAPABILITIES
 
     @property
     def capacity(self) -> Capacity:
@@ -142,7 +157,7 @@ class OpenVINOEngine(Engine):
         self._model_version = prepared.model_version
         offer = self._child.greeting(Offer)
         self._tokens_max = offer.tokens_max
-        self._capacity = Capacity(_with_spare(options.requests), offer.cache_tokens)
+        self._capacity = Capacity(_with_spare(options.requests), offer.cache_tokens, _live(options))
 
     async def close(self) -> None:
         """End the child."""
@@ -177,7 +192,7 @@ class OpenVINOEngine(Engine):
         """Estimate from the length of the text and the output limit."""
         if not isinstance(asked, Prompt):
             return 0  # It will be refused.
-        texts = [message.text for message in asked.messages] + [system_of(asked) or ""]
+        texts = [message.words for message in asked.messages] + [system_of(asked) or ""]
         size_bytes = sum(len(text.encode(errors="replace")) for text in texts)
         output_tokens = asked.sampling.max_output_tokens or limits.OUTPUT_TOKENS_DEFAULT
         return size_bytes // _BYTES_PER_TOKEN + _TEMPLATE_TOKENS + output_tokens
@@ -214,7 +229,7 @@ class OpenVINOEngine(Engine):
             return await self._child.ask(verb, prompt, shape)
 
     def _check_length(self, prompt: Prompt) -> None:
-        characters = sum(len(message.text) for message in prompt.messages)
+        characters = sum(len(message.words) for message in prompt.messages)
         characters += len(prompt.system or "")
         if 0 < self._tokens_max * _CHARACTERS_PER_TOKEN_MAX < characters:
             raise RequestFailed(
@@ -244,7 +259,15 @@ def setup_of(options: OpenVINOOptions, prepared: weights.Weights) -> ModelSetup:
         requests=options.requests,
         reproducible=options.reproducible,
         ignore_eos=options.ignore_eos,
+        live_requests=_live(options),
     )
+
+
+def _live(options: OpenVINOOptions) -> int:
+    """Give how many live requests have places of their own."""
+    if options.live_requests is not None:
+        return options.live_requests
+    return _LIVE_REQUESTS if options.model == weights.DEFAULT_MODEL else 0
 
 
 def _with_spare(requests: int) -> int:

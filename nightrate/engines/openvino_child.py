@@ -1,33 +1,37 @@
 """What runs in the embedded engine's child process: one loop that reads, steps and answers.
 
 The library's step holds the interpreter lock, so a reading thread would only get its turn between
-two steps; the loop reads the line there itself. Requests join and leave the running batch between
-steps. A fault of the library ends the process; the parent starts it again.
+two steps; the loop reads the line there itself. A fault of the library ends the process; the parent
+starts it again.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import sys
-from collections import deque
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from nightrate import clock
-from nightrate.domain.generation import Candidate, FinishReason, Prompt, Reply, Usage
-from nightrate.engines.certainty import certain, cut
-from nightrate.engines.frames import CANCEL, Answer, ParentGone, ParentLine, Question, Trouble, raw
+from nightrate.domain.generation import Candidate, FinishReason, Prompt, Reply, Token, Usage
+from nightrate.engines.calls import candidate_of_call
+from nightrate.engines.certainty import cut
+from nightrate.engines.frames import CANCEL, Answer, ParentGone, ParentLine, Question, raw
 from nightrate.engines.likelihood import PASSAGES, Mode
-from nightrate.engines.openvino_model import BLOCK_TOKENS, Encoded, Model, ModelSetup
-from nightrate.engines.prefixes import CHUNK_TOKENS, Prefixes, beginnings_of
+from nightrate.engines.openvino_lane import Draft, Job, Lane, troubled
+from nightrate.engines.openvino_model import Encoded, Model, ModelSetup
+from nightrate.engines.prefixes import beginnings_of
 from nightrate.errors import Code, RequestFailed
 
 BEAT_SECONDS = 1.0
 """How often the parent hears of a child that works but has nothing to answer."""
+
+HURRY_SECONDS_MAX = 1.0
+"""For so long at most only those are stepped whose first token is waited for: batches go on."""
 
 
 class Offer(Struct, frozen=True):
@@ -39,185 +43,19 @@ class Offer(Struct, frozen=True):
     """That the attention cache holds for all requests in flight together."""
 
 
-class Draft:
-    """An answer in the making: its tokens, and its text as far as that is certain.
-
-    It is kept for answers that are streamed and for those with stop sequences. The library would
-    look for these too, but it takes white space at their end for nothing and stops too early.
-    """
-
-    def __init__(self, model: Model, stops: tuple[str, ...], *, streamed: bool) -> None:
-        self.ids: list[int] = []
-        self.reason: Any = None
-        self.stopped = False
-        """Whether a stop sequence has come: the answer ends there."""
-        self._model = model
-        self._stops = stops
-        self._streamed = streamed
-        self._told = ""
-
-    def grow(self, number: int, handle: Any) -> list[Answer]:
-        """Read the tokens of the last step, and tell what they make certain if it is streamed."""
-        before = len(self.ids)
-        while handle.can_read():
-            (output,) = handle.read().values()
-            self.ids += output.generated_ids
-            self.reason = output.finish_reason
-        if len(self.ids) == before:
-            return []
-        # From the start each time: 0.13 ms for 1,000 tokens, and right for every tokenizer.
-        text = self._model.decode(self.ids)
-        self.stopped = cut(text, self._stops)[1]
-        sure = certain(text, self._stops) if self._streamed else ""
-        if len(sure) <= len(self._told) or not sure.startswith(self._told):
-            return []  # Nothing new; or else `end` says what is wrong.
-        told, self._told = self._told, sure
-        return [Answer(number, raw(sure[len(told) :]), more=True)]
-
-    def end(self, number: int, text: str) -> list[Answer]:
-        """Tell what was not told yet of the finished text.
-
-        Raises:
-            RequestFailed: the text is not what it was begun with.
-        """
-        if not text.startswith(self._told):
-            message = "The model's tokenizer changed a text that had been sent already."
-            raise RequestFailed(message, code=Code.INTERNAL)
-        rest = text[len(self._told) :]
-        return [Answer(number, raw(rest), more=True)] if rest and self._streamed else []
-
-
-class Job(Struct):
-    """One question on its way through a pipeline."""
-
-    number: int
-    encoded: Encoded
-    config: Any
-    finish: Callable[[list[int], Any], Reply]
-    """Makes the answer of all token ids and the library's reason for the end."""
-    beginnings: list[int]
-    """See `prefixes`."""
-    draft: Draft | None = None
-    """Kept only where somebody looks at an unfinished answer."""
-
-    @property
-    def room(self) -> int:
-        """Count the cache tokens it may come to hold, in whole blocks."""
-        tokens = self.encoded.tokens + int(self.config.max_new_tokens)
-        return -(-tokens // BLOCK_TOKENS) * BLOCK_TOKENS
-
-
-class Lane:
-    """One pipeline with its jobs.
-
-    A job is let in only when its prompt and its longest answer fit into the attention cache beside
-    the others: the library would otherwise throw running work out and compute it again.
-    """
-
-    def __init__(self, model: Model, mode: Mode) -> None:
-        self._model = model
-        self._pipeline, self.cache_tokens = model.pipeline(mode)
-        self._seats = model.setup.requests
-        self._waiting: deque[Job] = deque()
-        self._live: dict[int, tuple[Job, Any]] = {}
-        self._held_tokens = 0
-        self._prefixes = Prefixes(self.cache_tokens // CHUNK_TOKENS)
-        self._reading: dict[int, tuple[Job, Any]] = {}
-
-    @property
-    def busy(self) -> bool:
-        """Whether a turn would do anything."""
-        return bool(self._waiting or self._live or self._pipeline.has_non_finished_requests())
-
-    def add(self, job: Job) -> None:
-        """Queue a job."""
-        self._waiting.append(job)
-
-    def cancel(self, number: int) -> None:
-        """Forget a job; its place is free after the next step."""
-        if number in self._live:
-            _, handle = self._leave(number)
-            handle.cancel()
-        else:
-            self._waiting = deque(job for job in self._waiting if job.number != number)
-
-    def turn(self) -> list[Answer]:
-        """Let waiting jobs in, step once, and give the answers of those that ended."""
-        answers = self._admit()
-        if self._pipeline.has_non_finished_requests():
-            self._pipeline.step()
-        return answers + self._collect()
-
-    def _admit(self) -> list[Answer]:
-        refused = []
-        held: list[Job] = []
-        while self._waiting and len(self._live) < self._seats:
-            job = self._waiting[0]
-            if self._live and self._held_tokens + job.room > self.cache_tokens:
-                break
-            self._waiting.popleft()
-            if self._prefixes.worth_waiting(job.beginnings):
-                held.append(job)
-                continue
-            try:
-                handle = self._pipeline.add_request(job.number, job.encoded.ids, job.config)
-            except RuntimeError as error:  # The library's only word for settings it refuses.
-                refused.append(_troubled(job.number, _first_line(error), Code.INVALID_ARGUMENT))
-                continue
-            self._live[job.number] = self._reading[job.number] = (job, handle)
-            self._held_tokens += job.room
-            self._prefixes.begin(job.beginnings)
-        self._waiting.extendleft(reversed(held))
-        return refused
-
-    def _collect(self) -> list[Answer]:
-        for number, (job, handle) in list(self._reading.items()):
-            if handle.can_read():
-                del self._reading[number]
-                self._prefixes.done(job.beginnings)
-        answers: list[Answer] = []
-        for number, (job, handle) in list(self._live.items()):
-            status = handle.get_status()
-            draft = job.draft
-            if draft is not None:
-                answers += draft.grow(number, handle)
-            if status != self._model.running:
-                answers += self._ended(number, status)
-            elif draft is not None and draft.stopped:
-                handle.stop()
-                answers += self._ended(number, handle.get_status())
-        return answers
-
-    def _ended(self, number: int, status: Any) -> list[Answer]:
-        job, handle = self._leave(number)
-        if status not in self._model.finished:
-            message = f"The engine dropped the request ({status.name}): its cache is full."
-            return [_troubled(number, message, Code.RESOURCE_EXHAUSTED, retriable=True)]
-        draft = job.draft
-        if draft is None:
-            output = handle.read_all()[0]
-            reply = job.finish(list(output.generated_ids), output.finish_reason)
-            return [Answer(number, raw(reply))]
-        reply = job.finish(draft.ids, draft.reason)
-        try:
-            return [*draft.end(number, reply.candidates[0].text), Answer(number, raw(reply))]
-        except RequestFailed as failure:
-            return [_troubled(number, failure.message, failure.code)]
-
-    def _leave(self, number: int) -> tuple[Job, Any]:
-        job, handle = self._live.pop(number)
-        self._held_tokens -= job.room
-        if self._reading.pop(number, None):
-            self._prefixes.drop(job.beginnings)
-        return job, handle
-
-
 class Worker:
-    """Turns questions into jobs and answers."""
+    """Turns questions into jobs and answers.
+
+    Jobs that somebody waits for have a lane of their own as soon as they meet others, where the
+    settings allow it. While one of them has given no token yet, only theirs are stepped: a step of
+    a full lane takes as long as the reading of a short prompt. After that the lanes take turns.
+    """
 
     def __init__(self, model: Model) -> None:
         self._model = model
-        self._lanes: dict[Mode, Lane] = {}
+        self._lanes: dict[tuple[Mode, bool], Lane] = {}
+        """By mode, and whether it is for those who wait."""
+        self._all_stepped_at = -math.inf
         self._where: dict[int, Lane] = {}
         self._ready: list[Answer] = []
         self._prompt = msgspec.msgpack.Decoder(Prompt).decode
@@ -245,46 +83,86 @@ class Worker:
                 mode = msgspec.msgpack.decode(question.body, type=Mode)
                 self._ready.append(Answer(number, raw(self._model.likelihoods(mode, PASSAGES))))
             else:
-                self._ready.append(_troubled(number, f"There is no {verb!r}.", Code.UNIMPLEMENTED))
+                self._ready.append(troubled(number, f"There is no {verb!r}.", Code.UNIMPLEMENTED))
         except RequestFailed as failure:
-            self._ready.append(_troubled(number, failure.message, failure.code))
+            self._ready.append(troubled(number, failure.message, failure.code))
 
     def turn(self) -> list[Answer]:
         """Step every lane that has work, one step each, and give what is answered."""
         answers, self._ready = self._ready, []
-        for lane in self._lanes.values():
-            if lane.busy:
-                answers += lane.turn()
+        for lane in self._lanes_of_turn():
+            answers += lane.turn()
         for answer in answers:
             if not answer.more:
                 self._where.pop(answer.number, None)
         return answers
 
-    def _lane(self, mode: Mode) -> Lane:
-        if mode not in self._lanes:
-            self._lanes[mode] = Lane(self._model, mode)
-        return self._lanes[mode]
+    def _lanes_of_turn(self) -> list[Lane]:
+        """Choose who is stepped: those whose first token is waited for, or all that are busy."""
+        now = clock.monotonic()
+        if now - self._all_stepped_at < HURRY_SECONDS_MAX:
+            awaited = [lane for (_, live), lane in self._lanes.items() if live and lane.awaited]
+            if awaited:
+                return awaited
+        self._all_stepped_at = now
+        return [lane for lane in self._lanes.values() if lane.busy]
+
+    def _lane(self, mode: Mode, *, live: bool = False) -> Lane:
+        if (mode, live) not in self._lanes:
+            setup = self._model.setup
+            seats = setup.live_requests if live else setup.requests
+            self._lanes[mode, live] = Lane(self._model, mode, seats)
+        return self._lanes[mode, live]
+
+    def _lane_of(self, prompt: Prompt) -> Lane:
+        """Give the lane of a prompt; the one for those who wait is loaded when there are others."""
+        mode = self._model.mode_of(prompt.sampling)
+        lane = self._lane(mode)
+        apart = prompt.live and self._model.setup.live_requests > 0
+        if apart and (lane.busy or (mode, True) in self._lanes):
+            return self._lane(mode, live=True)
+        return lane
 
     def _generate(self, number: int, prompt: Prompt, *, streamed: bool) -> None:
-        lane = self._lane(self._model.mode_of(prompt.sampling))
+        lane = self._lane_of(prompt)
         encoded = self._model.encode(prompt)
         tokens_max = self._model.tokens_max(lane.cache_tokens)
         config = self._model.config(prompt, encoded.tokens, tokens_max)
         stops = prompt.sampling.stop
         self._where[number] = lane
         beginnings = beginnings_of(encoded.ids.data.tobytes(), encoded.ids.data.itemsize)
-        finish = partial(self._reply, encoded=encoded, stops=stops)
+        finish = partial(self._reply, encoded=encoded, prompt=prompt)
+        streamed = streamed and prompt.calling is None  # A call comes whole, with the reply.
         draft = Draft(self._model, stops, streamed=streamed) if streamed or stops else None
-        lane.add(Job(number, encoded, config, finish, beginnings, draft))
+        lane.add(Job(number, encoded, config, finish, beginnings, draft=draft))
 
     def _reply(
-        self, ids: list[int], reason: Any, *, encoded: Encoded, stops: tuple[str, ...]
+        self,
+        ids: list[int],
+        logs: list[float],
+        reason: Any,
+        *,
+        encoded: Encoded,
+        prompt: Prompt,
     ) -> Reply:
-        text, stopped = cut(self._model.decode(ids), stops)
+        calling = prompt.calling
+        text, stopped = cut(self._model.decode(ids), prompt.sampling.stop)
         length = reason == self._model.length and not stopped
-        candidate = Candidate(text, FinishReason.LENGTH if length else FinishReason.STOP)
+        finish = FinishReason.LENGTH if length else FinishReason.STOP
+        candidate = (
+            Candidate(text, finish) if calling is None else candidate_of_call(text, finish, calling)
+        )
+        if prompt.logprobs is not None:
+            candidate = structs.replace(candidate, tokens=self._tokens(ids, logs))
         usage = Usage(encoded.tokens, len(ids))
         return Reply((candidate,), usage, self._model.setup.model_version)
+
+    def _tokens(self, ids: list[int], logs: list[float]) -> tuple[Token, ...]:
+        """Say how likely each token was; a token alone may be a part of a character only."""
+        decode = self._model.decode
+        return tuple(
+            Token(decode([number]), log, number) for number, log in zip(ids, logs, strict=True)
+        )
 
 
 def serve(line: ParentLine, worker: Worker) -> None:
@@ -320,14 +198,6 @@ def main() -> None:
     sys.stderr.flush()
     # Not an orderly exit: the library complains about work that was left unfinished.
     os._exit(0)
-
-
-def _troubled(number: int, message: str, code: Code, *, retriable: bool = False) -> Answer:
-    return Answer(number, trouble=Trouble(message, int(code), retriable))
-
-
-def _first_line(error: RuntimeError) -> str:
-    return str(error).strip().splitlines()[0]
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from nightrate import clock, limits
+from nightrate.domain.calling import form_of_calls
 from nightrate.domain.generation import Prompt, Sampling
 from nightrate.engines.grammars import grammar_of
 from nightrate.engines.instructions import system_of
@@ -59,6 +60,9 @@ class ModelSetup(Struct, frozen=True, kw_only=True):
     requests: int
     reproducible: Literal["auto", "always", "never"]
     ignore_eos: bool
+    live_requests: int = 0
+    """How many are computed at once, of those that somebody waits for; 0: they share the others'
+    places."""
 
 
 class Encoded(Struct, frozen=True):
@@ -142,7 +146,7 @@ class Model:
         system = system_of(prompt)
         turns = [("system", system)] if system else []
         turns += [
-            ("assistant" if message.role == "model" else "user", message.text)
+            ("assistant" if message.role == "model" else "user", message.words)
             for message in prompt.messages
         ]
         mark = self._mark(text for _, text in turns)
@@ -236,11 +240,16 @@ class Model:
             config.top_k = _either(sampling.top_k, TOP_K_DEFAULT)
             seed = sampling.seed
             config.rng_seed = int(clock.jitter() * _SEEDS) if seed is None else seed % _SEEDS
-        if prompt.form is not None:
+        if prompt.logprobs is not None:
+            config.logprobs = 1
+        form = prompt.form
+        if prompt.calling is not None:
+            form = form_of_calls(prompt.calling)
+        if form is not None:
             # The library compiles it in the next step, and keeps what it has compiled. A grammar
             # that it did not understand would break the pipeline: ours are made, never passed on.
             structure = self.genai.StructuredOutputConfig()
-            structure.grammar = grammar_of(prompt.form)
+            structure.grammar = grammar_of(form)
             config.structured_output_config = structure
         return config
 

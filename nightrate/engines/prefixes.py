@@ -7,6 +7,7 @@ it: measured three to six times faster than reading it once each.
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 
@@ -32,6 +33,20 @@ class Prefixes:
         new = next((beginning for beginning in beginnings if beginning not in self._read), None)
         return new is not None and new in self._reading
 
+    def reused_tokens(self, beginnings: Sequence[int]) -> int:
+        """Count the tokens of a prompt's beginning that have been read lately."""
+        chunks = itertools.takewhile(self._read.__contains__, beginnings)
+        return CHUNK_TOKENS * sum(1 for _ in chunks)
+
+    def make_room(self, chunks: int) -> None:
+        """Forget what is gone when the pipeline has room for so many chunks beside its work.
+
+        It lets go of what was used longest ago. Work that shares a beginning is counted as if it
+        did not, so more is forgotten here than there: what counts as reused was there.
+        """
+        while len(self._read) > max(0, chunks):
+            del self._read[next(iter(self._read))]
+
     def begin(self, beginnings: Sequence[int]) -> None:
         """Note that a prompt is being read."""
         self._reading.update(beginnings)
@@ -42,8 +57,7 @@ class Prefixes:
         for beginning in beginnings:
             self._read.pop(beginning, None)  # The latest are remembered longest.
             self._read[beginning] = None
-        while len(self._read) > self._remembered_max:
-            del self._read[next(iter(self._read))]
+        self.make_room(self._remembered_max)
 
     def drop(self, beginnings: Sequence[int]) -> None:
         """Note that a prompt is not being read any more, done or not."""

@@ -17,7 +17,8 @@ from nightrate.dialects.rows import hand_of, parse_row, render_unasked
 from nightrate.domain.batch import Batch, Kind
 from nightrate.domain.cache import Reach
 from nightrate.domain.embedding import Embedding, Passage
-from nightrate.domain.generation import Asked, Failure, Outcome, Prompt, Reply
+from nightrate.domain.generation import Asked, Capability, Failure, Outcome, Prompt, Reply
+from nightrate.domain.grounding import Grounding
 from nightrate.domain.model import Model
 from nightrate.domain.shard import Answer, Tally
 from nightrate.errors import Code, Damaged, EngineDown, Refused, StoreFault
@@ -25,6 +26,7 @@ from nightrate.service.grounding import Grounder, grounded
 from nightrate.service.lane import Lane
 from nightrate.service.overdue import Worker
 from nightrate.service.prefixes import Prefixes, missing_cache
+from nightrate.service.several import all_embedded, answered, outcome_of_all
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +91,7 @@ class Executor:
         self, model: Model, passages: Sequence[Passage]
     ) -> tuple[Embedding, ...] | Failure:
         """Answer the passages of one interactive call; the first that fails fails them all."""
-        return _all_embedded(
+        return all_embedded(
             await asyncio.gather(*(self.live(model, passage) for passage in passages))
         )
 
@@ -109,12 +111,17 @@ class Executor:
                 return
             prompt, grounding = found
         try:
+            if prompt.candidates > 1:  # Pieces of several answers at once would help nobody.
+                ended = _counted(lane, prompt, await answered(lane, prompt, live=True))
+                yield ended if grounding is None else _resting(ended, grounding)
+                return
             async with aclosing(lane.stream(prompt, live=True)) as pieces:
                 async for piece in pieces:
-                    ended = piece if isinstance(piece, str) else _counted(prompt, piece)
-                    if grounding is not None and isinstance(ended, Reply):
-                        ended = grounded(ended, grounding)
-                    yield ended
+                    if isinstance(piece, str):
+                        yield piece
+                    else:
+                        ended = _counted(lane, prompt, piece)
+                        yield ended if grounding is None else _resting(ended, grounding)
         except EngineDown as fault:
             yield Failure(Code.UNAVAILABLE, fault.message)
 
@@ -123,12 +130,11 @@ class Executor:
         if isinstance(asked, Passage):
             return await lane.outcome(asked, live=live)
         if asked.search is None:
-            return _counted(asked, await lane.outcome(asked, live=live))
+            return _counted(lane, asked, await answered(lane, asked, live=live))
         found = await self._grounder.ground(asked, asked.search)
         if isinstance(found, Failure):
             return found
-        outcome = _counted(asked, await lane.outcome(found[0], live=live))
-        return grounded(outcome, found[1]) if isinstance(outcome, Reply) else outcome
+        return _resting(_counted(lane, asked, await answered(lane, found[0], live=live)), found[1])
 
     async def count_tokens(self, model: Model, prompt: Prompt) -> int | Failure:
         """Count the tokens of a prompt, as the model sees it."""
@@ -160,7 +166,7 @@ class Executor:
             EngineDown: the engine has given up; the row has no outcome yet.
         """
         if isinstance(asked, tuple):
-            return await _outcome_of_all(lane, asked)
+            return await outcome_of_all(lane, asked)
         if isinstance(asked, Prompt) and asked.cache is not None:
             try:
                 asked = await self._continued(asked, model, reach)
@@ -220,7 +226,12 @@ class Rows:
             echo, asked = parsed.echo, parsed.prompt
             if isinstance(asked, Failure):
                 outcome = asked
-            elif isinstance(asked, Prompt) and asked.cache is None and asked.search is None:
+            elif (
+                isinstance(asked, Prompt)
+                and asked.cache is None
+                and asked.search is None
+                and asked.candidates == 1
+            ):
                 # Nearly every row: the straight way.
                 outcome = await self._lane.outcome(asked, worker=worker)
             else:
@@ -236,9 +247,14 @@ class Rows:
         return Answer(output, _tally(outcome))
 
 
-def _counted(prompt: Prompt, outcome: Reply | Failure) -> Reply | Failure:
-    """Say of a reply how many of its prompt's tokens were cached."""
+def _counted(lane: Lane, prompt: Prompt, outcome: Reply | Failure) -> Reply | Failure:
+    """Say of a reply how many of its prompt's tokens were cached.
+
+    An engine that counts what it reused knows better than we do.
+    """
     if not prompt.cached_tokens or isinstance(outcome, Failure):
+        return outcome
+    if Capability.REUSE in lane.engine.capabilities:
         return outcome
     # Another engine may serve the model by now and count fewer tokens altogether.
     cached_tokens = min(prompt.cached_tokens, outcome.usage.prompt_tokens)
@@ -246,33 +262,9 @@ def _counted(prompt: Prompt, outcome: Reply | Failure) -> Reply | Failure:
     return structs.replace(outcome, usage=usage)
 
 
-async def _outcome_of_all(
-    lane: Lane, passages: Sequence[Passage]
-) -> tuple[Embedding, ...] | Failure:
-    """Take the passages of one row through the engine; one that fails fails the row.
-
-    Raises:
-        EngineDown: the engine has given up; none of them has an outcome yet.
-    """
-    tasks = [asyncio.create_task(lane.outcome(passage)) for passage in passages]
-    try:
-        outcomes = await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    return _all_embedded(outcomes)
-
-
-def _all_embedded(outcomes: Sequence[Embedding | Failure]) -> tuple[Embedding, ...] | Failure:
-    """Give all vectors, or the first failure with the place of its passage among others."""
-    embeddings = []
-    for index, outcome in enumerate(outcomes):
-        if isinstance(outcome, Failure):
-            place = f"Request {index + 1}: " if len(outcomes) > 1 else ""
-            return Failure(outcome.code, f"{place}{outcome.message}", outcome.field)
-        embeddings.append(outcome)
-    return tuple(embeddings)
+def _resting(outcome: Reply | Failure, grounding: Grounding) -> Reply | Failure:
+    """Say of a reply what it rests on."""
+    return grounded(outcome, grounding) if isinstance(outcome, Reply) else outcome
 
 
 async def _closed(lane: Lane, model: Model) -> Failure | None:

@@ -14,7 +14,15 @@ from msgspec import Struct
 
 from nightrate import clock, limits, telemetry
 from nightrate.domain.embedding import Embedding, Passage
-from nightrate.domain.generation import Asked, Capability, Failure, Outcome, Prompt, Reply
+from nightrate.domain.generation import (
+    Asked,
+    Capability,
+    Failure,
+    Outcome,
+    Prompt,
+    Reply,
+    needs_of,
+)
 from nightrate.domain.retry import retry_delay_seconds
 from nightrate.engines.base import Engine, Progress, ignore_progress
 from nightrate.errors import Code, EngineBusy, EngineDown, EngineFault, RequestFailed
@@ -29,6 +37,22 @@ _DEATHS_TOGETHER = limits.ENGINE_DEATHS_MAX - 1
 """Engine deaths after which a prompt runs alone. An engine that died once may have had bad luck:
 everybody tries again side by side. Whoever was there every time gets a last try with nobody else
 inside: the one that kills it is then known, and none of its neighbours fails with it."""
+
+_INABILITIES = {
+    Capability.SCHEMA: (Code.UNIMPLEMENTED, "cannot give answers a form."),
+    Capability.IMAGES: (Code.INVALID_ARGUMENT, "draws no pictures."),
+    Capability.CALLS: (Code.UNIMPLEMENTED, "calls no functions. Leave them out."),
+    Capability.LOGPROBS: (Code.UNIMPLEMENTED, "does not say how likely tokens were. Leave it out."),
+    Capability.TOP_LOGPROBS: (
+        Code.UNIMPLEMENTED,
+        "says how likely the chosen tokens were, but not which others were. Leave it out.",
+    ),
+    Capability.TOOLS: (
+        Code.UNIMPLEMENTED,
+        'does not decide by itself whether to call a function. Set the mode to "ANY" or "NONE".',
+    ),
+}
+"""What an engine is told to be unable to do."""
 
 _TELL_SECONDS = 60.0
 """Between two log lines about an engine that requests wait for."""
@@ -158,7 +182,12 @@ class Lane:
         Raises:
             EngineDown: the engine has given up; the request is not to blame and has no outcome yet.
         """
-        if isinstance(asked, Prompt) and (asked.form is not None or asked.picture is not None):
+        if isinstance(asked, Prompt) and (
+            asked.form is not None
+            or asked.picture is not None
+            or asked.calling is not None
+            or asked.logprobs is not None
+        ):
             failure = self._unable(asked)
             if failure:
                 return failure
@@ -237,17 +266,14 @@ class Lane:
                 if failure := await self._before_next(tries, fault, live=True):
                     return failure
 
-    def _unable(self, prompt: Asked) -> Failure | None:
+    def _unable(self, prompt: Prompt) -> Failure | None:
         """Say what a prompt asks for and the engine cannot do, under the path of the wish."""
-        if not isinstance(prompt, Prompt) or (prompt.form is None and prompt.picture is None):
-            return None
         abilities = self.engine.capabilities
-        if prompt.form is not None and Capability.SCHEMA not in abilities:
-            message = f"{prompt.form.field}: the engine of this model cannot give answers a form."
-            return Failure(Code.UNIMPLEMENTED, message, prompt.form.field)
-        if prompt.picture is not None and Capability.IMAGES not in abilities:
-            message = f"{prompt.picture.field}: the engine of this model draws no pictures."
-            return Failure(Code.INVALID_ARGUMENT, message, prompt.picture.field)
+        for need in needs_of(prompt):
+            if need.capability not in abilities:
+                code, why = _INABILITIES[need.capability]
+                message = f"{need.field}: the engine of this model {why}"
+                return Failure(code, message, need.field)
         return None
 
     async def _before_next(

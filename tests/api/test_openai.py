@@ -204,8 +204,8 @@ def test_an_option_that_is_not_served_is_named_and_not_tried_again(doors: Doors)
         OpenAI(api_key="any", base_url=doors.url + BASE, max_retries=2) as client,
         pytest.raises(openai.BadRequestError) as caught,
     ):
-        ask(client, n=2)
-    assert (caught.value.param, caught.value.code) == ("n", "unsupported_parameter")
+        ask(client, logit_bias={"1": 2})
+    assert (caught.value.param, caught.value.code) == ("logit_bias", "unsupported_parameter")
 
 
 def test_a_failure_of_the_engine_is_an_error(client: OpenAI) -> None:

@@ -48,9 +48,18 @@ def test_without_events_the_stream_is_one_array(alt: str) -> None:
     ]
 
 
+def test_answers_that_were_not_sent_piece_by_piece_come_whole_with_the_end() -> None:
+    two = Reply((*REPLY.candidates, Candidate("also")), Usage(3, 4), "m-1")
+    (document,) = json.loads(StreamWriter(framing_of("json"), "r").write(two))
+    candidates = document["candidates"]
+    assert [one["content"]["parts"][0]["text"] for one in candidates] == ["yes no", "also"]
+    assert [one["index"] for one in candidates] == [0, 1]
+
+
 def test_a_reply_without_text_is_a_stream_of_one_document() -> None:
     writer = StreamWriter(framing_of(""), "r")
-    assert json.loads(writer.write(REPLY)) == [json.loads(END)]
+    silent = Reply((Candidate("", FinishReason.LENGTH),), REPLY.usage, "m-1")
+    assert json.loads(writer.write(silent)) == [json.loads(END)]
 
 
 @pytest.mark.parametrize("alt", ["sse", "json"])

@@ -199,6 +199,7 @@ def test_a_cached_content_is_continued() -> None:
         ({"presence_penalty": 3}, "presence_penalty"),
         ({"frequency_penalty": -3}, "frequency_penalty"),
         ({"n": 0}, "n"),
+        ({"n": 9}, "n"),
         ({"stop": ["x"] * (limits.STOP_SEQUENCES_MAX + 1)}, "stop"),
         ({"stop": [""]}, "stop"),
         ({"reasoning_effort": "huge"}, "reasoning_effort"),
@@ -256,7 +257,6 @@ def test_what_is_wrong_is_refused_by_its_path(members: dict[str, Any], path: str
 @pytest.mark.parametrize(
     ("members", "path"),
     [
-        ({"n": 2}, "n"),
         ({"logprobs": True}, "logprobs"),
         ({"top_logprobs": 3}, "top_logprobs"),
         ({"logit_bias": {"5": 1}}, "logit_bias"),

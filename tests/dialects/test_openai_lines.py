@@ -134,7 +134,7 @@ def test_a_line_that_spoils_the_file_keeps_its_id() -> None:
         ({**BODY, "temperature": 9}, Code.INVALID_ARGUMENT, "temperature"),
         ({**BODY, "top_k": 9}, Code.INVALID_ARGUMENT, "top_k"),
         ({"model": "gemini-x"}, Code.INVALID_ARGUMENT, "messages"),
-        ({**BODY, "n": 2}, Code.UNIMPLEMENTED, "n"),
+        ({**BODY, "n": 9}, Code.INVALID_ARGUMENT, "n"),
         ({**BODY, "stream": True}, Code.UNIMPLEMENTED, "stream"),
         ({**BODY, "stream_options": {}}, Code.INVALID_ARGUMENT, "stream_options"),
     ],

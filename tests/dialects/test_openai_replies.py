@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import msgspec
+from msgspec import structs
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from nightrate.dialects.openai import ChatStream, render_completion
@@ -81,7 +82,8 @@ def test_a_stream_ends_with_what_it_used_where_that_was_asked() -> None:
 
 
 def test_an_answer_without_any_text_still_has_its_role_and_end() -> None:
-    first, last, done = events(ChatStream("m", "r1", NOW, usage=False).write(REPLY))
+    silent = structs.replace(REPLY, candidates=(Candidate("", FinishReason.LENGTH),))
+    first, last, done = events(ChatStream("m", "r1", NOW, usage=False).write(silent))
     assert first["choices"][0]["delta"]["role"] == "assistant"
     assert (last["choices"][0]["finish_reason"], done) == ("length", "done")
 

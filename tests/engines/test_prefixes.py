@@ -32,6 +32,28 @@ def test_a_prompt_waits_while_another_reads_its_beginning() -> None:
     assert not prefixes.worth_waiting(beginnings(4, 2, 1))
 
 
+def test_what_was_read_is_reused_from_the_start_as_far_as_prompts_are_equal() -> None:
+    prefixes = Prefixes(100)
+    assert prefixes.reused_tokens(beginnings(1, 2)) == 0
+    prefixes.begin(beginnings(1, 2, 3))
+    assert prefixes.reused_tokens(beginnings(1, 2)) == 0  # not read yet
+    prefixes.done(beginnings(1, 2, 3))
+    assert prefixes.reused_tokens(beginnings(1, 2, 4)) == 2 * CHUNK_TOKENS
+    assert prefixes.reused_tokens(beginnings(2, 1)) == 0
+
+
+def test_what_there_is_no_room_for_is_not_reused() -> None:
+    prefixes = Prefixes(100)
+    for one in (beginnings(1, 2), beginnings(3, 4)):
+        prefixes.begin(one)
+        prefixes.done(one)
+    prefixes.make_room(2)
+    assert prefixes.reused_tokens(beginnings(1, 2)) == 0
+    assert prefixes.reused_tokens(beginnings(3, 4)) == 2 * CHUNK_TOKENS
+    prefixes.make_room(-5)
+    assert prefixes.reused_tokens(beginnings(3, 4)) == 0
+
+
 def test_nobody_waits_for_what_has_been_read() -> None:
     prefixes = Prefixes(100)
     prefixes.begin(beginnings(1, 2))

@@ -1,4 +1,4 @@
-"""Rows and calls that ask for several vectors: together, in order, and all or none."""
+"""Rows and calls that ask for several vectors or answers: together, in order, all or none."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec import structs
 
 from nightrate.dialects.lines import RawLine
 from nightrate.domain.batch import Dialect, Kind, Method
 from nightrate.domain.embedding import Passage
-from nightrate.domain.generation import Failure
+from nightrate.domain.generation import Failure, Message, Prompt, Reply, Sampling
 from nightrate.domain.shard import Answer
 from nightrate.engines.echo import EchoEngine, EchoOptions
 from nightrate.errors import Code, EngineDown
@@ -80,3 +81,78 @@ async def test_a_live_call_has_all_its_vectors_or_a_failure(lane: Lane) -> None:
     failure = await executor.live_all(MODEL, [good, bad])
     assert isinstance(failure, Failure)
     assert failure.code is Code.INVALID_ARGUMENT
+
+
+class _Noting(EchoEngine):
+    """Echo, with the seed in each answer."""
+
+    async def generate(self, prompt: Prompt) -> Reply:
+        reply = await super().generate(prompt)
+        seed, (candidate,) = prompt.sampling.seed, reply.candidates
+        told = structs.replace(candidate, text=f"{candidate.text} {seed} {prompt.candidates}")
+        return structs.replace(reply, candidates=(told,))
+
+
+@pytest.fixture
+async def noting() -> AsyncIterator[Lane]:
+    lane = Lane("echo", _Noting(EchoOptions(requests=2)))
+    task = asyncio.create_task(lane.keep_open())
+    await lane.opened.wait()
+    yield lane
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def wanting(count: int, text: str = "hello", seed: int | None = None) -> Prompt:
+    sampling = Sampling(seed=seed)
+    return Prompt(messages=(Message("user", text),), sampling=sampling, candidates=count)
+
+
+def texts_of(reply: Reply | Failure) -> list[str]:
+    assert isinstance(reply, Reply)
+    return [candidate.text for candidate in reply.candidates]
+
+
+async def test_each_answer_has_a_seed_of_its_own_and_the_first_that_of_the_request(
+    noting: Lane,
+) -> None:
+    executor = Executor({"echo": noting})
+    last = 2**31 - 1
+    seeded = await executor.live(MODEL, wanting(3, seed=last - 1))
+    assert texts_of(seeded) == [f"hello {seed} 1" for seed in (last - 1, last, -last - 1)]
+    assert texts_of(await executor.live(MODEL, wanting(2))) == ["hello None 1"] * 2
+    assert texts_of(await executor.live(MODEL, wanting(1, seed=5))) == ["hello 5 1"]
+
+
+async def test_answers_add_up_and_the_prompt_counts_once(lane: Lane) -> None:
+    one = await Executor({"echo": lane}).live(MODEL, wanting(1))
+    four = await Executor({"echo": lane}).live(MODEL, wanting(4))
+    assert isinstance(one, Reply)
+    assert isinstance(four, Reply)
+    assert four.usage.prompt_tokens == one.usage.prompt_tokens
+    assert four.usage.output_tokens == 4 * one.usage.output_tokens
+    assert lane.places.requests == 0
+
+
+async def test_several_answers_are_streamed_as_one_piece(noting: Lane) -> None:
+    pieces = [piece async for piece in Executor({"echo": noting}).stream(MODEL, wanting(2, seed=1))]
+    (reply,) = pieces
+    assert isinstance(reply, Reply)
+    assert texts_of(reply) == ["hello 1 1", "hello 2 1"]
+
+
+async def test_one_answer_that_fails_fails_the_request(lane: Lane) -> None:
+    failure = await Executor({"echo": lane}).live(MODEL, wanting(3, "[[fail 3]]"))
+    assert isinstance(failure, Failure)
+    assert failure.code is Code.INVALID_ARGUMENT
+
+
+async def test_a_row_of_a_batch_has_as_many_answers_as_it_wants(lane: Lane) -> None:
+    request = {"contents": "hi", "generationConfig": {"candidateCount": 2}}
+    data = msgspec.json.encode({"key": "a", "request": request})
+    rows = Executor({"echo": lane}).rows(lane, "m", Kind())
+    answer = await rows.answer(RawLine(1, 0, len(data), data), "b1-0")
+    response = msgspec.json.decode(answer.line)["response"]
+    candidates = response["candidates"]
+    assert [one["content"]["parts"] for one in candidates] == [[{"text": "hi"}]] * 2
+    assert answer.tally.output_tokens == response["usageMetadata"]["candidatesTokenCount"] == 2

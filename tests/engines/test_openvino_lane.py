@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from nightrate.engines.frames import Answer
-from nightrate.engines.openvino_child import Draft
+from nightrate.engines.openvino_lane import Draft
 from nightrate.engines.openvino_model import Model
 from nightrate.errors import Code, RequestFailed
 
@@ -24,6 +24,7 @@ class Spelling:
 
 class Output(msgspec.Struct):
     generated_ids: list[int]
+    generated_log_probs: list[float] = []
     finish_reason: str = "none"
 
 

@@ -1,0 +1,116 @@
+"""What it gains that requests which begin alike are read once.
+
+Requests of a batch through the whole server, on the embedded engine, 32 tokens of their own and 32
+tokens of answer after a beginning of 1,000 tokens, in turns:
+
+* apart: every request has a beginning of its own;
+* shared: all of them begin alike, or with one of a few beginnings, interleaved.
+
+Fewer requests run apart, since each takes as long as any other. Run with
+``python -m bench.prefixes``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import statistics
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from msgspec import Struct
+
+from bench.batch import run_batch, settings
+from bench.engine import WORDS, Figures, Load, prompts
+from nightrate.domain.generation import Message, Prompt, Sampling
+from nightrate.runtime import open_house
+
+CONCURRENCY = 32
+BEGINNING_WORDS = 1_000
+OWN = Load(64, 32)
+"""What comes after the beginning; the template's tokens among it."""
+
+
+class Case(Struct, frozen=True):
+    """How many requests share how many beginnings, how many run apart, and what is wanted."""
+
+    requests: int
+    beginnings: int
+    apart: int
+    gain_min: float
+
+
+SHARED = Case(100, 1, 16, 4)
+INTERLEAVED = Case(400, 10, 16, 3)
+
+
+def _beginning(number: int) -> str:
+    words = (
+        WORDS[(number * 11 + at * at * 3 + at * (number % 7 + 1)) % len(WORDS)]
+        for at in range(BEGINNING_WORDS - 1)
+    )
+    return f"{number} {' '.join(words)}"
+
+
+def asked(first: int, requests: int, beginnings: int) -> Iterator[Prompt]:
+    """Give different prompts that begin, one after the other, with each of some beginnings."""
+    sampling = Sampling(max_output_tokens=OWN.output_tokens)
+    kept = [_beginning(first + number) for number in range(beginnings)]
+    own = prompts(first, "fast", OWN)
+    for beginning, prompt in zip(
+        itertools.cycle(kept), itertools.islice(own, requests), strict=False
+    ):
+        text = f"{beginning} {prompt.messages[0].text}"
+        yield Prompt(messages=(Message("user", text),), sampling=sampling)
+
+
+async def measure(case: Case, rounds: int) -> dict[str, list[Figures]]:
+    """Measure both ways, in turns."""
+    found: dict[str, list[Figures]] = {"apart": [], "shared": []}
+    with tempfile.TemporaryDirectory(prefix="nightrate-bench-") as folder:
+        house = open_house(settings(Path(folder), CONCURRENCY))
+        try:
+            async with house.working():
+                await house.engines_settled()
+                await run_batch(house, itertools.islice(prompts(0, "fast"), 4))
+                for number in range(rounds):
+                    first = (number + 1) * 1_000_000
+                    apart = asked(first, case.apart, case.apart)
+                    found["apart"].append(await run_batch(house, apart))
+                    shared = asked(first + 1_000, case.requests, case.beginnings)
+                    found["shared"].append(await run_batch(house, shared))
+        finally:
+            await house.close()
+    return found
+
+
+def report(case: Case, rounds: int) -> None:
+    """Measure and print."""
+    found = asyncio.run(measure(case, rounds))
+    print(
+        f"Prefixes: {case.requests} requests with {case.beginnings} beginnings of"
+        f" {BEGINNING_WORDS:,} tokens, {case.apart} with one each; {rounds} rounds, in turns"
+    )
+    rates = {name: [one.requests / one.seconds for one in passes] for name, passes in found.items()}
+    for name, each in rates.items():
+        told = "  ".join(f"{rate:.2f}" for rate in each)
+        print(f"  {name:6} {statistics.median(each):7.2f} requests/s   (rounds: {told})")
+    gain = statistics.median(
+        shared / apart for shared, apart in zip(rates["shared"], rates["apart"], strict=True)
+    )
+    print(f"  shared / apart  {gain:.2f}   (wanted: at least {case.gain_min:g})")
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--interleaved", action="store_true", help="ten beginnings, in turns")
+    wanted = parser.parse_args()
+    report(INTERLEAVED if wanted.interleaved else SHARED, wanted.rounds)
+
+
+if __name__ == "__main__":
+    main()

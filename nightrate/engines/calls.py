@@ -1,0 +1,45 @@
+"""Calls that a model wrote as text: one JSON object with a name and arguments."""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import Raw, Struct, json
+
+from nightrate.dialects.calls import is_call
+from nightrate.domain.calling import Call, Calling
+from nightrate.domain.generation import Candidate, FinishReason
+
+
+class _Written(Struct, forbid_unknown_fields=True):
+    name: str
+    arguments: Raw
+
+
+_WRITTEN = json.Decoder(_Written)
+
+
+def candidate_of_call(text: str, finish_reason: FinishReason, calling: Calling) -> Candidate:
+    """Give the answer of a model that had to call a function.
+
+    What was cut off at the output limit, or is no call of one of the functions, is never handed
+    out: half a call would be taken for an answer.
+
+    Args:
+        text: what the model wrote.
+        finish_reason: why it ended.
+        calling: the functions; a grammar has held the model to them.
+    """
+    if finish_reason is not FinishReason.STOP:
+        return Candidate("", finish_reason)
+    call = called(text, calling)
+    return Candidate("", FinishReason.BAD_CALL) if call is None else Candidate("", calls=(call,))
+
+
+def called(text: str, calling: Calling) -> Call | None:
+    """Read a text as a call of one of some functions; None when it is none."""
+    try:
+        written = _WRITTEN.decode(text)
+    except (msgspec.DecodeError, UnicodeError):
+        return None
+    call = Call(written.name, bytes(written.arguments).decode())
+    return call if is_call(call, calling) else None

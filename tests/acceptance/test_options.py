@@ -1,0 +1,157 @@
+"""Every option of a request means the same live, in an inline batch and in a file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+import pytest
+
+from nightrate.dialects.gemini_options import EMBEDDING_OPTIONS, OPTIONS, Option, Treatment
+from nightrate.domain.generation import Capability
+from nightrate.engines.registry import create_engine
+from nightrate.errors import Code
+from tests.acceptance.options import EMBEDDING_SAMPLES, HI, SAMPLES
+from tests.acceptance.server import START_SECONDS, Server
+
+MODEL, VECTORS = "gemini-2.5-flash", "gemini-embedding-001"
+SECONDS = 300.0
+
+Outcome = tuple[str, Any]
+"""How a request ended: ``response`` or an error's name, and the answer or the message."""
+
+
+class Ways:
+    """What became of every sample, on each of the three ways."""
+
+    def __init__(self, server: Server, engine: str) -> None:
+        self.server = server
+        self.engine = engine
+        self.capabilities = create_engine(engine, {}).capabilities
+        samples = {path: _short(sample) for path, sample in SAMPLES.items()}
+        samples["cachedContent"] = _short({**HI, "cachedContent": self._cache()})
+        self.live, self.inline, self.file = self._all(
+            samples, MODEL, "generateContent", "batchGenerateContent"
+        )
+        ways = self._all(EMBEDDING_SAMPLES, VECTORS, "embedContent", "asyncBatchEmbedContent")
+        self.live_vectors, self.inline_vectors, self.file_vectors = ways
+
+    def _cache(self) -> str:
+        turn = {"role": "user", "parts": [{"text": "The name of the cat is Tom."}]}
+        body = {"model": f"models/{MODEL}", "contents": [turn], "ttl": "600s"}
+        answer = self.server.ask("POST", "/v1beta/cachedContents", msgspec.json.encode(body))
+        return str(answer.json["name"])
+
+    def _all(
+        self, samples: Mapping[str, Any], model: str, verb: str, batch_verb: str
+    ) -> tuple[dict[str, Outcome], dict[str, Outcome], dict[str, Outcome]]:
+        live = {path: self._live(sample, model, verb) for path, sample in samples.items()}
+        requests = [{"request": sample} for sample in samples.values()]
+        inline = self._batch({"requests": {"requests": requests}}, model, batch_verb)
+        lines = (
+            msgspec.json.encode({"key": path, "request": sample})
+            for path, sample in samples.items()
+        )
+        file_name = self.server.upload(b"\n".join(lines))
+        file = self._batch({"file_name": file_name}, model, batch_verb)
+        in_order = dict(zip(samples, self._inlined(inline), strict=True))
+        return live, in_order, {line["key"]: _outcome(line) for line in self.server.results(file)}
+
+    def _live(self, sample: Any, model: str, verb: str) -> Outcome:
+        path = f"/v1beta/models/{model}:{verb}"
+        answer = self.server.ask("POST", path, msgspec.json.encode(sample))
+        document = answer.json
+        return _outcome(document if "error" in document else {"response": document})
+
+    def _batch(self, source: Any, model: str, verb: str) -> str:
+        body = {"batch": {"displayName": "options", "inputConfig": source}}
+        path = f"/v1beta/models/{model}:{verb}"
+        answer = self.server.ask("POST", path, msgspec.json.encode(body))
+        assert answer.status == 200, answer.body
+        name = str(answer.json["name"])
+        self.server.finish(name, SECONDS)
+        return name
+
+    def _inlined(self, name: str) -> list[Outcome]:
+        output = self.server.batch(name)["response"]
+        (holder,) = (value for key, value in output.items() if key.startswith("inlined"))
+        return [_outcome(item) for item in holder["inlinedResponses"]]
+
+
+def _short(sample: dict[str, Any]) -> dict[str, Any]:
+    """Let an answer be short, and the same each time unless the sample says how it is drawn."""
+    config = {"maxOutputTokens": 12, **sample.get("generationConfig", {})}
+    if "seed" not in config:
+        config.setdefault("temperature", 0)
+    return {**sample, "generationConfig": config}
+
+
+_PLACE = re.compile(r"^Error (?:in request|on line) \d+: request\.")
+
+
+def _outcome(document: Any) -> Outcome:
+    """Leave out what may differ: ids, the place in a batch, and what only batches tell."""
+    if "error" in document:
+        error = document["error"]
+        name = error.get("status") or Code(error["code"]).name
+        return name, _PLACE.sub("", error["message"])
+    response = dict(document["response"])
+    response.pop("responseId", None)
+    response.pop("tokenCount", None)
+    if "usageMetadata" in response:  # What was computed a moment ago is not computed again.
+        response["usageMetadata"].pop("cachedContentTokenCount", None)
+    return "response", response
+
+
+@pytest.fixture(
+    scope="module", params=["echo", pytest.param("openvino", marks=pytest.mark.embedded)]
+)
+def ways(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Ways]:
+    engine = request.param
+    data = tmp_path_factory.mktemp(engine) / "data"
+    server = Server(data, *(["--engine", "echo"] if engine == "echo" else []))
+    server.start_seconds = max(START_SECONDS, SECONDS)
+    try:
+        yield Ways(server.start(), engine)
+    finally:
+        server.close()
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.path)
+def test_an_option_means_the_same_on_every_way(ways: Ways, option: Option) -> None:
+    live = ways.live[option.path]
+    assert ways.inline[option.path] == live
+    assert ways.file[option.path] == live
+    _check(option, live, ways.capabilities)
+
+
+@pytest.mark.parametrize("option", EMBEDDING_OPTIONS, ids=lambda option: option.path)
+def test_an_option_of_embeddings_means_the_same_on_every_way(ways: Ways, option: Option) -> None:
+    live = ways.live_vectors[option.path]
+    assert ways.inline_vectors[option.path] == live
+    assert ways.file_vectors[option.path] == live
+    _check(option, live, ways.capabilities)
+
+
+def _check(option: Option, outcome: Outcome, capabilities: frozenset[Capability]) -> None:
+    """An option is served or refused as the table says, by its path and with its remedy."""
+    name, found = outcome
+    if option.treatment is Treatment.REFUSED:
+        path = re.sub(r"\[\d+\]", "[]", found.partition(":")[0])
+        assert (name, path) == ("UNIMPLEMENTED", option.path)
+        assert option.says in found
+    elif option.needs is None or option.needs in capabilities:
+        assert name == "response", found
+    else:
+        assert name in {"UNIMPLEMENTED", "INVALID_ARGUMENT"}
+        assert found.startswith(option.path.partition("[")[0].partition(".")[0])
+
+
+def test_every_option_is_sent() -> None:
+    sent = {*SAMPLES, "cachedContent"}
+    assert sent == {option.path for option in OPTIONS}
+    assert set(EMBEDDING_SAMPLES) == {option.path for option in EMBEDDING_OPTIONS}
