@@ -136,7 +136,12 @@ def run(
 
 
 def _tell_end(batch: Batch, output: Path, seconds: float, *, as_json: bool) -> None:
+    from nightrate.cli_receipts import tell_receipt
+    from nightrate.dialects.receipts import receipt_document
+    from nightrate.domain.receipt import receipt_of
+
     tally = batch.tally
+    receipt = None if (found := receipt_of(batch)) is None else receipt_document(found)
     if as_json:
         summary = {
             "state": str(batch.state),
@@ -147,6 +152,7 @@ def _tell_end(batch: Batch, output: Path, seconds: float, *, as_json: bool) -> N
             "promptTokens": tally.prompt_tokens,
             "outputTokens": tally.output_tokens,
             "seconds": round(seconds, 3),
+            "receipt": receipt,
             "error": batch.failure.message if batch.failure else None,
         }
         click.echo(msgspec.json.encode(summary))
@@ -158,6 +164,8 @@ def _tell_end(batch: Batch, output: Path, seconds: float, *, as_json: bool) -> N
             f"{output}: {tally.succeeded} answered, {tally.failed} failed in {seconds:.1f} s;"
             f" {tally.prompt_tokens} tokens in, {tally.output_tokens} out ({rate:.0f} tokens/s)"
         )
+        assert receipt is not None, "it succeeded"
+        tell_receipt(receipt)
 
 
 @commands.command()

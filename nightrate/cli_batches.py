@@ -12,6 +12,8 @@ import click
 from msgspec import Raw, Struct, field, json
 
 from nightrate import clock, limits
+from nightrate.cli_receipts import tell_receipt
+from nightrate.dialects.receipts import ReceiptDocument
 from nightrate.errors import Fault, Precondition
 from nightrate.remote import CallFailed, Remote, pieces
 from nightrate.settings import server_of
@@ -46,6 +48,10 @@ class _Output(Struct, rename="camel"):
     inlined_embed_content_responses: _Inner | None = None
 
 
+class _Nightrate(Struct):
+    receipt: ReceiptDocument | None = None
+
+
 class _Metadata(Struct, rename="camel"):
     state: str
     display_name: str = ""
@@ -54,6 +60,7 @@ class _Metadata(Struct, rename="camel"):
     end_time: str | None = None
     batch_stats: _Stats = field(default_factory=_Stats)
     output: _Output | None = None
+    nightrate: _Nightrate | None = None
 
 
 class _Error(Struct):
@@ -262,6 +269,8 @@ def _tell(batch: _Batch) -> None:
     )
     if batch.error is not None:
         click.echo(f"  {batch.error.message}")
+    if about.nightrate is not None and about.nightrate.receipt is not None:
+        tell_receipt(about.nightrate.receipt, "  ")
     if about.output is not None:
         click.echo(f"  its answers: nightrate batches results {batch.name}")
 

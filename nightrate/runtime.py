@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from nightrate import clock, limits, telemetry
 from nightrate.domain.batch import Batch
+from nightrate.domain.tariff import Tariff
 from nightrate.engines.base import Progress, ignore_progress
 from nightrate.engines.registry import create_engine
 from nightrate.errors import SettingsFault, StoreFault
@@ -56,13 +57,15 @@ BLOB_THREADS = 8
 class House:
     """Every room, wired. Made by `open_house`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one argument a part
         self,
         settings: Settings,
         lanes: dict[str, Lane],
-        search: Search | None,
         directory: DataDirectory,
         runs: _Runs,
+        *,
+        search: Search | None,
+        tariff: Tariff | None,
         base_url: str,
     ) -> None:
         self.directory = directory.path
@@ -102,6 +105,7 @@ class House:
             inspect=Inspector(runs.disk).inspect,
             strict=settings.strict,
             lifetime_seconds=settings.batch_hours_max * 3600,
+            tariff=tariff,
         )
         self.upkeep = Upkeep(
             *(self.store, self.blobs),
@@ -279,10 +283,11 @@ def open_house(settings: Settings, address: str = "") -> House:
 
     Raises:
         StoreFault: the directory is in use, damaged, of an unknown version, or none can be there.
-        SettingsFault: an engine is unknown or its options are wrong.
+        SettingsFault: an engine is unknown, its options are wrong, or so is the tariff.
     """
     lanes = _lanes(settings)  # before anything is made on the disk
     search = create_search(settings.search)
+    tariff = settings.read_tariff()
     try:
         directory = open_directory(Path(settings.data))
     except OSError as error:
@@ -290,7 +295,9 @@ def open_house(settings: Settings, address: str = "") -> House:
     runs = _Runs()
     try:
         base_url = (settings.public_url or address).rstrip("/")
-        return House(settings, lanes, search, directory, runs, base_url)
+        return House(
+            *(settings, lanes, directory, runs), search=search, tariff=tariff, base_url=base_url
+        )
     except (OSError, StoreFault) as error:
         runs.close()
         directory.unlock()

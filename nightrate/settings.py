@@ -15,9 +15,11 @@ from typing import Any
 import msgspec
 
 from nightrate import limits
+from nightrate.domain.tariff import Tariff
 from nightrate.errors import SettingsFault
 from nightrate.limits import GIB
 from nightrate.remote import DEFAULT_BASE_URL, Remote, require_http
+from nightrate.tariff_file import read_tariff
 
 ENVIRONMENT_PREFIX = "NIGHTRATE_"
 
@@ -71,6 +73,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Lets webhooks go to private networks, and over plain HTTP. Loopback always may."""
     search: str = "empty"
     """Requests with the search tool: `empty` finds nothing and says so, `refuse` fails them."""
+    tariff: str = ""
+    """TOML file of what tokens cost, by model; empty: receipts tell tokens and times only."""
     engine: str = ""
     """Runs every model on this one engine, whatever ``models`` says; empty: no such override."""
     models: dict[str, str] = {}
@@ -116,6 +120,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         if kind in _EMBEDDED and self.cache:
             options.setdefault("cache_directory", self.cache)
         return kind, options
+
+    def read_tariff(self) -> Tariff | None:
+        """Read what tokens cost, if that is set.
+
+        Raises:
+            SettingsFault: the file cannot be read, or holds what a tariff has not.
+        """
+        return read_tariff(Path(self.tariff)) if self.tariff else None
 
     def answer_seconds(self, name: str) -> float:
         """Give how long a named engine may work on one request."""
@@ -279,4 +291,8 @@ def _contradictions(settings: Settings) -> list[str]:
             problems.append(f"engines.{name}.answer_seconds {seconds!r}: not a number above 0")
     if settings.cached_tokens_min < 0:
         problems.append(f"cached_tokens_min {settings.cached_tokens_min}: not 0 or more")
+    try:
+        settings.read_tariff()
+    except SettingsFault as fault:
+        problems += fault.problems
     return problems

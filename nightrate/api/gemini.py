@@ -178,8 +178,9 @@ class Gemini:
     ) -> Response:
         """Answer with what a batch would be; nothing runs, and nothing is kept."""
         looking = self._batches.inspect(tenant_of(request), model, order, strict=strict)
-        found, strict = await body.while_connected(request, looking)
-        return document(wire.render_inspection(found, model, order.kind.form, strict=strict))
+        found, strict, quote = await body.while_connected(request, looking)
+        report = wire.render_inspection(found, model, order.kind.form, strict=strict, quote=quote)
+        return document(report)
 
     async def get_batch(self, request: Request) -> Response:
         """Answer ``GET batches/ID``."""

@@ -9,9 +9,11 @@ from msgspec import Raw, Struct, field, json
 
 from nightrate.clock import rfc3339
 from nightrate.dialects.gemini_profiles import Profile
-from nightrate.dialects.gemini_shapes import Status
+from nightrate.dialects.gemini_shapes import Status, UsageMetadata
+from nightrate.dialects.receipts import ReceiptDocument, receipt_document
 from nightrate.domain.batch import Batch, BatchForm, Method
 from nightrate.domain.file import result_file_id
+from nightrate.domain.receipt import receipt_of
 from nightrate.domain.states import FINAL_STATES, BatchState
 from nightrate.errors import Code
 
@@ -71,6 +73,16 @@ class _Destination(Struct, rename="camel", omit_defaults=True):
     file_name: str | None = None
 
 
+class _Nightrate(Struct, omit_defaults=True, kw_only=True):
+    """What the original does not tell."""
+
+    deadline: str
+    """When the batch expires if it has not ended."""
+    usage: UsageMetadata
+    """Of the answers so far, added up."""
+    receipt: ReceiptDocument | None = None
+
+
 class _Metadata(Struct, rename="camel", omit_defaults=True, kw_only=True):
     type: str | None = field(name="@type", default=None)
     model: str
@@ -85,6 +97,7 @@ class _Metadata(Struct, rename="camel", omit_defaults=True, kw_only=True):
     priority: str | None = None
     name: str
     output: _Output | None = None
+    nightrate: _Nightrate | None = None
 
 
 class _Document(Struct, omit_defaults=True, kw_only=True):
@@ -164,11 +177,27 @@ def _document(batch: Batch, *, listed: bool, profile: Profile) -> _Document:
             priority=str(batch.priority) if batch.priority else None,
             name=name,
             output=_output(batch, response),
+            nightrate=None if exact else _nightrate(batch),
         ),
         error=_error(batch),
         # An operation has either an error or a response; partial results stand in the metadata.
         response=response if batch.state is BatchState.SUCCEEDED else None,
         dest=None if exact else destination,
+    )
+
+
+def _nightrate(batch: Batch) -> _Nightrate:
+    tally, receipt = batch.tally, receipt_of(batch)
+    return _Nightrate(
+        deadline=rfc3339(batch.expires_at),
+        usage=UsageMetadata(
+            tally.prompt_tokens,
+            tally.output_tokens - tally.thought_tokens,
+            tally.prompt_tokens + tally.output_tokens,
+            tally.cached_tokens,
+            tally.thought_tokens,
+        ),
+        receipt=None if receipt is None else receipt_document(receipt),
     )
 
 

@@ -7,13 +7,23 @@ from typing import Final
 from msgspec import Raw, Struct, json
 
 from nightrate import limits
+from nightrate.dialects.receipts import receipt_document
 from nightrate.domain.batch import BatchForm
 from nightrate.domain.inspection import Inspection, refusal
 from nightrate.domain.quota import estimate_tokens
+from nightrate.domain.receipt import reckoned
+from nightrate.domain.shard import Tally
+from nightrate.domain.tariff import Quote
 
 _NOTES: Final = (
     f"promptTokenEstimate is one for {limits.BYTES_PER_TOKEN} bytes of text; nothing is counted.",
     "How long the batch would take is not told: it depends on what else the server has to do.",
+)
+
+
+_PRICE_NOTE: Final = (
+    "promptPriceEstimate is for the tokens estimated above, none of them cached;"
+    " answers are not in it."
 )
 
 
@@ -32,6 +42,14 @@ class _RepeatedKey(Struct, omit_defaults=True):
     request: int | None = None
 
 
+class _Price(Struct, rename="camel"):
+    """What the prompts would cost, live and in a batch."""
+
+    currency: str
+    list_price: str
+    batch_price: str
+
+
 class _Report(Struct, rename="camel", omit_defaults=True, kw_only=True):
     model: str
     dry_run: bool
@@ -46,10 +64,18 @@ class _Report(Struct, rename="camel", omit_defaults=True, kw_only=True):
     repeated_key_count: str
     repeated_keys: list[_RepeatedKey] = []
     prompt_token_estimate: str
+    prompt_price_estimate: _Price | None = None
     notes: list[str]
 
 
-def render_inspection(found: Inspection, model: str, form: BatchForm, *, strict: bool) -> bytes:
+def render_inspection(
+    found: Inspection,
+    model: str,
+    form: BatchForm,
+    *,
+    strict: bool,
+    quote: Quote | None = None,
+) -> bytes:
     """Write what a dry run found.
 
     Args:
@@ -57,12 +83,17 @@ def render_inspection(found: Inspection, model: str, form: BatchForm, *, strict:
         model: the model, without ``models/``.
         form: whether the numbers are those of lines or of requests.
         strict: whether one malformed request is enough to refuse the batch.
+        quote: what the batch would be charged by.
     """
     number = "line" if form is BatchForm.FILE else "request"
     notes = list(_NOTES)
     if not found.complete:
         notes.insert(0, "Only the beginning of the input was read, as far as the time allowed.")
     why = refusal(found, strict=strict)
+    tokens = estimate_tokens(found.text_bytes)
+    price = _price(tokens, quote)
+    if price is not None:
+        notes.append(_PRICE_NOTE)
     report = _Report(
         model=f"models/{model}",
         dry_run=True,
@@ -88,7 +119,16 @@ def render_inspection(found: Inspection, model: str, form: BatchForm, *, strict:
             _RepeatedKey(Raw(one.key.encode()), **{number: one.number})
             for one in found.repeated_keys
         ],
-        prompt_token_estimate=str(estimate_tokens(found.text_bytes)),
+        prompt_token_estimate=str(tokens),
+        prompt_price_estimate=price,
         notes=notes,
     )
     return json.format(json.encode(report), indent=2)
+
+
+def _price(tokens: int, quote: Quote | None) -> _Price | None:
+    """Reckon what so many tokens of prompts would cost; None without prices."""
+    told = receipt_document(reckoned(Tally(prompt_tokens=tokens), quote))
+    if told.currency is None or told.list_price is None or told.batch_price is None:
+        return None
+    return _Price(told.currency, told.list_price, told.batch_price)

@@ -53,7 +53,9 @@ def plain_response(reply: Reply, response_id: str) -> bytes | None:
     """
     candidates, usage = reply.candidates, reply.usage
     candidate = candidates[0]
-    if len(candidates) > 1 or candidate.pictures or reply.grounding or usage.cached_tokens:
+    if len(candidates) > 1 or candidate.pictures or reply.grounding:
+        return None
+    if usage.cached_tokens or usage.thought_tokens:
         return None
     form = _FORMS.get(candidate.finish_reason)
     if form is None or candidate.calls or candidate.tokens:

@@ -66,9 +66,10 @@ def response_of(
         ],
         UsageMetadata(
             usage.prompt_tokens,
-            usage.output_tokens,
+            usage.output_tokens - usage.thought_tokens,
             usage.prompt_tokens + usage.output_tokens,
             usage.cached_tokens,
+            usage.thought_tokens,
         ),
         reply.model_version,
         response_id,

@@ -312,6 +312,7 @@ class UsageMetadata(Struct, rename="camel", omit_defaults=True, gc=False):
     candidates_token_count: int
     total_token_count: int
     cached_content_token_count: int = 0
+    thoughts_token_count: int = 0
 
 
 class GenerateContentResponse(Struct, rename="camel", gc=False):

@@ -21,10 +21,11 @@ from nightrate.domain.generation import Candidate, FinishReason, Prompt, Reply, 
 from nightrate.domain.schema import ChoiceForm, Form
 from nightrate.errors import Code, RequestFailed
 
+_CALLED = "tool_calls"
 _FINISH: Final = {
     "stop": FinishReason.STOP,
     "eos": FinishReason.STOP,
-    "tool_calls": FinishReason.STOP,
+    _CALLED: FinishReason.STOP,
     "length": FinishReason.LENGTH,
     "max_tokens": FinishReason.LENGTH,
 }
@@ -72,10 +73,15 @@ class _Details(Struct):
     cached_tokens: int | None = None
 
 
+class _OutputDetails(Struct):
+    reasoning_tokens: int | None = None
+
+
 class _Used(Struct):
     prompt_tokens: int = 0
     completion_tokens: int | None = None
     prompt_tokens_details: _Details | None = None
+    completion_tokens_details: _OutputDetails | None = None
 
 
 class _Completion(Struct):
@@ -167,9 +173,10 @@ class _Candidate(Struct):
 def _reply(answered: _Candidate, found: _Completion | _Chunk, prompt: Prompt, model: str) -> Reply:
     text = answered.text
     finish = _FINISH.get(answered.reason or "")
-    if finish is None:
+    if finish is None or (answered.reason == _CALLED and prompt.calling is None):
         raise _unfinished(answered.reason)
-    usage = _usage(found.usage, prompt, text)
+    called = [f"{one.function.name or ''}{one.function.arguments or ''}" for one in answered.calls]
+    usage = _usage(found.usage, prompt, "".join([text, *called]))
     if prompt.form is not None:
         text = _formed(text, finish, prompt.form)
     candidate = Candidate(text, finish)
@@ -186,7 +193,7 @@ def _called(candidate: Candidate, written: list[_ToolCall], calling: Calling) ->
         message = "The endpoint gave an answer without the call that was asked for."
         raise RequestFailed(message, code=Code.INTERNAL, retriable=True)
     calls = []
-    for one in written:
+    for one in written[:1] if calling.single else written:
         call = Call(one.function.name or "", one.function.arguments or "{}", one.id or None)
         if not is_call(call, calling):
             return structs.replace(candidate, finish_reason=FinishReason.BAD_CALL)
@@ -201,7 +208,13 @@ def _usage(used: _Used | None, prompt: Prompt, text: str) -> Usage:
         return Usage(_reckoned(asked), _reckoned(len(text)) if text else 0)
     cached = used.prompt_tokens_details
     cached_tokens = (cached.cached_tokens or 0) if cached is not None else 0
-    return Usage(used.prompt_tokens, used.completion_tokens, min(cached_tokens, used.prompt_tokens))
+    made = used.completion_tokens_details
+    thought_tokens = (made.reasoning_tokens or 0) if made is not None else 0
+    return Usage(
+        *(used.prompt_tokens, used.completion_tokens),
+        min(cached_tokens, used.prompt_tokens),
+        min(thought_tokens, used.completion_tokens),
+    )
 
 
 def _reckoned(characters: int) -> int:

@@ -120,7 +120,7 @@ class _InputDetails(Struct):
 
 
 class _OutputDetails(Struct):
-    reasoning_tokens: int = 0
+    reasoning_tokens: int
 
 
 class _Usage(Struct):
@@ -263,6 +263,6 @@ def _usage(batch: Batch) -> _Usage:
         tally.prompt_tokens,
         _InputDetails(tally.cached_tokens),
         tally.output_tokens,
-        _OutputDetails(),
+        _OutputDetails(tally.thought_tokens),
         tally.prompt_tokens + tally.output_tokens,
     )

@@ -10,6 +10,7 @@ from nightrate.clock import Instant
 from nightrate.domain.generation import Failure
 from nightrate.domain.shard import Tally
 from nightrate.domain.states import BatchState
+from nightrate.domain.tariff import Quote
 from nightrate.domain.webhook import WebhookConfig
 
 
@@ -122,6 +123,8 @@ class Batch(Struct, frozen=True, kw_only=True):
     """How long its results are kept; None for the usual time."""
     repair_since: Instant | None = None
     """Since when damaged shards of it are made again, if it has ended and some are."""
+    quote: Quote | None = None
+    """What it is charged by, as the tariff stood when it was made; None without prices."""
 
     @property
     def form(self) -> BatchForm:

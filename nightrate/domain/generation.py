@@ -123,11 +123,15 @@ class Prompt(Struct, frozen=True, gc=False, kw_only=True):
 
 
 class Usage(Struct, frozen=True, gc=False):
-    """Tokens that a reply used; ``cached_tokens`` is the share of the prompt that was reused."""
+    """Tokens that a reply used; ``cached_tokens`` is the share of the prompt that was reused.
+
+    ``thought_tokens`` is the share of the output that was only thought, and is not in the answer.
+    """
 
     prompt_tokens: int
     output_tokens: int
     cached_tokens: int = 0
+    thought_tokens: int = 0
 
 
 class Token(Struct, frozen=True, gc=False):

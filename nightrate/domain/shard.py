@@ -41,18 +41,35 @@ class Tally(Struct, frozen=True, gc=False):
     prompt_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0
+    """Of the prompt's, those that were there already."""
+    thought_tokens: int = 0
+    """Of the output's, those that were only thought."""
+    engine_nanoseconds: int = 0
+    """How long an engine worked on them: of each moment the share that fell to them among all who
+    were inside (`service.places`)."""
 
 
 def sum_of(*tallies: Tally) -> Tally:
     """Add tallies."""
     succeeded = failed = prompt_tokens = output_tokens = cached_tokens = 0
+    thought_tokens = engine_nanoseconds = 0
     for tally in tallies:
         succeeded += tally.succeeded
         failed += tally.failed
         prompt_tokens += tally.prompt_tokens
         output_tokens += tally.output_tokens
         cached_tokens += tally.cached_tokens
-    return Tally(succeeded, failed, prompt_tokens, output_tokens, cached_tokens)
+        thought_tokens += tally.thought_tokens
+        engine_nanoseconds += tally.engine_nanoseconds
+    return Tally(
+        succeeded,
+        failed,
+        prompt_tokens,
+        output_tokens,
+        cached_tokens,
+        thought_tokens,
+        engine_nanoseconds,
+    )
 
 
 class Answer(Struct, frozen=True, gc=False):

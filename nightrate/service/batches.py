@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
+from msgspec import structs
+
 from nightrate import clock, limits
 from nightrate.clock import Instant
 from nightrate.dialects.lines import LineSplitter, as_lines
@@ -21,6 +23,7 @@ from nightrate.domain.file import Page
 from nightrate.domain.inspection import Inspection
 from nightrate.domain.shard import Tally
 from nightrate.domain.states import BatchState
+from nightrate.domain.tariff import Quote, Tariff
 from nightrate.errors import NotFound, Refused
 from nightrate.service.addresses import Addresses
 from nightrate.service.inputs import Input, Inputs, Inspect
@@ -55,6 +58,7 @@ class Batches:
         inspect: Inspect | None = None,
         strict: bool = False,
         lifetime_seconds: int = limits.BATCH_LIFETIME_SECONDS,
+        tariff: Tariff | None = None,
     ) -> None:
         """Wire the verbs.
 
@@ -73,6 +77,7 @@ class Batches:
             strict: whether one malformed request is enough to refuse any batch.
             lifetime_seconds: after which a batch that has not ended expires; an order may ask for
                 less.
+            tariff: what tokens cost; each batch keeps what it says of its model now.
         """
         self._store = store
         self._blobs = blobs
@@ -87,6 +92,7 @@ class Batches:
         self._space = Space(blobs)
         self._strict = strict
         self._lifetime_seconds = lifetime_seconds
+        self._tariff = tariff
 
     async def submit(
         self,
@@ -132,7 +138,10 @@ class Batches:
         strict = (strict or self._strict) and not order.kind.unique_keys
         if not order.kind.unique_keys:
             await self._inputs.refuse_bad(found, order, name, strict=strict)
-        batch = _batch(tenant, name, order, found, self._lifetime_seconds, strict=strict)
+        batch = structs.replace(
+            _batch(tenant, name, order, found, self._lifetime_seconds, strict=strict),
+            quote=self._quote(name),
+        )
         await self._space.require(1 if order.inline is None else found.size_bytes)
         if order.inline is not None:
             await self._write_input(batch, order.inline)
@@ -169,11 +178,11 @@ class Batches:
 
     async def inspect(
         self, tenant: str, model: str, order: Order, *, strict: bool = False
-    ) -> tuple[Inspection, bool]:
+    ) -> tuple[Inspection, bool, Quote | None]:
         """Look at what an order asks for. Nothing runs, and nothing is kept.
 
         Returns:
-            what was found, and whether the batch would be strict.
+            what was found, whether the batch would be strict, and what it would be charged by.
 
         Raises:
             NotFound, BadRequest, TooLarge: as `submit`, apart from what is wrong with requests.
@@ -183,7 +192,11 @@ class Batches:
         self._check_addresses(order)
         found = await self._inputs.find(tenant, order)
         inspection = await self._inputs.inspect(found, order, served.name)
-        return inspection, strict or self._strict
+        return inspection, strict or self._strict, self._quote(served.name)
+
+    def _quote(self, model: str) -> Quote | None:
+        """Give what a batch of a model is charged by, if it is made now."""
+        return None if self._tariff is None else self._tariff.quote(model)
 
     def _check_addresses(self, order: Order) -> None:
         for place, uri in enumerate(order.webhook.uris if order.webhook else ()):

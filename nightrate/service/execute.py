@@ -25,6 +25,7 @@ from nightrate.errors import Code, Damaged, EngineDown, Refused, StoreFault
 from nightrate.service.grounding import Grounder, grounded
 from nightrate.service.lane import Lane
 from nightrate.service.overdue import Worker
+from nightrate.service.places import Meter
 from nightrate.service.prefixes import Prefixes, missing_cache
 from nightrate.service.several import all_embedded, answered, outcome_of_all
 
@@ -125,16 +126,19 @@ class Executor:
         except EngineDown as fault:
             yield Failure(Code.UNAVAILABLE, fault.message)
 
-    async def _run(self, lane: Lane, asked: Asked, *, live: bool = False) -> Outcome:
+    async def _run(
+        self, lane: Lane, asked: Asked, *, live: bool = False, meter: Meter | None = None
+    ) -> Outcome:
         """Take a request through its engine, after the search that it may want."""
         if isinstance(asked, Passage):
-            return await lane.outcome(asked, live=live)
+            return await lane.outcome(asked, live=live, meter=meter)
         if asked.search is None:
-            return _counted(lane, asked, await answered(lane, asked, live=live))
+            return _counted(lane, asked, await answered(lane, asked, live=live, meter=meter))
         found = await self._grounder.ground(asked, asked.search)
         if isinstance(found, Failure):
             return found
-        return _resting(_counted(lane, asked, await answered(lane, found[0], live=live)), found[1])
+        outcome = await answered(lane, found[0], live=live, meter=meter)
+        return _resting(_counted(lane, asked, outcome), found[1])
 
     async def count_tokens(self, model: Model, prompt: Prompt) -> int | Failure:
         """Count the tokens of a prompt, as the model sees it."""
@@ -158,15 +162,22 @@ class Executor:
         return Rows(self, lane, model, kind, reach)
 
     async def of_row(
-        self, lane: Lane, model: str, asked: AskedOfRow, reach: Reach | None
+        self, lane: Lane, model: str, asked: AskedOfRow, reach: Reach | None, meter: Meter
     ) -> OutcomeOfRow:
         """Take what a row asks through its engine, with the cached content that it may name.
+
+        Args:
+            lane: the engine.
+            model: the model of the batch.
+            asked: by the row.
+            reach: which cached contents it may continue; None for none.
+            meter: told what the row had of the engine's time.
 
         Raises:
             EngineDown: the engine has given up; the row has no outcome yet.
         """
         if isinstance(asked, tuple):
-            return await outcome_of_all(lane, asked)
+            return await outcome_of_all(lane, asked, meter)
         if isinstance(asked, Prompt) and asked.cache is not None:
             try:
                 asked = await self._continued(asked, model, reach)
@@ -175,7 +186,7 @@ class Executor:
             except Damaged as fault:
                 message = f"The cached content cannot be read any more: {fault.message}"
                 return Failure(Code.DATA_LOSS, message)
-        return await self._run(lane, asked)
+        return await self._run(lane, asked, meter=meter)
 
     async def _continued(self, prompt: Prompt, model: str, reach: Reach | None) -> Prompt:
         """Put the cached content before a row that names one, when the disk lets us."""
@@ -219,7 +230,7 @@ class Rows:
         Raises:
             EngineDown: the engine has given up; the row has no outcome yet.
         """
-        echo = _NO_ECHO
+        echo, meter = _NO_ECHO, Meter()
         outcome: OutcomeOfRow
         try:
             parsed = self._parse(line.data, line.number, self._form, self._model)
@@ -233,9 +244,11 @@ class Rows:
                 and asked.candidates == 1
             ):
                 # Nearly every row: the straight way.
-                outcome = await self._lane.outcome(asked, worker=worker)
+                outcome = await self._lane.outcome(asked, worker=worker, meter=meter)
             else:
-                outcome = await self._executor.of_row(self._lane, self._model, asked, self._reach)
+                outcome = await self._executor.of_row(
+                    *(self._lane, self._model, asked, self._reach), meter
+                )
             now = clock.now() if self._tells_time else 0
             output = self._render(echo, outcome, self._form, response_id, now)
         except EngineDown:
@@ -244,7 +257,7 @@ class Rows:
             log.exception("line %d failed by a mistake of the server", line.number)
             outcome = Failure(Code.INTERNAL, "Internal error; see the log of the server.")
             output = self._render(echo, outcome, self._form, response_id, clock.now())
-        return Answer(output, _tally(outcome))
+        return Answer(output, _tally(outcome, int(meter.seconds * 1e9 + 0.5)))
 
 
 def _counted(lane: Lane, prompt: Prompt, outcome: Reply | Failure) -> Reply | Failure:
@@ -282,12 +295,21 @@ def unanswered(batch: Batch, line: RawLine, why: Failure, response_id: str) -> A
     return Answer(render_unasked(echo, why, batch.kind, response_id), _FAILED)
 
 
-def _tally(outcome: OutcomeOfRow) -> Tally:
+def _tally(outcome: OutcomeOfRow, nanoseconds: int) -> Tally:
     if isinstance(outcome, Reply):
         usage = outcome.usage
-        return Tally(1, 0, usage.prompt_tokens, usage.output_tokens, usage.cached_tokens)
+        return Tally(
+            1,
+            0,
+            usage.prompt_tokens,
+            usage.output_tokens,
+            usage.cached_tokens,
+            usage.thought_tokens,
+            nanoseconds,
+        )
     if isinstance(outcome, tuple):
-        return Tally(1, 0, sum(embedding.prompt_tokens for embedding in outcome))
+        prompt_tokens = sum(embedding.prompt_tokens for embedding in outcome)
+        return Tally(1, 0, prompt_tokens, engine_nanoseconds=nanoseconds)
     if isinstance(outcome, Embedding):
-        return Tally(1, 0, outcome.prompt_tokens)
-    return _FAILED
+        return Tally(1, 0, outcome.prompt_tokens, engine_nanoseconds=nanoseconds)
+    return Tally(failed=1, engine_nanoseconds=nanoseconds)

@@ -27,7 +27,7 @@ from nightrate.domain.retry import retry_delay_seconds
 from nightrate.engines.base import Engine, Progress, ignore_progress
 from nightrate.errors import Code, EngineBusy, EngineDown, EngineFault, RequestFailed
 from nightrate.service.overdue import Overdue, Worker
-from nightrate.service.places import Places
+from nightrate.service.places import Meter, Places
 
 T = TypeVar("T")
 
@@ -49,7 +49,7 @@ _INABILITIES = {
     ),
     Capability.TOOLS: (
         Code.UNIMPLEMENTED,
-        'does not decide by itself whether to call a function. Set the mode to "ANY" or "NONE".',
+        "does not decide by itself whether to call a function. Demand a call, or no call.",
     ),
 }
 """What an engine is told to be unable to do."""
@@ -161,16 +161,31 @@ class Lane:
 
     @overload
     async def outcome(
-        self, asked: Prompt, *, live: bool = False, worker: Worker | None = None
+        self,
+        asked: Prompt,
+        *,
+        live: bool = False,
+        worker: Worker | None = None,
+        meter: Meter | None = None,
     ) -> Reply | Failure: ...
 
     @overload
     async def outcome(
-        self, asked: Passage, *, live: bool = False, worker: Worker | None = None
+        self,
+        asked: Passage,
+        *,
+        live: bool = False,
+        worker: Worker | None = None,
+        meter: Meter | None = None,
     ) -> Embedding | Failure: ...
 
     async def outcome(
-        self, asked: Asked, *, live: bool = False, worker: Worker | None = None
+        self,
+        asked: Asked,
+        *,
+        live: bool = False,
+        worker: Worker | None = None,
+        meter: Meter | None = None,
     ) -> Outcome:
         """Take one prompt or passage through the engine, with its retries.
 
@@ -178,6 +193,7 @@ class Lane:
             asked: the prompt or passage.
             live: whether somebody waits for it.
             worker: the task that calls, if it knows itself (`Overdue.begin`).
+            meter: told what the request had of the engine's time.
 
         Raises:
             EngineDown: the engine has given up; the request is not to blame and has no outcome yet.
@@ -192,15 +208,19 @@ class Lane:
             if failure:
                 return failure
         engine, places, overdue = self.engine, self.places, self._overdue
+        meter = meter or Meter()
         tries: _Tries | None = None
         while True:
             # Written out: this stands in the way of every request, and each step into a function
             # of its own costs as much as a place.
             alone = tries is not None and tries.alone
             cost = engine.cost(asked)
-            if alone or not places.try_take(cost):
-                await places.take(cost, live=live, alone=alone)
-            worker = overdue.begin(worker)
+            if not alone and places.try_take(cost):
+                now, shared_before = places.shared_at, places.shared_seconds
+            else:
+                shared_before = await places.take(cost, live=live, alone=alone)
+                now = clock.monotonic()
+            worker = overdue.begin(worker, now)
             try:
                 if isinstance(asked, Prompt):
                     return await engine.generate(asked)
@@ -213,7 +233,7 @@ class Lane:
                 fault = self._hung(overdue.since(worker))
             finally:
                 overdue.end(worker)
-                places.give(cost, alone=alone)
+                meter.seconds += places.give(cost, alone=alone) - shared_before
             tries = tries or _Tries()
             if failure := await self._before_next(tries, fault, live=live):
                 return failure

@@ -27,16 +27,20 @@ class Overdue:
         self._cancelled: set[Worker] = set()
         self._looks = False
 
-    def begin(self, worker: Worker | None = None) -> Worker:
+    def begin(self, worker: Worker | None, now: float) -> Worker:
         """Take note of a call of a task: of the current one, unless the caller knows its own.
 
         Before Python 3.12, asking for the current one costs as much as the rest of a call's way
         through an engine that answers at once.
+
+        Args:
+            worker: the task, if it is known.
+            now: the monotonic clock, which the caller has just asked.
         """
         if worker is None:
             worker = asyncio.current_task()
             assert worker is not None, "called by a task"
-        self._since[worker] = clock.monotonic()
+        self._since[worker] = now
         if not self._looks:
             self._look_in(self._seconds)
         return worker

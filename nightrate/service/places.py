@@ -3,6 +3,11 @@
 An engine says how many requests and tokens it wants in flight. Live requests are let in before
 those of batches. A prompt that was in flight whenever the engine died is let in alone for its last
 try, so that a prompt that kills engines does not take its neighbours with it.
+
+Here it is also known whose the engine's time is. While n requests are inside, each has one n-th of
+it. That is kept as one running sum for all, which grows by dt/n whenever n is about to change; what
+it grew by between a request's coming and its going is that request's share. So the shares of all
+requests add up to the time in which anybody was inside.
 """
 
 from __future__ import annotations
@@ -11,10 +16,18 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-from nightrate import limits
+from msgspec import Struct
+
+from nightrate import clock, limits
 from nightrate.engines.base import Capacity
 
-_Waiter = tuple[asyncio.Future[None], int]
+_Waiter = tuple[asyncio.Future[float], int]
+
+
+class Meter(Struct, gc=False):
+    """Adds up the shares of the engine's time that one row had: of all its tries and passages."""
+
+    seconds: float = 0.0
 
 
 class Places:
@@ -29,40 +42,72 @@ class Places:
         self._look: asyncio.TimerHandle | None = None
         self.requests = 0
         self.tokens = 0
+        self.shared_seconds = 0.0
+        """What one who had been inside all the time would have had of the engine, when it was last
+        added up."""
+        self.shared_at = 0.0
+        """When that was; the monotonic clock."""
 
     def try_take(self, cost: int) -> bool:
-        """Take a place if there is one and nobody waits for it."""
+        """Take a place if there is one and nobody waits for it.
+
+        Its share begins with what `shared_seconds` says then.
+        """
         if self._alone or self._live or self._batch or not self._fits(cost):
             return False
-        self.requests += 1
+        # `_share_out`, written out: this stands in the way of every request.
+        now, requests = clock.monotonic(), self.requests
+        if requests:
+            self.shared_seconds += (now - self.shared_at) / requests
+        self.shared_at = now
+        self.requests = requests + 1
         self.tokens += cost
         return True
 
-    async def take(self, cost: int, *, live: bool = False, alone: bool = False) -> None:
-        """Wait for a place; alone means with nobody else inside."""
+    async def take(self, cost: int, *, live: bool = False, alone: bool = False) -> float:
+        """Wait for a place; alone means with nobody else inside.
+
+        Returns:
+            what `shared_seconds` was when the place was given, which may be a while before whoever
+            waits gets to run.
+        """
         queue = self._alone if alone else self._live if live else self._batch
-        waiter = (asyncio.get_running_loop().create_future(), cost)
+        waiter: _Waiter = (asyncio.get_running_loop().create_future(), cost)
         queue.append(waiter)
+        self._share_out()
         self._grant()
         try:
-            await waiter[0]
+            return await waiter[0]
         except asyncio.CancelledError:
             if not waiter[0].cancelled():  # let in and cancelled in the same moment
                 self.give(cost, alone=alone)
             else:
                 if waiter in queue:
                     queue.remove(waiter)
+                self._share_out()
                 self._grant()  # it may have been the one that the others waited behind
             raise
 
-    def give(self, cost: int, *, alone: bool = False) -> None:
-        """Give a place back."""
-        self.requests -= 1
+    def give(self, cost: int, *, alone: bool = False) -> float:
+        """Give a place back, and learn what `shared_seconds` is now."""
+        # `_share_out`, written out: this stands in the way of every request.
+        now, requests = clock.monotonic(), self.requests
+        shared = self.shared_seconds + (now - self.shared_at) / requests
+        self.shared_seconds, self.shared_at = shared, now
+        self.requests = requests - 1
         self.tokens -= cost
         if alone:
             self._taken_alone = False
         if self._alone or self._live or self._batch:
             self._grant()
+        return shared
+
+    def _share_out(self) -> None:
+        """Add up what everybody inside had so far, because somebody comes or goes."""
+        now = clock.monotonic()
+        if self.requests:
+            self.shared_seconds += (now - self.shared_at) / self.requests
+        self.shared_at = now
 
     def _fits(self, cost: int) -> bool:
         if self._taken_alone:
@@ -75,6 +120,7 @@ class Places:
         )
 
     def _grant(self) -> None:
+        """Let in whoever fits, at the moment up to which the time has been shared out."""
         if self._waits(self._alone):
             if self.requests == 0:
                 self._taken_alone = True
@@ -95,6 +141,7 @@ class Places:
 
     def _look_again(self) -> None:
         self._look = None
+        self._share_out()
         self._grant()
 
     def _waits(self, queue: deque[_Waiter]) -> bool:
@@ -107,4 +154,4 @@ class Places:
         waiter, cost = queue.popleft()
         self.requests += 1
         self.tokens += cost
-        waiter.set_result(None)
+        waiter.set_result(self.shared_seconds)

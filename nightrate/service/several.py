@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 from msgspec import structs
 
 from nightrate.domain.embedding import Embedding, Passage
-from nightrate.domain.generation import Failure, Prompt, Reply, Usage
+from nightrate.domain.generation import Failure, Prompt, Reply
 from nightrate.service.lane import Lane
+from nightrate.service.places import Meter
 
 T = TypeVar("T")
 
@@ -21,16 +22,18 @@ _SEEDS = 2**32
 _SEED_MIN = -(2**31)
 
 
-async def answered(lane: Lane, prompt: Prompt, *, live: bool) -> Reply | Failure:
+async def answered(
+    lane: Lane, prompt: Prompt, *, live: bool, meter: Meter | None = None
+) -> Reply | Failure:
     """Take a prompt through the engine, as often as answers are wanted; one failure fails all.
 
     Raises:
         EngineDown: the engine has given up.
     """
     if prompt.candidates == 1:
-        return await lane.outcome(prompt, live=live)
+        return await lane.outcome(prompt, live=live, meter=meter)
     singles = _singles_of(prompt)
-    outcomes = await _all_of([lane.outcome(single, live=live) for single in singles])
+    outcomes = await _all_of([lane.outcome(single, live=live, meter=meter) for single in singles])
     replies = []
     for outcome in outcomes:
         if isinstance(outcome, Failure):
@@ -40,14 +43,14 @@ async def answered(lane: Lane, prompt: Prompt, *, live: bool) -> Reply | Failure
 
 
 async def outcome_of_all(
-    lane: Lane, passages: Sequence[Passage]
+    lane: Lane, passages: Sequence[Passage], meter: Meter
 ) -> tuple[Embedding, ...] | Failure:
     """Take the passages of one row through the engine; one that fails fails the row.
 
     Raises:
         EngineDown: the engine has given up; none of them has an outcome yet.
     """
-    return all_embedded(await _all_of([lane.outcome(passage) for passage in passages]))
+    return all_embedded(await _all_of([lane.outcome(passage, meter=meter) for passage in passages]))
 
 
 async def _all_of(ways: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
@@ -96,10 +99,10 @@ def _folded(seed: int) -> int:
 def _together(replies: Sequence[Reply]) -> Reply:
     """Make one reply of those to `_singles_of` a prompt; its own tokens count once."""
     first = replies[0]
-    usage = Usage(
-        first.usage.prompt_tokens,
-        sum(reply.usage.output_tokens for reply in replies),
-        first.usage.cached_tokens,
+    usage = structs.replace(
+        first.usage,
+        output_tokens=sum(reply.usage.output_tokens for reply in replies),
+        thought_tokens=sum(reply.usage.thought_tokens for reply in replies),
     )
     candidates = tuple(candidate for reply in replies for candidate in reply.candidates)
     return structs.replace(first, candidates=candidates, usage=usage)

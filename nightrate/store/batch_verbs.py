@@ -23,6 +23,7 @@ from nightrate.store.rows import (
     columns,
     faults_text,
     page_values,
+    quote_text,
     sealed_of,
     shard_or_end,
 )
@@ -58,6 +59,7 @@ class BatchVerbs(RecordVerbs):
         for name in _GROWN:
             del values[name]
         values["terms"] = None if batch.terms is None else batch.terms.decode()
+        values["quote"] = quote_text(batch.quote)
         values |= {**columns(values.pop("kind")), "strict": int(batch.strict)}
 
         def call() -> str:

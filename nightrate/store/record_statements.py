@@ -16,7 +16,9 @@ from nightrate.store.cache_statements import CACHE_COLUMNS
 from nightrate.store.statements import (
     BATCH_OWN,
     BATCH_REST,
+    CLEAR_SUMS,
     FILE_COLUMNS,
+    NO_SUMS,
     OF_BATCH,
     PART_BYTES,
     UPLOAD_COLUMNS,
@@ -48,8 +50,8 @@ WHERE {OF_BATCH} AND shard = :shard AND state IN {listed(SHARD_TABLE[ShardEvent.
 # Its journals went when it was sealed. The segment stays named until another one takes its place,
 # so that it is kept, and known as what is never served.
 REOPEN_FINISHED = f"{_DAMAGED} {_AS_FOUND} AND lost IS NULL RETURNING shard"
-REOPEN_LIVE = f"""{_DAMAGED}, succeeded = 0, failed = 0, prompt_tokens = 0, output_tokens = 0,
-       cached_tokens = 0 {_AS_FOUND} AND lost IS NULL RETURNING shard"""
+REOPEN_LIVE = f"""{_DAMAGED}, {CLEAR_SUMS}
+{_AS_FOUND} AND lost IS NULL RETURNING shard"""
 
 BEGIN_REPAIR = f"""
 UPDATE batch SET repair_since = coalesce(repair_since, :now) WHERE {OF_BATCH}"""
@@ -82,7 +84,7 @@ assert RESIZE_FILE.keys() == set(ResultPart), "each part is a file"
 COUNT_FAILED = f"SELECT coalesce(sum(failed), 0) FROM shard WHERE {OF_BATCH}"
 
 OLD_REPAIRS = f"""
-SELECT {BATCH_OWN}, 0, 0, 0, 0, 0, {BATCH_REST} FROM batch
+SELECT {BATCH_OWN}, {NO_SUMS}, {BATCH_REST} FROM batch
 WHERE repair_since < :before LIMIT :limit"""
 
 INPUT_DIGEST = """
@@ -97,7 +99,7 @@ SELECT shard, first_request, request_count, first_line, byte_offset, byte_length
 FROM shard WHERE {OF_BATCH} AND shard >= :from_shard ORDER BY shard LIMIT :limit"""
 
 EVERY_BATCH = f"""
-SELECT {BATCH_OWN}, 0, 0, 0, 0, 0, {BATCH_REST} FROM batch
+SELECT {BATCH_OWN}, {NO_SUMS}, {BATCH_REST} FROM batch
 WHERE (tenant, batch_id) > (:tenant, :id) ORDER BY tenant, batch_id LIMIT :limit"""
 
 EVERY_FILE = f"""

@@ -22,6 +22,7 @@ from nightrate.domain.file import File, FileSource, Page, ResultPart, Upload, Up
 from nightrate.domain.generation import Failure
 from nightrate.domain.shard import Claim, JournalPart, Segment, ShardPlan, ShardRecord, Tally
 from nightrate.domain.states import BatchState, ShardState
+from nightrate.domain.tariff import Quote
 from nightrate.errors import Code
 from nightrate.store import statements as sql
 from nightrate.store.base import SealedSegment
@@ -83,6 +84,11 @@ def faults_text(faults: tuple[InputFault, ...]) -> str | None:
     return json.encode(faults).decode() if faults else None
 
 
+def quote_text(quote: Quote | None) -> str | None:
+    """Write what a batch is charged by; decimals as they were given."""
+    return None if quote is None else json.encode(quote).decode()
+
+
 # columns to values ----------------------------------------------------------------------------
 
 
@@ -113,31 +119,33 @@ def cache_of(row: Row) -> Cache:
 def batch_of(row: Row) -> Batch:
     """Read a batch and what its shards sum up to."""
     failure = None if row[15] is None else Failure(Code(row[15]), row[16])
+    rest = row[24:]
     return Batch(
         tenant=row[0],
         batch_id=row[1],
         model=row[2],
         display_name=row[3],
-        kind=Kind(BatchForm(row[4]), Method(row[23]), Dialect(row[24])),
+        kind=Kind(BatchForm(row[4]), Method(rest[1]), Dialect(rest[2])),
         state=BatchState(row[5]),
         input_blob=row[6],
         input_file_id=row[7],
         input_bytes=row[8],
         priority=row[9],
         request_count=row[10],
-        tally=Tally(*row[17:22]),
+        tally=Tally(*row[17:24]),
         created_at=row[11],
         updated_at=row[12],
         ended_at=row[13],
         expires_at=row[14],
         failure=failure,
-        partial=None if row[22] is None else PartialResults(row[22]),
-        strict=bool(row[29]),
-        started_at=row[25],
-        terms=None if row[26] is None else row[26].encode(),
-        faults=() if row[27] is None else json.decode(row[27], type=tuple[InputFault, ...]),
-        results_seconds=row[28],
-        repair_since=row[30],
+        partial=None if rest[0] is None else PartialResults(rest[0]),
+        strict=bool(rest[7]),
+        started_at=rest[3],
+        terms=None if rest[4] is None else rest[4].encode(),
+        faults=() if rest[5] is None else json.decode(rest[5], type=tuple[InputFault, ...]),
+        results_seconds=rest[6],
+        repair_since=rest[8],
+        quote=None if rest[9] is None else json.decode(rest[9], type=Quote),
     )
 
 

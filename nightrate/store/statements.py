@@ -117,23 +117,30 @@ _BATCH_OWN = (
     " failure_message"
 )
 BATCH_REST = (
-    "partial, method, dialect, started_at, terms, faults, results_seconds, strict, repair_since"
+    "partial, method, dialect, started_at, terms, faults, results_seconds, strict, repair_since,"
+    " quote"
 )
+_SUMS = (
+    *("succeeded", "failed", "prompt_tokens", "output_tokens", "cached_tokens"),
+    *("thought_tokens", "engine_nanoseconds"),
+)
+NO_SUMS = ", ".join("0" for _ in _SUMS)
+_SET_SUMS = ", ".join(f"{name} = :{name}" for name in _SUMS)
+CLEAR_SUMS = ", ".join(f"{name} = 0" for name in _SUMS)
 # The counters are what the shard rows sum up to; there is no second place that could disagree.
 _COUNTED = f"""
 SELECT {", ".join("b." + name.strip() for name in _BATCH_OWN.split(","))},
-       coalesce(sum(s.succeeded), 0), coalesce(sum(s.failed), 0),
-       coalesce(sum(s.prompt_tokens), 0), coalesce(sum(s.output_tokens), 0),
-       coalesce(sum(s.cached_tokens), 0),
+       {", ".join(f"coalesce(sum(s.{name}), 0)" for name in _SUMS)},
        {", ".join("b." + name.strip() for name in BATCH_REST.split(","))}
 FROM batch b LEFT JOIN shard s ON s.tenant = b.tenant AND s.batch_id = b.batch_id"""
 
 # The file must still be there in the same transaction: from then on the batch pins its bytes.
 ADD_BATCH = f"""
-INSERT INTO batch ({_BATCH_OWN}, method, dialect, terms, results_seconds, strict)
+INSERT INTO batch ({_BATCH_OWN}, method, dialect, terms, results_seconds, strict,
+                   quote)
 SELECT :tenant, :batch_id, :model, :display_name, :form, :state, :input_blob, :input_file_id,
        :input_bytes, :priority, NULL, :created_at, :updated_at, NULL, :expires_at, NULL, NULL,
-       :method, :dialect, :terms, :results_seconds, :strict
+       :method, :dialect, :terms, :results_seconds, :strict, :quote
 WHERE :input_file_id IS NULL
    OR EXISTS (SELECT 1 FROM file WHERE tenant = :tenant AND file_id = :input_file_id
               AND blob = :input_blob AND deleted_at IS NULL)
@@ -300,14 +307,12 @@ FREEZE_CLOSING = f"{_FREEZE} {_CLOSING_FENCE}"
 
 _BEAT = "UPDATE shard SET lease_until = :lease_until, journal = :journal"
 BEAT = f"""
-{_BEAT}, succeeded = :succeeded, failed = :failed, prompt_tokens = :prompt_tokens,
-       output_tokens = :output_tokens, cached_tokens = :cached_tokens {_FENCE}"""
+{_BEAT}, {_SET_SUMS} {_FENCE}"""
 BEAT_DAMAGED = f"{_BEAT} {_FENCE}"
 
 _SEAL = f"""
-UPDATE shard SET state = {_SEALED}, owner = NULL, lease_until = NULL, succeeded = :succeeded,
-       failed = :failed, prompt_tokens = :prompt_tokens, output_tokens = :output_tokens,
-       cached_tokens = :cached_tokens, segment_blob = :blob, segment_bytes = :byte_length,
+UPDATE shard SET state = {_SEALED}, owner = NULL, lease_until = NULL, {_SET_SUMS},
+       segment_blob = :blob, segment_bytes = :byte_length,
        segment_crc32 = :crc32, segment_split = :split, damaged_at = NULL"""
 SEAL = f"{_SEAL} {_FENCE}"
 SEAL_CLOSING = f"{_SEAL} {_CLOSING_FENCE}"

@@ -19,14 +19,18 @@ whole numbers that the tests make up: a store asks no clock about anything it is
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import msgspec
 import pytest
+from msgspec import structs
 
 from nightrate import limits
 from nightrate.domain.batch import BatchForm
 from nightrate.domain.file import FileSource, Page
 from nightrate.domain.shard import JournalPart, Segment, ShardPlan, Tally
 from nightrate.domain.states import BatchState
+from nightrate.domain.tariff import Quote, TokenPrices
 from nightrate.errors import ClaimLost
 from nightrate.store.base import Store
 from nightrate.testing.store_caches import CachePromises
@@ -317,11 +321,31 @@ class SealPromises:
     async def test_counters_are_what_the_shards_sum_up_to(self, store: Store) -> None:
         await add_planned(store, make_batch(), shards=3)
         sealed, beating, _ = [await take(store) for _ in range(3)]
-        await store.beat([progress(beating, 5, Tally(1, 0, 10, 20, 3))], NOW, NOW + LEASE)
-        await store.seal(sealed, segment_of(sealed), Tally(1, 1, 100, 200, 30), NOW)
-        assert (await found(store)).tally == Tally(2, 1, 110, 220, 33)
+        await store.beat([progress(beating, 5, Tally(1, 0, 10, 20, 3, 4, 5))], NOW, NOW + LEASE)
+        much = 2**62  # nanoseconds of an engine are many
+        await store.seal(sealed, segment_of(sealed), Tally(1, 1, 100, 200, 30, 40, much), NOW)
+        summed = Tally(2, 1, 110, 220, 33, 44, much + 5)
+        assert (await found(store)).tally == summed
         (listed,) = await store.list_batches(OURS, Page(size=5))
-        assert listed.tally == Tally(2, 1, 110, 220, 33)
+        assert listed.tally == summed
+
+    async def test_a_batch_keeps_what_it_is_charged_by_as_it_was_written(
+        self, store: Store
+    ) -> None:
+        prices = TokenPrices(input=Decimal("0.30"), output=Decimal("2.5"), cached=Decimal("1E-12"))
+        quote = Quote(
+            currency="USD",
+            batch_share=Decimal("0.50"),
+            tokens=prices,
+            machine_price_per_hour=Decimal(2),
+        )
+        machine_only = structs.replace(quote, tokens=None)
+        for batch_id, kept in (("b1", quote), ("b2", machine_only), ("b3", None)):
+            batch = structs.replace(make_batch(batch_id), quote=kept)
+            await add_planned(store, batch)
+            read = (await found(store, batch_id)).quote
+            assert read == kept
+            assert repr(read) == repr(kept)  # 0.30 equals 0.3 and reads otherwise
 
 
 class StoreContract(

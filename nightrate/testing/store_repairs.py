@@ -39,7 +39,7 @@ async def seal_all(store: Store, shards: int = 2) -> list[Segment]:
     for _ in range(shards):
         claim = await take(store)
         segments.append(segment_of(claim))
-        await store.seal(claim, segments[-1], Tally(2, 0, 8), NOW)
+        await store.seal(claim, segments[-1], Tally(2, 0, 8, 0, 0, 3, 40), NOW)
     return segments
 
 
@@ -103,7 +103,7 @@ class RepairPromises:
         assert ended == await found(store)
         assert (ended.state, ended.ended_at) == (BatchState.SUCCEEDED, before.ended_at)
         assert ended.repair_since is None
-        assert ended.tally == Tally(3, 1, 17)
+        assert ended.tally == Tally(3, 1, 17, 0, 0, 3, 40)
         segments = [one.segment for one in await store.segments(OURS, "b1", 0, 9)]
         assert segments == [longer, Segment("segments/1.1", 11, 7)]
         if form is BatchForm.FILE:
@@ -320,7 +320,7 @@ class LossPromises:
         with pytest.raises(ClaimLost):
             await store.seal(late, segment_of(late), Tally(2), NOW)
         batch = await found(store)
-        assert (batch.repair_since, batch.tally) == (None, Tally(6, 0, 16))
+        assert (batch.repair_since, batch.tally) == (None, Tally(6, 0, 16, 0, 0, 6, 80))
         sealed = await store.segments(OURS, "b1", 0, 9)
         assert [one.lost for one in sealed] == [None, "the input is gone", None]
         assert [one.segment for one in sealed][1:] == segments[1:]

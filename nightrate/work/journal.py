@@ -28,15 +28,19 @@ from nightrate.store.blobs import Appender, Blobs, Reader
 
 log = logging.getLogger(__name__)
 
-MAGIC = b"nightrate journal 1\n"
+MAGIC = b"nightrate journal 2\n"
 
-_HEAD = struct.Struct("<IIIIIII")
-"""crc32 of the rest of the record; index; length of the line; 1 if it succeeded; prompt, output and
-cached tokens."""
+_HEAD = struct.Struct("<IIIIIIIIQ")
+"""crc32 of the rest of the record; index; length of the line; 1 if it succeeded; prompt, output,
+cached and thought tokens; nanoseconds of the engine."""
+
+_HEADS = {MAGIC: _HEAD, b"nightrate journal 1\n": struct.Struct("<IIIIIII")}
+"""How the heads of a journal are laid out, by its first bytes. An earlier version wrote without the
+last two; what it left of a batch is taken over all the same."""
 
 _HEAD_BYTES = _HEAD.size
 _CRC = struct.Struct("<I")
-_REST = struct.Struct("<IIIIII")
+_REST = struct.Struct("<IIIIIIIQ")
 """The head without its checksum."""
 
 
@@ -64,6 +68,8 @@ def head_of(index: int, answer: Answer) -> bytes:
         tally.prompt_tokens,
         tally.output_tokens,
         tally.cached_tokens,
+        tally.thought_tokens,
+        tally.engine_nanoseconds,
     )
     return _CRC.pack(zlib.crc32(line, zlib.crc32(rest))) + rest
 
@@ -77,18 +83,24 @@ class Record(Struct, frozen=True, gc=False):
     tally: Tally
 
 
-def records(data: bytes, offset: int) -> Iterator[Record]:
-    """Read the whole records at the start of ``data``, which lies at ``offset`` in the file."""
+def records(data: bytes, offset: int, magic: bytes = MAGIC) -> Iterator[Record]:
+    """Read the whole records at the start of ``data``, which lies at ``offset`` in the file.
+
+    Args:
+        data: a piece of a journal.
+        offset: where in the file it begins.
+        magic: what the file begins with.
+    """
+    head = _HEADS[magic]
     position = 0
-    while position + _HEAD_BYTES <= len(data):
-        head = _HEAD.unpack_from(data, position)
-        crc, index, length, succeeded, *tokens = head
-        start = position + _HEAD_BYTES
+    while position + head.size <= len(data):
+        crc, index, length, succeeded, *sums = head.unpack_from(data, position)
+        start = position + head.size
         line = data[start : start + length]
         body = data[position + _CRC.size : start]
         if len(line) < length or zlib.crc32(line, zlib.crc32(body)) != crc:
             return
-        yield Record(index, offset + start, length, Tally(succeeded, 1 - succeeded, *tokens))
+        yield Record(index, offset + start, length, Tally(succeeded, 1 - succeeded, *sums))
         position = start + length
 
 
@@ -278,13 +290,14 @@ async def scan(reader: Reader, byte_length: int) -> AsyncIterator[Record]:
     A record longer than one read is read again with twice the length, so a damaged length field
     cannot make us hold more than twice `limits.LINE_BYTES_MAX`.
     """
-    if await reader.read_some(0, len(MAGIC)) != MAGIC:
+    magic = await reader.read_some(0, len(MAGIC))
+    if magic not in _HEADS:
         return
     position, want = len(MAGIC), limits.READ_BYTES
     while position < byte_length:
         data = await reader.read_some(position, min(want, byte_length - position))
         end = position
-        for record in records(data, position):
+        for record in records(data, position, magic):
             yield record
             end = record.offset + record.length
         if end > position:

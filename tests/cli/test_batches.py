@@ -85,10 +85,18 @@ def test_a_batch_is_shown_with_its_counters_and_what_to_do_next(
     told = terminal.run("get", name.removeprefix("batches/"))
     assert told.out[0] == f"{name}: SUCCEEDED"
     assert "  2 of 2 requests done, 1 failed" in told.out
+    receipt = told.out.index("  receipt of 2 lines")
+    assert [line.split() for line in told.out[receipt + 1 :][:3]] == [
+        ["tokens"],
+        ["input", "1"],
+        ["output", "1"],
+    ]
+    assert told.out[receipt + 4].startswith("    engine 0.")
     assert told.out[-1] == f"  its answers: nightrate batches results {name}"
     assert terminal.run("get", name, "--json").json == server.batch(name)
     exact = terminal.run("get", name, "--base-url", f"{server.base_url}/exact/")
     assert exact.out[0] == told.out[0]
+    assert not [line for line in exact.out if "receipt" in line]
 
 
 def test_a_batch_that_failed_says_why(terminal: Terminal, server: Server) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import shutil
 import signal
 from pathlib import Path
@@ -65,6 +66,7 @@ def test_the_figures_of_a_run_come_as_json(commands: Commands) -> None:
     assert ended.status == 0, ended.complaint
     figures = ended.json
     assert figures.pop("seconds") > 0
+    assert float(figures["receipt"].pop("engineSeconds")) > 0
     assert figures == {
         "state": "succeeded",
         "output": "new/place.jsonl",
@@ -73,11 +75,47 @@ def test_the_figures_of_a_run_come_as_json(commands: Commands) -> None:
         "failed": 1,
         "promptTokens": 4,
         "outputTokens": 4,
+        "receipt": {
+            "lines": 3,
+            "items": [
+                {"of": "input", "tokens": 4},
+                {"of": "cached", "tokens": 0},
+                {"of": "output", "tokens": 4},
+                {"of": "thinking", "tokens": 0},
+            ],
+        },
         "error": None,
     }
     lines = answers(commands.folder / "new" / "place.jsonl")
     assert [text_of(line) for line in lines[:2]] == ["text-0", "text-1"]
     assert "line 3" in lines[2]["error"]["message"]
+
+
+TARIFF = """
+currency = "USD"
+machine_price_per_hour = 1
+[models."gemini-*"]
+input = 0.30
+output = 2.50
+cached = 0.03
+"""
+
+
+def test_a_run_ends_with_its_receipt(commands: Commands) -> None:
+    commands.write("in.jsonl", requests(1_001))
+    commands.write("tariff.toml", TARIFF)
+    ended = commands.run("run", "in.jsonl", *ECHO, environment={"NIGHTRATE_TARIFF": "tariff.toml"})
+    assert ended.status == 0, ended.complaint
+    *table, seconds = ended.out[1:]
+    assert table == [
+        "receipt of 1,001 lines, in USD",
+        "          tokens  a million       list       batch",
+        "  input    2,003        0.3  0.0006009  0.00030045",
+        "  output   2,003        2.5  0.0050075  0.00250375",
+        "                             0.0056084  0.00280420",
+        "  saved 0.0028042 USD",
+    ]
+    assert re.fullmatch(r"  engine 0\.[0-9]{6} s, for 0(\.0[0-9]*)? USD", seconds)
 
 
 def test_a_run_that_is_killed_goes_on_and_answers_everything_once(

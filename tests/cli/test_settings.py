@@ -29,6 +29,7 @@ ALL = {
     "cached_tokens_min",
     "webhooks_private",
     "search",
+    "tariff",
     "engine",
     "models",
     "engines",
@@ -245,3 +246,66 @@ def test_all_references_that_lead_nowhere_are_told_at_once(tmp_path: Path) -> No
     (tmp_path / "missing").write_bytes(b"\xff")
     with pytest.raises(SettingsFault, match="missing is no text"):
         settings.engine_options("gpu", {})
+
+
+# tariff ---------------------------------------------------------------------------------------
+
+TARIFF = """
+currency = "USD"
+[models."gemini-*"]
+input = 0.10
+output = "0.40"
+cached = 0
+"""
+
+
+def test_the_tariff_is_a_file_in_which_decimals_stay_what_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "tariff.toml"
+    path.write_text(TARIFF)
+    tariff = load(None, {}, {"NIGHTRATE_TARIFF": str(path)}).settings.read_tariff()
+    assert tariff is not None
+    (prices,) = tariff.models.values()
+    assert [str(prices.input), str(prices.output), str(prices.cached)] == ["0.10", "0.40", "0"]
+    assert prices.thinking is None
+    assert load(None, {}, {}).settings.read_tariff() is None
+
+
+def test_everything_that_is_wrong_with_a_tariff_is_told_before_anything_runs(
+    commands: Commands,
+) -> None:
+    commands.write(
+        "tariff.toml",
+        'currency = "USD"\nbatch_share = 2\n[models.a]\ninput = -1\noutput = 1\ncached = 1\n'
+        '[models.b]\ninput = 1\noutput = 1\ncached = 1\nimages = 1\n[models.c]\ninput = "much"\n',
+    )
+    commands.write("my.toml", 'tariff = "tariff.toml"\n')
+    for command in ("settings", "serve"):
+        told = commands.run(command, "--config", "my.toml")
+        assert told.status == 2
+        assert len(told.err) == 4
+        assert "tariff file tariff.toml: `batch_share` is 2, not" in told.err[0]
+        assert "models.'a': `input` is -1, not a number from 0 on" in told.err[1]
+        assert "models.'b': Object contains unknown field `images`" in told.err[2]
+        assert "models.'c': Invalid decimal string - at `$.input`" in told.err[3]
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"currency = ", "is not TOML"),
+        (b"\xff", "is not TOML"),
+        (None, "cannot be read: No such file"),
+        (b"", "missing required field `currency`"),
+        (b'currency = "USD"\nmodels = 1\n', "`models` is no table of tables"),
+        (b'currency = "USD"\nprices = 1\n', "unknown field `prices`"),
+    ],
+)
+def test_a_tariff_that_cannot_be_read_is_named(
+    commands: Commands, content: bytes | None, complaint: str
+) -> None:
+    if content is not None:
+        commands.write("tariff.toml", content)
+    told = commands.run("settings", environment={"NIGHTRATE_TARIFF": "tariff.toml"})
+    assert told.status == 2
+    assert "tariff file tariff.toml" in told.complaint
+    assert complaint in told.complaint

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -19,6 +20,7 @@ from nightrate.domain.batch import Batch, BatchForm, Kind, Method, PartialResult
 from nightrate.domain.generation import Failure
 from nightrate.domain.shard import Tally
 from nightrate.domain.states import FINAL_STATES, BatchState
+from nightrate.domain.tariff import Quote, TokenPrices
 from nightrate.errors import Code
 
 FILE, INLINE = BatchForm.FILE, BatchForm.INLINE
@@ -185,10 +187,49 @@ def test_the_exact_profile_is_the_document_without_what_we_add(
     assert exact["metadata"]["state"] == shown["metadata"].pop("batchState")
     for name in ("state", "dest"):
         shown.pop(name, None)
+    assert shown["metadata"].pop("nightrate")
     shown["metadata"]["state"] = exact["metadata"]["state"]
     stats = shown["metadata"]["batchStats"]
     shown["metadata"]["batchStats"] = {name: n for name, n in stats.items() if n != "0"}
     assert exact == shown
+
+
+QUOTE = Quote(
+    currency="USD",
+    batch_share=Decimal("0.5"),
+    tokens=TokenPrices(input=Decimal(3), output=Decimal(8), cached=Decimal(1)),
+    machine_price_per_hour=None,
+)
+
+
+def test_what_is_used_so_far_is_told_while_a_batch_runs() -> None:
+    tally = Tally(2, 1, 10, 7, 4, 3, 5_000)
+    told = document(batch(BatchState.RUNNING, tally=tally, quote=QUOTE))["metadata"]["nightrate"]
+    assert told == {
+        "deadline": "2026-01-22T12:00:00Z",
+        "usage": {
+            "promptTokenCount": 10,
+            "candidatesTokenCount": 4,
+            "totalTokenCount": 17,
+            "cachedContentTokenCount": 4,
+            "thoughtsTokenCount": 3,
+        },
+    }
+
+
+@pytest.mark.parametrize("form", BatchForm)
+def test_a_batch_that_has_ended_carries_its_receipt(form: BatchForm) -> None:
+    made = batch(BatchState.SUCCEEDED, form, tally=Tally(2, 1, 10, 7, 4, 3, 5_000), quote=QUOTE)
+    receipt = document(made)["metadata"]["nightrate"]["receipt"]
+    assert [item["tokens"] for item in receipt["items"]] == [6, 4, 4, 3]
+    assert (receipt["lines"], receipt["engineSeconds"]) == (3, "0.000005")
+    assert (receipt["listPrice"], receipt["batchPrice"]) == ("0.000078", "0.000041")
+    assert receipt["saved"] == "0.000037"
+    assert "machinePrice" not in receipt
+    resource = json.loads(render_batch_resource(made))
+    assert resource["nightrate"]["receipt"] == receipt
+    assert b"nightrate" not in render_batch_resource(made, Profile.EXACT)
+    assert b"nightrate" not in render_batches([made], None, Profile.EXACT)
 
 
 def test_the_exact_profile_leaves_out_zeros() -> None:

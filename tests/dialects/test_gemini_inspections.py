@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
-from msgspec import json
+from msgspec import json, structs
 
 from nightrate.dialects.gemini import render_inspection
 from nightrate.domain.batch import BatchForm
 from nightrate.domain.inspection import Inspection, LineFault, RepeatedKey
+from nightrate.domain.tariff import Quote, TokenPrices
 from nightrate.errors import Code
 
 
 def report(
-    *, complete: bool = True, strict: bool = False, form: BatchForm = BatchForm.FILE
+    *,
+    complete: bool = True,
+    strict: bool = False,
+    form: BatchForm = BatchForm.FILE,
+    quote: Quote | None = None,
 ) -> dict[str, Any]:
     found = Inspection(
         request_count=4,
@@ -31,7 +37,7 @@ def report(
         read_bytes=100,
         complete=complete,
     )
-    text = render_inspection(found, "m", form, strict=strict)
+    text = render_inspection(found, "m", form, strict=strict, quote=quote)
     return json.decode(text, type=dict[str, Any])
 
 
@@ -67,6 +73,21 @@ def test_every_figure_and_fault_is_told() -> None:
         "promptTokenEstimate": "3",
     }
     assert any("How long" in note for note in notes)
+
+
+def test_with_prices_the_prompts_are_reckoned_up() -> None:
+    prices = TokenPrices(input=Decimal(2), output=Decimal(9), cached=Decimal(1))
+    quote = Quote(
+        currency="USD", batch_share=Decimal("0.5"), tokens=prices, machine_price_per_hour=Decimal(5)
+    )
+    told = report(quote=quote)
+    assert told["promptPriceEstimate"] == {
+        "currency": "USD",
+        "listPrice": "0.000006",
+        "batchPrice": "0.000003",
+    }
+    assert "answers are not in it" in told["notes"][-1]
+    assert "promptPriceEstimate" not in report(quote=structs.replace(quote, tokens=None))
 
 
 def test_a_strict_batch_would_be_refused() -> None:

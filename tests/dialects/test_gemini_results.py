@@ -16,6 +16,7 @@ from nightrate.dialects.gemini_replies import render_reply
 from nightrate.dialects.gemini_results import render_line, render_line_in_full
 from nightrate.dialects.row import Echo
 from nightrate.domain.batch import BatchForm
+from nightrate.domain.calling import Call
 from nightrate.domain.generation import Candidate, Failure, FinishReason, Reply, Usage
 from nightrate.domain.grounding import Grounding
 from nightrate.domain.picture import Picture
@@ -101,6 +102,17 @@ def test_a_live_reply_is_printed_over_several_lines() -> None:
     assert "Hế\u2028" in text
 
 
+def test_tokens_that_were_only_thought_are_told_apart_from_those_of_the_answer() -> None:
+    reply = Reply((Candidate("b"),), Usage(9, 7, 0, 5), "e")
+    response = json.loads(render_line(Echo(), reply, FILE, "r1"))["response"]
+    assert response["usageMetadata"] == {
+        "promptTokenCount": 9,
+        "candidatesTokenCount": 2,
+        "totalTokenCount": 16,
+        "thoughtsTokenCount": 5,
+    }
+
+
 def test_an_answer_that_was_cut_says_so() -> None:
     reply = Reply((Candidate("", FinishReason.LENGTH), Candidate("b")), Usage(9, 2, 4), "e")
     response = json.loads(render_line(Echo(), reply, FILE, "r1"))["response"]
@@ -145,7 +157,9 @@ TOKENS = st.integers(0, 2**40)
 KEYS = st.one_of(st.none(), TEXTS.map(lambda key: json.dumps(key, ensure_ascii=False).encode()))
 
 
-@given(TEXTS, st.sampled_from(FinishReason), TOKENS, TOKENS, TEXTS, KEYS)
+@given(
+    TEXTS, st.sampled_from([FinishReason.STOP, FinishReason.LENGTH]), TOKENS, TOKENS, TEXTS, KEYS
+)
 def test_a_plain_answer_is_written_as_the_full_writing_does(
     text: str, reason: FinishReason, asked: int, made: int, model: str, key: bytes | None
 ) -> None:
@@ -161,6 +175,9 @@ def test_a_plain_answer_is_written_as_the_full_writing_does(
     [
         Reply((Candidate("a"), Candidate("b")), Usage(1, 1), "e"),
         Reply((Candidate("a"),), Usage(1, 1, 1), "e"),
+        Reply((Candidate("", FinishReason.BAD_CALL),), Usage(1, 1), "e"),
+        Reply((Candidate("", calls=(Call("f", "{}"),)),), Usage(1, 1), "e"),
+        Reply((Candidate("a"),), Usage(1, 1, 0, 1), "e"),
         Reply((Candidate("a", pictures=(Picture("image/png", b"x"),)),), Usage(1, 1), "e"),
         Reply((Candidate("a"),), Usage(1, 1), "e", Grounding((), ())),
     ],

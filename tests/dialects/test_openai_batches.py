@@ -153,7 +153,7 @@ def test_a_batch_that_is_completed_names_its_files_and_what_it_used() -> None:
         make_batch(
             state=BatchState.SUCCEEDED,
             request_count=3,
-            tally=Tally(2, 1, 10, 5, 4),
+            tally=Tally(2, 1, 10, 5, 4, 3),
             started_at=101 * SECOND,
             ended_at=105 * SECOND,
         )

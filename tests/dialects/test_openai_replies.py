@@ -14,13 +14,13 @@ from nightrate.domain.generation import Candidate, Failure, FinishReason, Reply,
 from nightrate.errors import Code
 
 NOW = 1_700_000_000_999_999
-REPLY = Reply((Candidate("Hello", FinishReason.LENGTH),), Usage(5, 2, 3), "echo-1")
+REPLY = Reply((Candidate("Hello", FinishReason.LENGTH),), Usage(5, 2, 3, 1), "echo-1")
 USAGE = {
     "prompt_tokens": 5,
     "completion_tokens": 2,
     "total_tokens": 7,
     "prompt_tokens_details": {"cached_tokens": 3},
-    "completion_tokens_details": {"reasoning_tokens": 0},
+    "completion_tokens_details": {"reasoning_tokens": 1},
 }
 
 

@@ -22,7 +22,8 @@ def histories(draw: st.DrawFn) -> tuple[tuple[JournalPart, ...], int]:
 
 
 def test_tallies_add_up_member_by_member() -> None:
-    assert sum_of(Tally(1, 2, 3, 4, 5), Tally(10, 20, 30, 40, 50)) == Tally(11, 22, 33, 44, 55)
+    one, other = Tally(1, 2, 3, 4, 5, 6, 7), Tally(10, 20, 30, 40, 50, 60, 70)
+    assert sum_of(one, other) == Tally(11, 22, 33, 44, 55, 66, 77)
 
 
 @given(TALLIES, TALLIES, TALLIES)

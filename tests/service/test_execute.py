@@ -14,7 +14,7 @@ from msgspec import structs
 from nightrate import limits
 from nightrate.dialects.lines import RawLine
 from nightrate.dialects.rows import hand_of
-from nightrate.domain.batch import Kind
+from nightrate.domain.batch import Dialect, Kind, Method
 from nightrate.domain.cache import Reach, continued
 from nightrate.domain.embedding import Embedding, Passage
 from nightrate.domain.generation import Candidate, Failure, Message, Outcome, Prompt, Reply, Usage
@@ -30,6 +30,7 @@ from nightrate.service.lane import Lane
 from nightrate.service.models import Models
 from nightrate.service.prefixes import Prefixes
 from nightrate.tools.search import EmptySearch
+from tests.tallies import timeless
 
 MODEL = Models({"*": "echo"}).resolve("gemini-2.5-flash")
 
@@ -67,8 +68,71 @@ async def test_a_row_becomes_its_output_line_and_its_tally(executor: Executor, l
     assert row["key"] == "k"
     assert row["response"]["responseId"] == "b1-0"
     assert row["response"]["candidates"][0]["content"]["parts"] == [{"text": "good day"}]
-    assert answer.tally == Tally(1, 0, 2, 2, 0)
+    assert timeless(answer.tally) == Tally(1, 0, 2, 2, 0)
     assert b"\n" not in answer.line
+
+
+class Hourly(EchoEngine):
+    """Takes an hour for each answer, of a clock that it holds."""
+
+    def __init__(self) -> None:
+        super().__init__(EchoOptions(requests=4))
+        self.now = 0.0
+
+    async def generate(self, prompt: Prompt) -> Reply:
+        self.now += 3600
+        reply = await super().generate(prompt)
+        return structs.replace(reply, usage=Usage(5, 4, 0, 3))
+
+    async def embed(self, passage: Passage) -> Embedding:
+        await asyncio.sleep(0)  # all of a row's passages are inside
+        self.now += 3600
+        return await super().embed(passage)
+
+
+CONTENTS = b'{"request":{"contents":[{"parts":[{"text":"%s"}]}]%s}}'
+HOUR = 3600 * 10**9
+
+
+@pytest.mark.parametrize(
+    ("row", "kind", "tally"),
+    [
+        (CONTENTS % (b"a", b""), Kind(), Tally(1, 0, 5, 4, 0, 3, HOUR)),
+        (CONTENTS % (b"[[fail 3]]", b""), Kind(), Tally(0, 1, 0, 0, 0, 0, HOUR)),
+        (
+            CONTENTS % (b"a", b',"tools":[{"googleSearch":{}}]'),
+            *(Kind(), Tally(1, 0, 5, 4, 0, 3, HOUR)),
+        ),
+        (
+            b'{"request":{"content":{"parts":[{"text":"a"}]}}}',
+            *(Kind(method=Method.EMBED), Tally(1, 0, 1, 0, 0, 0, HOUR)),
+        ),
+        (
+            (
+                b'{"custom_id":"k","method":"POST","url":"/v1/embeddings",'
+                b'"body":{"model":"m","input":["a","b"]}}'
+            ),
+            *(Kind(method=Method.EMBED, dialect=Dialect.OPENAI), Tally(1, 0, 2, 0, 0, 0, 2 * HOUR)),
+        ),
+    ],
+    ids=["prompt", "failure", "search", "passage", "passages"],
+)
+async def test_the_engines_time_is_counted_with_the_row_however_it_ends(
+    row: bytes, kind: Kind, tally: Tally, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = Hourly()
+    monkeypatch.setattr("nightrate.clock.monotonic", lambda: engine.now)
+    lane = Lane("echo", engine)
+    executor = Executor({"echo": lane}, None, Grounder(EmptySearch()))
+    task = asyncio.create_task(lane.keep_open())
+    await lane.opened.wait()
+    rows = executor.rows(lane, "m", kind)
+    answer = await rows.answer(RawLine(1, 0, len(row) + 1, row), "b1-0")
+    assert answer.tally == tally
+    bad = await rows.answer(RawLine(1, 0, 4, b"bad"), "b1-1")
+    assert bad.tally == Tally(0, 1)  # it never reached the engine
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_a_row_that_the_engine_fails_becomes_an_error_line(
@@ -78,7 +142,7 @@ async def test_a_row_that_the_engine_fails_becomes_an_error_line(
     row = msgspec.json.decode(answer.line)
     assert row["key"] == "k"
     assert row["error"]["code"] == Code.RESOURCE_EXHAUSTED
-    assert answer.tally == Tally(0, 1)
+    assert timeless(answer.tally) == Tally(0, 1)
 
 
 @pytest.mark.parametrize("data", [b"rubbish", b"{}", b"\xff\xfe", None])
@@ -89,7 +153,7 @@ async def test_a_bad_row_becomes_an_error_line_that_names_its_line(
     error = msgspec.json.decode(answer.line)["error"]
     assert error["code"] == Code.INVALID_ARGUMENT
     assert "line 7" in error["message"]
-    assert answer.tally == Tally(0, 1)
+    assert timeless(answer.tally) == Tally(0, 1)
 
 
 async def test_a_row_whose_engine_gave_up_has_no_outcome_yet(
@@ -129,7 +193,7 @@ async def test_a_mistake_of_ours_costs_one_row_and_leaves_a_trace(
     assert row["error"]["code"] == Code.INTERNAL
     assert "our own mistake" not in row["error"]["message"]
     assert row.get("key") == (None if where == "parse" else "k")
-    assert answer.tally == Tally(0, 1)
+    assert timeless(answer.tally) == Tally(0, 1)
     assert "our own mistake" in caplog.text
     assert lane.places.requests == 0
     assert (await answered(executor, lane, raw("hello"))).tally.succeeded == 1
@@ -174,14 +238,14 @@ async def test_a_row_that_continues_a_cached_content_counts_its_tokens(lane: Lan
         "candidatesTokenCount": 3,
         "totalTokenCount": 8,
     }
-    assert answer.tally == Tally(1, 0, 5, 3, 5)
+    assert timeless(answer.tally) == Tally(1, 0, 5, 3, 5)
     assert kept.reaches == [REACH]
 
 
 async def test_no_more_tokens_are_cached_than_there_are(lane: Lane) -> None:
     executor = Executor({"echo": lane}, Kept())
     answer = await executor.rows(lane, MODEL.name, Kind(), reach=REACH).answer(naming("x"), "b1-0")
-    assert answer.tally == Tally(1, 0, 3, 1, 3)
+    assert timeless(answer.tally) == Tally(1, 0, 3, 1, 3)
 
 
 @pytest.mark.parametrize(
@@ -199,7 +263,7 @@ async def test_a_row_whose_cached_content_cannot_be_had_is_an_error_line(
     executor = Executor({"echo": lane}, Kept(fault))
     answer = await executor.rows(lane, MODEL.name, Kind(), reach=REACH).answer(naming(), "b1-0")
     assert msgspec.json.decode(answer.line)["error"]["code"] == code
-    assert answer.tally == Tally(0, 1)
+    assert timeless(answer.tally) == Tally(0, 1)
 
 
 @pytest.mark.parametrize("fault", [StoreFault("the disk is full"), OSError("the disk refuses")])

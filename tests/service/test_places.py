@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import Struct
 
 from nightrate.engines.base import Capacity
 from nightrate.service.places import Places
@@ -179,20 +180,39 @@ async def test_a_place_given_back_while_a_waiter_is_being_cancelled_goes_to_the_
     assert visitors.house.requests == 1
 
 
+class Guest(Struct):
+    """Somebody inside, and what is due to them of the time."""
+
+    cost: int
+    alone: bool
+    shared_before: float
+    due_seconds: float = 0.0
+
+
 class Crowd:
     """People who come, leave and give up in any order."""
 
     def __init__(self) -> None:
         self.house = places(3, tokens=100)
-        self.inside: list[tuple[int, bool]] = []
+        self.inside: list[Guest] = []
         self.tasks: list[asyncio.Task[None]] = []
+        self.now = 1000.0
+        self.busy_seconds = self.shared_seconds = 0.0
 
     async def step(self, kind: str, number: int) -> None:
         if kind == "wait":
             await settle()
+        elif kind == "pass":
+            await settle()
+            self.now += number
+            self.busy_seconds += number if self.inside else 0
+            for guest in self.inside:
+                guest.due_seconds += number / len(self.inside)
         elif kind == "leave" and self.inside:
-            cost, alone = self.inside.pop(number % len(self.inside))
-            self.house.give(cost, alone=alone)
+            guest = self.inside.pop(number % len(self.inside))
+            shared = self.house.give(guest.cost, alone=guest.alone) - guest.shared_before
+            assert shared == pytest.approx(guest.due_seconds)
+            self.shared_seconds += shared
         elif kind == "give up" and self.tasks:
             self.tasks[number % len(self.tasks)].cancel()
         elif kind in {"batch", "live", "alone"}:
@@ -200,13 +220,13 @@ class Crowd:
         self.judge()
 
     async def visit(self, kind: str, cost: int) -> None:
-        await self.house.take(cost, live=kind == "live", alone=kind == "alone")
-        self.inside.append((cost, kind == "alone"))
+        shared = await self.house.take(cost, live=kind == "live", alone=kind == "alone")
+        self.inside.append(Guest(cost, kind == "alone", shared))
 
     def judge(self) -> None:
         assert self.house.requests <= 3
         assert self.house.tokens <= 100 or self.house.requests == 1
-        assert not any(alone for _, alone in self.inside) or len(self.inside) == 1
+        assert not any(guest.alone for guest in self.inside) or len(self.inside) == 1
 
     async def go_home(self) -> None:
         for _ in range(len(self.tasks) + 1):
@@ -219,18 +239,41 @@ class Crowd:
         assert all(end is None or isinstance(end, asyncio.CancelledError) for end in ends)
 
 
-KINDS = st.sampled_from(["batch", "live", "alone", "wait", "leave", "give up"])
+KINDS = st.sampled_from(["batch", "live", "alone", "wait", "leave", "give up", "pass"])
 
 
 @given(st.lists(st.tuples(KINDS, st.integers(0, 60)), max_size=60))
 def test_the_books_balance_whoever_comes_leaves_or_gives_up(steps: list[tuple[str, int]]) -> None:
     async def play() -> None:
         crowd = Crowd()
-        for kind, number in steps:
-            await crowd.step(kind, number)
-        await crowd.go_home()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("nightrate.clock.monotonic", lambda: crowd.now)
+            for kind, number in steps:
+                await crowd.step(kind, number)
+            await crowd.go_home()
+        assert crowd.shared_seconds == pytest.approx(crowd.busy_seconds)
 
     asyncio.run(play())
+
+
+async def test_a_share_begins_when_the_place_is_given_not_when_its_taker_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 10.0
+    monkeypatch.setattr("nightrate.clock.monotonic", lambda: now)
+    house = places(1)
+    before = await house.take(1)
+    waiting = asyncio.create_task(house.take(1))
+    await settle()
+    now = 13.0
+    assert house.give(1) - before == 3.0
+    now = 20.0  # a loop that is busy elsewhere
+    before = await waiting
+    now = 21.0
+    assert house.give(1) - before == 8.0
+    now = 50.0
+    assert house.try_take(1)
+    assert house.shared_seconds == 11.0  # nobody was inside meanwhile
 
 
 async def test_whoever_waits_is_let_in_when_the_capacity_grows_by_itself(

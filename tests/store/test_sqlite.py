@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -38,6 +39,8 @@ from nightrate.testing.store_samples import (
 )
 
 T = TypeVar("T")
+
+RECEIPTS_STEP = 11
 
 
 async def inline(call: Callable[[], T]) -> T:
@@ -294,6 +297,36 @@ async def test_a_step_that_fails_leaves_the_schema_as_it_was(
             opened(tmp_path)
     store = opened(tmp_path)
     assert store._all("SELECT name FROM sqlite_schema WHERE name = 'extra'") == []
+    await store.close()
+
+
+async def test_a_database_from_before_receipts_keeps_its_batches_and_their_counters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        old = [step for step in migrate.steps() if step.number < RECEIPTS_STEP]
+        patch.setattr(sqlite_module, "steps", lambda: old)
+        await opened(tmp_path).close()
+    connection = apsw.Connection(str(tmp_path / "state.sqlite"))
+    with contextlib.closing(connection):
+        connection.execute(
+            """
+INSERT INTO batch (tenant, batch_id, model, display_name, form, state, input_blob, input_bytes,
+                   priority, request_count, created_at, updated_at, expires_at)
+VALUES (:tenant, 'b1', 'm', 'old', 'file', 'running', 'i', 3, 0, 4, 5, 5, 99);
+INSERT INTO shard (tenant, batch_id, shard, first_request, request_count, first_line, byte_offset,
+                   byte_length, state, epoch, owner, lease_until, journal, succeeded, failed,
+                   prompt_tokens, output_tokens, cached_tokens)
+VALUES (:tenant, 'b1', 0, 0, 4, 1, 0, 50, 'running', 1, 'dead', 6, '1:70', 2, 1, 9, 6, 3)""",
+            {"tenant": OURS},
+        )
+    store = opened(tmp_path)
+    batch = await found(store)
+    assert (batch.display_name, batch.tally, batch.quote) == ("old", Tally(2, 1, 9, 6, 3), None)
+    claim = await take(store, "b", now=7)
+    assert claim.parts == (JournalPart(1, 70),)
+    await store.seal(claim, segment_of(claim), Tally(3, 1, 12, 8, 3, 0, 500), NOW)
+    assert (await found(store)).tally == Tally(3, 1, 12, 8, 3, 0, 500)
     await store.close()
 
 

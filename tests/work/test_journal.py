@@ -42,7 +42,8 @@ ANSWERS = st.lists(
             Answer,
             st.binary(max_size=60),
             st.builds(
-                lambda ok, *tokens: Tally(ok, 1 - ok, *tokens), st.integers(0, 1), U32, U32, U32
+                lambda ok, *sums: Tally(ok, 1 - ok, *sums),
+                *(st.integers(0, 1), U32, U32, U32, U32, st.integers(0, 2**64 - 1)),
             ),
         ),
     ),
@@ -407,14 +408,19 @@ async def test_a_damaged_length_does_not_make_us_hold_more_than_two_lines(
 
 
 async def test_the_first_recorded_answer_counts_over_several_epochs(blobs: Blobs) -> None:
-    first = await written(blobs, answer("zero of 1"), answer("one of 1"))
+    first = await written(
+        *(blobs, answer("zero of 1", nanoseconds=1_000)),
+        answer("one of 1", thought=1, nanoseconds=200),
+    )
     second = await written(
-        blobs, answer("zero of 2"), answer("one of 2"), answer("two of 2", ok=False), epoch=2
+        *(blobs, answer("zero of 2", nanoseconds=77), answer("one of 2", thought=2)),
+        answer("two of 2", ok=False, nanoseconds=30),
+        epoch=2,
     )
     journal = Journal(blobs, make_claim(4))
     await journal.recover([JournalPart(1, first), JournalPart(2, second), JournalPart(3, 0)])
     assert await journal.lines(0, 1000) == [b"zero of 1", b"one of 1", b"two of 2"]
-    assert journal.tally == journal.counted == Tally(2, 1, 9, 6, 3)
+    assert journal.tally == journal.counted == Tally(2, 1, 9, 6, 3, 1, 1_230)
     assert journal.counted_bytes == 0
     await journal.close()
 

@@ -45,9 +45,9 @@ def chat_line(key: str, text: str = "x", model: str = "m", **members: Any) -> by
     return msgspec.json.encode(row) + b"\n"
 
 
-def answer(text: str, *, ok: bool = True) -> Answer:
+def answer(text: str, *, ok: bool = True, thought: int = 0, nanoseconds: int = 0) -> Answer:
     """Make an answer."""
-    return Answer(text.encode(), Tally(int(ok), int(not ok), 3, 2, 1))
+    return Answer(text.encode(), Tally(int(ok), int(not ok), 3, 2, 1, thought, nanoseconds))
 
 
 def make_claim(epoch: int = 1, requests: int = 10, *earlier: JournalPart) -> Claim:

@@ -74,7 +74,9 @@ class TroubledEngine(Engine):
         """Answer with the question."""
         text = prompt.messages[-1].text
         answer = await self._answer(text)
-        usage = Usage(PROMPT_TOKENS, OUTPUT_TOKENS, 0)
+        # Other numbers for each answer, so that one that is counted for another is seen.
+        output_tokens = OUTPUT_TOKENS + answer % 5
+        usage = Usage(PROMPT_TOKENS, output_tokens, answer % 2, answer % 3)
         return Reply((Candidate(f"{text} #{answer}"),), usage, "troubled-1")
 
     async def embed(self, passage: Passage) -> Embedding:

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import apsw
-from msgspec import Struct, json, structs
+from msgspec import json, structs
 
 from nightrate import clock, limits
 from nightrate.domain.states import BATCH_TABLE, FINAL_STATES, BatchState
 from nightrate.domain.webhook import Delivery
+from nightrate.testing.simulation.figures import Figures, within
 from nightrate.testing.simulation.ledger import Ledger, Ordered
+from nightrate.testing.simulation.rows import BatchRow, FileRow, ShardRow, UploadRow
 from nightrate.testing.simulation.world import Violation, World
 from nightrate.work.journal import MAGIC, records
 
@@ -24,74 +26,6 @@ _STEPS: Final = {
     (str(old), str(new)) for table in BATCH_TABLE.values() for old, new in table.items()
 }
 _FINAL: Final = {str(state) for state in FINAL_STATES}
-
-
-class ShardRow(Struct, frozen=True):
-    """A shard as its row stands."""
-
-    tenant: str
-    batch_id: str
-    shard: int
-    first_request: int
-    request_count: int
-    state: str
-    epoch: int
-    owner: str | None
-    lease_until: int | None
-    journal: str
-    succeeded: int
-    failed: int
-    segment_blob: str | None
-    segment_bytes: int | None
-    segment_crc32: int | None
-    segment_split: int | None
-
-    @property
-    def name(self) -> str:
-        """For messages."""
-        return f"shard {self.shard} of batch {self.batch_id}"
-
-
-class BatchRow(Struct, frozen=True):
-    """A batch as its row stands."""
-
-    tenant: str
-    batch_id: str
-    display_name: str
-    model: str
-    form: str
-    dialect: str
-    state: str
-    input_blob: str
-    input_bytes: int
-    request_count: int | None
-    created_at: int
-    expires_at: int
-    ended_at: int | None
-    failure_code: int | None
-    failure_message: str | None
-    deleted_at: int | None
-    partial: str | None
-    results: str | None
-
-
-class UploadRow(Struct, frozen=True):
-    """An upload as its row stands."""
-
-    tenant: str
-    upload_id: str
-    blob: str
-    received_bytes: int
-    state: str
-
-
-class FileRow(Struct, frozen=True):
-    """A file as its row stands."""
-
-    tenant: str
-    file_id: str
-    blob: str | None
-    size_bytes: int
 
 
 _TABLES: Final[dict[str, tuple[type[Any], int]]] = {
@@ -116,6 +50,7 @@ class Judge:
         self.takeovers = self.batches_ended = self.seals = 0
         self.violation: Violation | None = None
         self.owners: set[str] = set()
+        self.figures = Figures()
         self.ends: dict[tuple[str, str], str] = {}
         """The state in which each batch ended."""
         self._connection: apsw.Connection | None = None
@@ -395,6 +330,12 @@ class Judge:
         )
         if row.state == "sealed":
             self._require(counted == row.request_count, f"{row.name} counts {counted} answers")
+        least, most = self.figures.bounds(
+            row.batch_id, ((row.first_request + index, line) for index, line in now.items())
+        )
+        # What a freeze has added to the journals is counted at the next beat.
+        fits = within(row.tally, least if counted == len(now) else None, most)
+        self._require(fits, f"{row.name} counts {row.tally}, not {least} to {most}")
         self._visible[key] = now
 
     def _journals(self, row: ShardRow) -> dict[int, bytes]:

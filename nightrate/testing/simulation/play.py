@@ -91,10 +91,13 @@ class Play:
         try:
             if name == "server":
                 rooms: Rooms = Server(
-                    world, process, self._vault, self._receives, alone=self._alone
+                    *(world, process, self.judge.figures),
+                    vault=self._vault,
+                    receives=self._receives,
+                    alone=self._alone,
                 )
             else:
-                rooms = Rooms(world, process)
+                rooms = Rooms(world, process, self.judge.figures)
         finally:
             CURRENT.reset(token)
         self._rooms[name] = rooms

@@ -17,7 +17,6 @@ from nightrate.domain.batch import Batch
 from nightrate.domain.webhook import Delivery
 from nightrate.service.addresses import Addresses
 from nightrate.service.batches import Batches
-from nightrate.service.execute import Executor
 from nightrate.service.files import Files
 from nightrate.service.followers import Followers
 from nightrate.service.lane import Lane
@@ -28,6 +27,7 @@ from nightrate.service.webhooks import Webhooks
 from nightrate.store.blobs import Blobs
 from nightrate.store.sqlite import SQLiteStore
 from nightrate.testing.simulation.engine import TroubledEngine
+from nightrate.testing.simulation.figures import Figures, WatchedExecutor
 from nightrate.testing.simulation.processes import Process
 from nightrate.testing.simulation.world import World
 from nightrate.work.closer import Closer
@@ -71,7 +71,7 @@ class PostingCourier(Courier):
 class Rooms:
     """What every process has: the store, the blobs and a runner."""
 
-    def __init__(self, world: World, process: Process) -> None:
+    def __init__(self, world: World, process: Process, figures: Figures) -> None:
         self.world = world
         self.process = process
         self.disk_run = process.seam(in_line=False)
@@ -81,7 +81,7 @@ class Rooms:
         self.models = Models({"*": ENGINE}, lambda _name: engine.capabilities)
         self.lane = Lane(ENGINE, engine)
         self.runner = Runner(
-            *(self.lane, Executor({ENGINE: self.lane}), self.store, self.blobs),
+            *(self.lane, WatchedExecutor({ENGINE: self.lane}, figures), self.store, self.blobs),
             serves=lambda _model: True,
             owner=process.name,
             ended=self._ended,
@@ -113,19 +113,27 @@ class Server(Rooms):
     """All rooms."""
 
     def __init__(
-        self, world: World, process: Process, vault: Vault, receives: Receives, *, alone: bool
+        self,
+        world: World,
+        process: Process,
+        figures: Figures,
+        *,
+        vault: Vault,
+        receives: Receives,
+        alone: bool,
     ) -> None:
         """Wire them.
 
         Args:
             world: where they are.
             process: theirs.
+            figures: take note of every answer.
             vault: the server's keys.
             receives: takes events.
             alone: whether no other process works on the shards; only then may claims of an earlier
                 start be freed at once.
         """
-        super().__init__(world, process)
+        super().__init__(world, process, figures)
         self._alone = alone
         self.files = Files(self.store, self.blobs)
         self.results = Results(self.store, self.blobs)

@@ -10,8 +10,9 @@ from msgspec import json
 from nightrate.domain.batch import Method
 from nightrate.domain.states import FINAL_STATES, BatchState
 from nightrate.errors import Code
-from nightrate.testing.simulation.judge import BatchRow, Judge
+from nightrate.testing.simulation.judge import Judge
 from nightrate.testing.simulation.ledger import Ledger, Line, Ordered, Word
+from nightrate.testing.simulation.rows import BatchRow
 from nightrate.testing.simulation.world import Violation
 
 _FINAL: Final = {str(state) for state in FINAL_STATES}
