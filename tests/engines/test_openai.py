@@ -240,7 +240,7 @@ async def test_the_hosted_service_is_asked_for_its_sizes_and_others_as_configure
 
 
 async def test_an_engine_that_only_draws_gives_no_text(upstream: Upstream) -> None:
-    engine = made(upstream, text=False, schema=False, images=True)
+    engine = made(upstream, text=False, schema=False, functions=False, images=True)
     assert engine.capabilities == {Capability.IMAGES}
     await engine.open()
     assert (await engine.generate(picturing("a cat"))).candidates[0].pictures
