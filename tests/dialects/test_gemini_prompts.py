@@ -11,7 +11,7 @@ from msgspec import structs
 from nightrate.dialects.gemini import parse_prompt
 from nightrate.dialects.gemini_prompts import bare_model
 from nightrate.dialects.gemini_shapes import GenerateContentRequest, GenerationConfig, Part
-from nightrate.domain.generation import DEFAULT_SAMPLING, LogprobsWish, Message, Prompt, Sampling
+from nightrate.domain.generation import DEFAULT_SAMPLING, Message, Prompt, Sampling
 from nightrate.errors import BadRequest, Code, NotSupported, Refused
 
 HI = {"contents": [{"parts": [{"text": "hi"}]}]}
@@ -190,31 +190,6 @@ def test_the_number_of_answers_is_not_the_samplers_affair() -> None:
     prompt = parse(config(candidateCount=3))
     assert (prompt.candidates, prompt.sampling) == (3, Sampling())
     assert parse(config()).candidates == 1
-
-
-def test_the_likelihood_of_tokens_is_wished_for_with_its_path() -> None:
-    wish = parse(config(responseLogprobs=True)).logprobs
-    assert wish == LogprobsWish(0, "generationConfig.responseLogprobs")
-    wish = parse(config(responseLogprobs=True, logprobs=5)).logprobs
-    assert wish == LogprobsWish(5, "generationConfig.logprobs")
-    assert parse(config(responseLogprobs=False)).logprobs is None
-
-
-@pytest.mark.parametrize(
-    ("settings", "path"),
-    [
-        ({"logprobs": 2}, "generationConfig.logprobs"),
-        ({"responseLogprobs": True, "logprobs": 21}, "generationConfig.logprobs"),
-        (
-            {"responseLogprobs": True, "responseModalities": ["IMAGE"]},
-            "generationConfig.responseLogprobs",
-        ),
-    ],
-)
-def test_the_likelihood_of_tokens_may_not_be_told(settings: dict[str, object], path: str) -> None:
-    error = refusal(config(**settings))
-    assert isinstance(error, BadRequest)
-    assert error.field == path
 
 
 def test_settings_are_read_in_snake_case_and_from_text() -> None:
