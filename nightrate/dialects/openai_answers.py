@@ -42,7 +42,7 @@ _BLAMED: Final = (
 _MEMBERS: Final = (
     *("messages", "temperature", "top_p", "top_k", "seed", "stop", "max_tokens"),
     *("max_completion_tokens", "presence_penalty", "frequency_penalty", "response_format"),
-    *("input", "dimensions", "encoding_format", "model", "stream_options"),
+    *("input", "dimensions", "encoding_format", "model", "stream_options", "prompt", "size", "n"),
 )
 """Words of ours, or of the protocol's documents, that an answer may repeat to us."""
 
@@ -157,7 +157,7 @@ def read_reply(body: bytes, prompt: Prompt, model: str) -> Reply:
         found = _COMPLETIONS.decode(body)
         answer = found.choices[0]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, IndexError) as error:
-        raise _unreadable(len(body)) from error
+        raise unreadable(len(body)) from error
     said = answer.message
     text = said.content if said.content is not None else said.refusal or ""
     answered = _Candidate(text, answer.finish_reason, said.tool_calls or [])
@@ -266,7 +266,7 @@ class Stream:
         try:
             chunk = _CHUNKS.decode(event)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise _unreadable(len(event)) from error
+            raise unreadable(len(event)) from error
         if chunk.error is not None:
             message = "The endpoint broke the answer off with an error."
             raise RequestFailed(message, code=Code.INTERNAL, retriable=True)
@@ -316,9 +316,9 @@ def read_vector(body: bytes, passage: Passage, model: str) -> tuple[list[float],
         found = _VECTORS.decode(body)
         values = found.data[0].embedding
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, IndexError) as error:
-        raise _unreadable(len(body)) from error
+        raise unreadable(len(body)) from error
     if not values:
-        raise _unreadable(len(body))
+        raise unreadable(len(body))
     if passage.dimensions not in (None, len(values)):
         message = (
             f"The vectors of this model have {len(values)} numbers; they cannot be made "
@@ -339,7 +339,7 @@ def read_count(body: bytes) -> int:
     try:
         return _COUNTS.decode(body).count
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise _unreadable(len(body)) from error
+        raise unreadable(len(body)) from error
 
 
 def read_models(body: bytes) -> list[str] | None:
@@ -370,7 +370,8 @@ def too_long() -> RequestFailed:
     return RequestFailed(f"The answer is longer than {most} bytes.", code=Code.OUT_OF_RANGE)
 
 
-def _unreadable(size_bytes: int) -> RequestFailed:
+def unreadable(size_bytes: int) -> RequestFailed:
+    """Say that an answer is none."""
     message = f"The endpoint gave an answer of {size_bytes} bytes that is not of the protocol."
     return RequestFailed(message, code=Code.INTERNAL, retriable=True)
 
