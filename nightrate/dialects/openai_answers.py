@@ -22,6 +22,10 @@ from nightrate.domain.schema import ChoiceForm, Form
 from nightrate.errors import Code, RequestFailed
 
 _CALLED = "tool_calls"
+_TOKENS_MAX: Final = 2**32 - 1
+"""What a record of an answer has room for. A server that tells of more, or of less than none, is
+not believed."""
+
 _FINISH: Final = {
     "stop": FinishReason.STOP,
     "eos": FinishReason.STOP,
@@ -203,7 +207,10 @@ def _called(candidate: Candidate, written: list[_ToolCall], calling: Calling) ->
 
 def _usage(used: _Used | None, prompt: Prompt, text: str) -> Usage:
     """Give what was used; reckoned from the length where the server does not say."""
-    if used is None or used.completion_tokens is None:
+    prompt_tokens = output_tokens = None
+    if used is not None and used.completion_tokens is not None:
+        prompt_tokens, output_tokens = _told(used.prompt_tokens), _told(used.completion_tokens)
+    if used is None or prompt_tokens is None or output_tokens is None:
         asked = sum(len(turn.words) for turn in prompt.messages) + len(prompt.system or "")
         return Usage(_reckoned(asked), _reckoned(len(text)) if text else 0)
     cached = used.prompt_tokens_details
@@ -211,10 +218,15 @@ def _usage(used: _Used | None, prompt: Prompt, text: str) -> Usage:
     made = used.completion_tokens_details
     thought_tokens = (made.reasoning_tokens or 0) if made is not None else 0
     return Usage(
-        *(used.prompt_tokens, used.completion_tokens),
-        min(cached_tokens, used.prompt_tokens),
-        min(thought_tokens, used.completion_tokens),
+        *(prompt_tokens, output_tokens),
+        max(0, min(cached_tokens, prompt_tokens)),
+        max(0, min(thought_tokens, output_tokens)),
     )
+
+
+def _told(tokens: int) -> int | None:
+    """Give a number of tokens that a server tells; None for one that cannot be."""
+    return tokens if 0 <= tokens <= _TOKENS_MAX else None
 
 
 def _reckoned(characters: int) -> int:
@@ -326,8 +338,8 @@ def read_vector(body: bytes, passage: Passage, model: str) -> tuple[list[float],
         )
         raise RequestFailed(message, code=Code.INVALID_ARGUMENT)
     used = found.usage
-    tokens = used.prompt_tokens if used is not None else _reckoned(len(passage.text))
-    return values, tokens, found.model or model
+    tokens = None if used is None else _told(used.prompt_tokens)
+    return values, _reckoned(len(passage.text)) if tokens is None else tokens, found.model or model
 
 
 def read_count(body: bytes) -> int:
