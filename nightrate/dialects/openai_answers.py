@@ -22,6 +22,10 @@ from nightrate.domain.schema import ChoiceForm, Form
 from nightrate.errors import Code, RequestFailed
 
 _CALLED = "tool_calls"
+_TOKENS_MAX: Final = 2**32 - 1
+"""What a record of an answer has room for. A server that tells of more, or of less than none, is
+not believed."""
+
 _FINISH: Final = {
     "stop": FinishReason.STOP,
     "eos": FinishReason.STOP,
@@ -42,7 +46,7 @@ _BLAMED: Final = (
 _MEMBERS: Final = (
     *("messages", "temperature", "top_p", "top_k", "seed", "stop", "max_tokens"),
     *("max_completion_tokens", "presence_penalty", "frequency_penalty", "response_format"),
-    *("input", "dimensions", "encoding_format", "model", "stream_options"),
+    *("input", "dimensions", "encoding_format", "model", "stream_options", "prompt", "size", "n"),
 )
 """Words of ours, or of the protocol's documents, that an answer may repeat to us."""
 
@@ -157,7 +161,7 @@ def read_reply(body: bytes, prompt: Prompt, model: str) -> Reply:
         found = _COMPLETIONS.decode(body)
         answer = found.choices[0]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, IndexError) as error:
-        raise _unreadable(len(body)) from error
+        raise unreadable(len(body)) from error
     said = answer.message
     text = said.content if said.content is not None else said.refusal or ""
     answered = _Candidate(text, answer.finish_reason, said.tool_calls or [])
@@ -203,7 +207,10 @@ def _called(candidate: Candidate, written: list[_ToolCall], calling: Calling) ->
 
 def _usage(used: _Used | None, prompt: Prompt, text: str) -> Usage:
     """Give what was used; reckoned from the length where the server does not say."""
-    if used is None or used.completion_tokens is None:
+    prompt_tokens = output_tokens = None
+    if used is not None and used.completion_tokens is not None:
+        prompt_tokens, output_tokens = _told(used.prompt_tokens), _told(used.completion_tokens)
+    if used is None or prompt_tokens is None or output_tokens is None:
         asked = sum(len(turn.words) for turn in prompt.messages) + len(prompt.system or "")
         return Usage(_reckoned(asked), _reckoned(len(text)) if text else 0)
     cached = used.prompt_tokens_details
@@ -211,10 +218,15 @@ def _usage(used: _Used | None, prompt: Prompt, text: str) -> Usage:
     made = used.completion_tokens_details
     thought_tokens = (made.reasoning_tokens or 0) if made is not None else 0
     return Usage(
-        *(used.prompt_tokens, used.completion_tokens),
-        min(cached_tokens, used.prompt_tokens),
-        min(thought_tokens, used.completion_tokens),
+        *(prompt_tokens, output_tokens),
+        max(0, min(cached_tokens, prompt_tokens)),
+        max(0, min(thought_tokens, output_tokens)),
     )
+
+
+def _told(tokens: int) -> int | None:
+    """Give a number of tokens that a server tells; None for one that cannot be."""
+    return tokens if 0 <= tokens <= _TOKENS_MAX else None
 
 
 def _reckoned(characters: int) -> int:
@@ -266,7 +278,7 @@ class Stream:
         try:
             chunk = _CHUNKS.decode(event)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise _unreadable(len(event)) from error
+            raise unreadable(len(event)) from error
         if chunk.error is not None:
             message = "The endpoint broke the answer off with an error."
             raise RequestFailed(message, code=Code.INTERNAL, retriable=True)
@@ -316,9 +328,9 @@ def read_vector(body: bytes, passage: Passage, model: str) -> tuple[list[float],
         found = _VECTORS.decode(body)
         values = found.data[0].embedding
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, IndexError) as error:
-        raise _unreadable(len(body)) from error
+        raise unreadable(len(body)) from error
     if not values:
-        raise _unreadable(len(body))
+        raise unreadable(len(body))
     if passage.dimensions not in (None, len(values)):
         message = (
             f"The vectors of this model have {len(values)} numbers; they cannot be made "
@@ -326,8 +338,8 @@ def read_vector(body: bytes, passage: Passage, model: str) -> tuple[list[float],
         )
         raise RequestFailed(message, code=Code.INVALID_ARGUMENT)
     used = found.usage
-    tokens = used.prompt_tokens if used is not None else _reckoned(len(passage.text))
-    return values, tokens, found.model or model
+    tokens = None if used is None else _told(used.prompt_tokens)
+    return values, _reckoned(len(passage.text)) if tokens is None else tokens, found.model or model
 
 
 def read_count(body: bytes) -> int:
@@ -339,7 +351,7 @@ def read_count(body: bytes) -> int:
     try:
         return _COUNTS.decode(body).count
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise _unreadable(len(body)) from error
+        raise unreadable(len(body)) from error
 
 
 def read_models(body: bytes) -> list[str] | None:
@@ -370,7 +382,8 @@ def too_long() -> RequestFailed:
     return RequestFailed(f"The answer is longer than {most} bytes.", code=Code.OUT_OF_RANGE)
 
 
-def _unreadable(size_bytes: int) -> RequestFailed:
+def unreadable(size_bytes: int) -> RequestFailed:
+    """Say that an answer is none."""
     message = f"The endpoint gave an answer of {size_bytes} bytes that is not of the protocol."
     return RequestFailed(message, code=Code.INTERNAL, retriable=True)
 

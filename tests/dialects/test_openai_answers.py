@@ -90,6 +90,19 @@ def code_of(body: bytes, prompt: Prompt = HELLO) -> Code:
             },
             Usage(5, 6),
         ),
+        (
+            {
+                "prompt_tokens": 5,
+                "completion_tokens": 6,
+                "prompt_tokens_details": {"cached_tokens": -1},
+                "completion_tokens_details": {"reasoning_tokens": -1},
+            },
+            Usage(5, 6),
+        ),
+        ({"prompt_tokens": -1, "completion_tokens": 6}, Usage(3, 2)),
+        ({"prompt_tokens": 5, "completion_tokens": -6}, Usage(3, 2)),
+        ({"prompt_tokens": 2**32, "completion_tokens": 6}, Usage(3, 2)),
+        ({"prompt_tokens": 2**32 - 1, "completion_tokens": 6}, Usage(2**32 - 1, 6)),
         ({"prompt_tokens": 5}, Usage(3, 2)),
         (None, Usage(3, 2)),
     ],
@@ -186,6 +199,8 @@ def test_a_vector_has_the_length_that_was_asked_for() -> None:
     assert failed.value.code is Code.INVALID_ARGUMENT
     plain = b'{"data":[{"embedding":[1]}]}'
     assert read_vector(plain, Passage(text="12345"), "m") == ([1.0], 2, "m")
+    impossible = b'{"data":[{"embedding":[1]}],"usage":{"prompt_tokens":-7}}'
+    assert read_vector(impossible, Passage(text="12345"), "m") == ([1.0], 2, "m")
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"data":[]}', b'{"data":[{"embedding":[]}]}'])

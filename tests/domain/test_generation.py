@@ -13,6 +13,7 @@ from nightrate.domain.generation import (
     Capability,
     Failure,
     FinishReason,
+    LogprobsWish,
     Message,
     Need,
     Prompt,
@@ -93,3 +94,10 @@ def test_what_a_prompt_wants_beyond_text_is_a_need_with_its_path(
     calling = None if mode is None else Calling((Function("clock"),), mode, "tools", "mode")
     prompt = Prompt(messages=(), form=form, picture=picture, calling=calling)
     assert needs_of(prompt) == needs
+
+
+def test_the_likelihood_of_other_tokens_is_a_need_of_its_own() -> None:
+    needs = needs_of(Prompt(messages=(), logprobs=LogprobsWish(0, "f")))
+    assert needs == [Need(Capability.LOGPROBS, "f")]
+    needs = needs_of(Prompt(messages=(), logprobs=LogprobsWish(2, "f")))
+    assert needs == [Need(Capability.LOGPROBS, "f"), Need(Capability.TOP_LOGPROBS, "f")]

@@ -17,6 +17,7 @@ import apsw
 import msgspec
 
 from nightrate.domain.states import FINAL_STATES, ShardState
+from nightrate.testing.simulation.figures import told_tokens
 from nightrate.work.journal import MAGIC, records
 from tests.acceptance.server import counters, text_of
 
@@ -203,7 +204,7 @@ class Directory:
             wrong.append(f"{name}: {content.count(10)} lines for {row['request_count']} requests")
         if row["succeeded"] + row["failed"] != row["request_count"]:
             wrong.append(f"{name}: its counters do not add up")
-        return wrong
+        return wrong or _wrong_in_tokens(name, row, content)
 
     def _wrong_in_journals(self, name: str, row: dict[str, Any]) -> Iterator[str]:
         folder = f"batches/{row['tenant']}/{row['batch_id']}/journal"
@@ -260,6 +261,19 @@ class Directory:
         for row in self._table("shard"):
             if row["segment_blob"]:
                 yield row["segment_blob"]
+
+
+def _wrong_in_tokens(name: str, row: dict[str, Any], content: bytes) -> list[str]:
+    """Compare what is counted with what the lines tell, where each answer among them tells it."""
+    told = [tokens for line in content.splitlines() if (tokens := told_tokens(line)) is not None]
+    if len(told) != row["succeeded"]:
+        return []  # vectors
+    sums = [sum(column) for column in zip(*told, strict=True)] or [0, 0, 0, 0]
+    names = ("prompt_tokens", "output_tokens", "cached_tokens", "thought_tokens")
+    counted = [row[column] for column in names]
+    return (
+        [] if counted == sums else [f"{name}: counts the tokens {counted}, its lines tell {sums}"]
+    )
 
 
 def _rows(connection: apsw.Connection, table: str) -> list[dict[str, Any]]:

@@ -140,7 +140,7 @@ PLANTS: dict[str, tuple[Plant, int]] = {
     # what: (how, a seed below 200 that finds it)
     "a beat without the epoch": (_without("BEAT", _EPOCH), 29),
     "a seal without the epoch": (_without("SEAL", _EPOCH), 46),
-    "a freeze without the epoch": (_without("FREEZE", _EPOCH), 118),
+    "a freeze without the epoch": (_without("FREEZE", _EPOCH), 150),
     "no freeze on takeover": (_no_freeze_on_takeover, 1),
     "counting before syncing": (_counting_before_syncing, 12),
     "a segment published before its sync": (_segment_published_before_its_sync, 0),

@@ -37,7 +37,7 @@ class Figures:
             Violation: it counts other tokens than its line tells.
         """
         tally = answer.tally
-        told = _told(answer.line)
+        told = told_tokens(answer.line)
         counted = (
             *(tally.prompt_tokens, tally.output_tokens),
             *(tally.cached_tokens, tally.thought_tokens),
@@ -73,7 +73,7 @@ def _each(choose: Any, tallies: list[Tally]) -> Tally:
     return Tally(**{name: choose(getattr(tally, name) for tally in tallies) for name in names})
 
 
-def _told(line: bytes) -> tuple[int, int, int, int] | None:
+def told_tokens(line: bytes) -> tuple[int, int, int, int] | None:
     """Read what a line tells of prompt, output, cached and thought tokens; None if it does not."""
     row: dict[str, Any] = json.decode(line)
     answer = row.get("response") or {}
