@@ -26,10 +26,12 @@ _MODES: Final = {
     "": CallMode.AUTO,
     "MODE_UNSPECIFIED": CallMode.AUTO,
     "AUTO": CallMode.AUTO,
-    "VALIDATED": CallMode.AUTO,  # every call is held to its declaration here
+    "VALIDATED": CallMode.AUTO,
     "ANY": CallMode.ANY,
     "NONE": None,
 }
+_HELD: Final = "ANY", "VALIDATED"
+"""Modes whose calls fit their declarations, as the original service promises."""
 _OF_FUNCTION: Final = (
     *("name", "description", "parameters", "parametersJsonSchema"),
     # What the function will answer, and how clients of live sessions wait for it.
@@ -76,13 +78,16 @@ def calling_of(tools: list[dict[str, Any]] | None, config: object) -> Calling | 
     allowed = calling.get("allowedFunctionNames") or []
     if allowed:
         functions = _allowed(functions, allowed, f"{at}.allowedFunctionNames")
-        if name.upper() not in ("ANY", "VALIDATED"):
+        if name.upper() not in _HELD:
             raise wrong(f"{at}.allowedFunctionNames", 'it needs the mode "ANY" or "VALIDATED".')
     if not functions:
         if mode is CallMode.ANY:
             raise wrong(_MODE_FIELD, "there are no functions to call: declare some under tools.")
         return None
-    return None if mode is None else Calling(tuple(functions.values()), mode, field, _MODE_FIELD)
+    if mode is None:
+        return None
+    held = name.upper() in _HELD
+    return Calling(tuple(functions.values()), mode, field, _MODE_FIELD, held=held)
 
 
 def _declared(tools: list[dict[str, Any]]) -> tuple[dict[str, Function], str]:
@@ -149,8 +154,8 @@ def _allowed(functions: dict[str, Function], names: object, at: str) -> dict[str
     return {name: function for name, function in functions.items() if name in names}
 
 
-def calls_of(part: Part) -> Call | CallResult | str | None:
-    """Read what was called in an earlier turn; None for a part that is about something else.
+def calls_of(part: Part) -> Call | CallResult | str:
+    """Read what was called in an earlier turn, of a part that is about that.
 
     Code that ran, and what it printed, is text.
 
@@ -158,11 +163,10 @@ def calls_of(part: Part) -> Call | CallResult | str | None:
         BadRequest: it is malformed.
         NotSupported: a function answered with more than JSON.
     """
-    for member, read in _READERS.items():
-        tree = getattr(part, member)
-        if tree is not None:
-            return read(tree)
-    return None
+    found = [name for name in _READERS if getattr(part, name) is not None]
+    if len(found) > 1:
+        raise wrong(camel(found[1]), f'a part holds one thing, and "{camel(found[0])}" is there.')
+    return _READERS[found[0]](getattr(part, found[0]))
 
 
 def _code(tree: object) -> str:
@@ -245,5 +249,6 @@ _READERS: Final[dict[str, Callable[[object], Call | CallResult | str]]] = {
 
 
 def call_part(call: Call) -> FunctionCallPart:
-    """Write a call of an answer."""
-    return FunctionCallPart(FunctionCall(call.name, Raw(call.arguments.encode()), call.call_id))
+    """Write a call of an answer, on one line: endpoints may have broken its arguments."""
+    arguments = json.format(call.arguments.encode(), indent=-1)
+    return FunctionCallPart(FunctionCall(call.name, Raw(arguments), call.call_id))

@@ -72,7 +72,8 @@ _HINT: Final = "A hint to models of another kind."
 OPTIONS: Final = (
     _honoured("contents", "The conversation; a lone content or a text may stand for the list."),
     _honoured(
-        "contents[].role", "`user` or `model`; also `function` and `system`; none is `user`."
+        "contents[].role",
+        "`user` or `model`; also `function`, `tool` and `system`; none is `user`.",
     ),
     _honoured("contents[].parts", "The pieces of a turn; a lone one may stand for the list."),
     _honoured(f"{_PART}.text", "The texts of a turn are joined."),

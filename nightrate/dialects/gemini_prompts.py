@@ -120,6 +120,8 @@ def prompt_of(request: GenerateContentRequest, model: str, *, whole: bool = True
         raise wrong(calling.field, "an answer that calls a function has no form and no picture.")
     if picture is not None and logprobs is not None:
         raise wrong(logprobs.field, "an answer with a picture does not tell it.")
+    if calling is not None and logprobs is not None:
+        raise wrong(logprobs.field, "an answer that may call functions does not tell it.")
     return Prompt(
         messages=messages,
         system=system,

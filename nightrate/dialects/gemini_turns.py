@@ -21,10 +21,10 @@ _ROLES: Final[dict[str | None, Literal["user", "model"]]] = {
     "": "user",
     "user": "user",
     "function": "user",
+    "tool": "user",
     "model": "model",
 }
 _SYSTEM_ROLE = "system"
-
 
 _called = attrgetter(
     *("function_call", "function_response", "tool_call", "tool_response"),
@@ -51,13 +51,15 @@ class _Said(Struct):
         PART_GATE.check(part)
         if part.thought:
             return
-        found = calls_of(part) if _called(part) != _NOTHING else None
-        if found is None:
+        found: Call | CallResult | str | None
+        if _called(part) == _NOTHING:
             if part.text is None and part.thought_signature is None:
                 raise BadRequest("it has no data.")
             found = part.text
-        elif part.text:
-            raise wrong("text", "a part holds one thing: put the text into a part of its own.")
+        else:
+            found = calls_of(part)
+            if part.text:
+                raise wrong("text", "a part holds one thing: put the text into a part of its own.")
         if isinstance(found, Call):
             self.calls.append(found)
         elif isinstance(found, CallResult):

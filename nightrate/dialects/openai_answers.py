@@ -25,10 +25,11 @@ _TOKENS_MAX: Final = 2**32 - 1
 """What a record of an answer has room for. A server that tells of more, or of less than none, is
 not believed."""
 
+_CALLED = "tool_calls"
 _FINISH: Final = {
     "stop": FinishReason.STOP,
     "eos": FinishReason.STOP,
-    "tool_calls": FinishReason.STOP,
+    _CALLED: FinishReason.STOP,
     "length": FinishReason.LENGTH,
     "max_tokens": FinishReason.LENGTH,
 }
@@ -176,9 +177,10 @@ class _Candidate(Struct):
 def _reply(answered: _Candidate, found: _Completion | _Chunk, prompt: Prompt, model: str) -> Reply:
     text = answered.text
     finish = _FINISH.get(answered.reason or "")
-    if finish is None:
+    if finish is None or (answered.reason == _CALLED and prompt.calling is None):
         raise _unfinished(answered.reason)
-    usage = _usage(found.usage, prompt, text)
+    called = [f"{one.function.name or ''}{one.function.arguments or ''}" for one in answered.calls]
+    usage = _usage(found.usage, prompt, "".join([text, *called]))
     if prompt.form is not None:
         text = _formed(text, finish, prompt.form)
     candidate = Candidate(text, finish)
@@ -195,7 +197,7 @@ def _called(candidate: Candidate, written: list[_ToolCall], calling: Calling) ->
         message = "The endpoint gave an answer without the call that was asked for."
         raise RequestFailed(message, code=Code.INTERNAL, retriable=True)
     calls = []
-    for one in written:
+    for one in written[:1] if calling.single else written:
         call = Call(one.function.name or "", one.function.arguments or "{}", one.id or None)
         if not is_call(call, calling):
             return structs.replace(candidate, finish_reason=FinishReason.BAD_CALL)

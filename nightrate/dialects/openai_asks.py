@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from msgspec import Struct, json
+from msgspec import UNSET, Struct, UnsetType, json
 
-from nightrate.domain.calling import Call, CallMode, CallResult, Function
+from nightrate.domain.calling import Call, Calling, CallMode, CallResult, Function
 from nightrate.domain.embedding import Passage
 from nightrate.domain.generation import Message, Prompt, Sampling
 from nightrate.domain.schema import AnyValue, ChoiceForm, Form, Object, Schema, json_schema_of
@@ -53,6 +53,7 @@ class _Ask(Struct, kw_only=True, omit_defaults=True):
     response_format: dict[str, Any] | None = None
     tools: list[dict[str, Any]] = []
     tool_choice: Any = None
+    parallel_tool_calls: bool | None = None
     stream: bool = False
     stream_options: dict[str, bool] | None = None
 
@@ -61,6 +62,7 @@ class _TokenAsk(Struct):
     model: str
     messages: list[_Turn]
     add_generation_prompt: bool = True
+    tools: list[dict[str, Any]] | UnsetType = UNSET
 
 
 class _VectorAsk(Struct, kw_only=True, omit_defaults=True):
@@ -96,8 +98,9 @@ def render_prompt(prompt: Prompt, model: str, customs: Customs, *, streamed: boo
     if prompt.form is not None:
         ask.response_format = _format(prompt.form)
     if prompt.calling is not None:
-        ask.tools = [_tool(function) for function in prompt.calling.functions]
+        ask.tools = _tools(prompt.calling)
         ask.tool_choice = "required" if prompt.calling.mode is CallMode.ANY else "auto"
+        ask.parallel_tool_calls = False if prompt.calling.single else None
     if streamed:
         ask.stream = True
         ask.stream_options = {"include_usage": True}
@@ -106,7 +109,8 @@ def render_prompt(prompt: Prompt, model: str, customs: Customs, *, streamed: boo
 
 def render_count(prompt: Prompt, model: str) -> bytes:
     """Write the body of ``/tokenize``."""
-    return _encoded(_TokenAsk(model, _turns(prompt)))
+    tools = UNSET if prompt.calling is None else _tools(prompt.calling)
+    return _encoded(_TokenAsk(model, _turns(prompt), tools=tools))
 
 
 def render_passage(passage: Passage, model: str, customs: Customs) -> bytes:
@@ -119,11 +123,17 @@ def render_passage(passage: Passage, model: str, customs: Customs) -> bytes:
     return _encoded(ask)
 
 
+def _tools(calling: Calling) -> list[dict[str, Any]]:
+    return [_tool(function) for function in calling.functions]
+
+
 def _tool(function: Function) -> dict[str, Any]:
     declared: dict[str, Any] = {"name": function.name}
     if function.description:
         declared["description"] = function.description
     declared["parameters"] = json_schema_of(function.parameters)
+    if function.strict:
+        declared["strict"] = True
     return {"type": "function", "function": declared}
 
 
@@ -143,8 +153,8 @@ class _Calls:
 
     def __init__(self) -> None:
         self._count = 0
-        self._open: list[tuple[str, str]] = []
-        """Names and ids of calls whose result has not come yet."""
+        self._open: list[tuple[Call, str]] = []
+        """Calls whose result has not come yet, and their ids."""
 
     def turns_of(self, message: Message) -> list[_Turn]:
         """Write a turn of calls or results; a result of no call is text."""
@@ -159,12 +169,13 @@ class _Calls:
     def _called(self, call: Call) -> _ToolCall:
         self._count += 1
         call_id = call.call_id or f"call_{self._count}"
-        self._open.append((call.name, call_id))
+        self._open.append((call, call_id))
         return _ToolCall(call_id, _Called(call.name, call.arguments))
 
     def _answered(self, result: CallResult) -> _Turn:
-        for place, (name, call_id) in enumerate(self._open):
-            if result.call_id == call_id or (result.call_id is None and result.name == name):
+        for place, (call, call_id) in enumerate(self._open):
+            unnamed = result.call_id is None or call.call_id is None
+            if result.call_id == call_id or (unnamed and result.name == call.name):
                 del self._open[place]
                 return _Turn("tool", result.response, tool_call_id=call_id)
         return _Turn("user", result.words)

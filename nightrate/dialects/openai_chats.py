@@ -8,7 +8,7 @@ of this kind, and so is passed over, stands in `HINTS`.
 from __future__ import annotations
 
 from operator import attrgetter
-from typing import Final, Literal
+from typing import Final
 
 from msgspec import Struct
 
@@ -16,28 +16,27 @@ from nightrate import limits
 from nightrate.dialects.gemini_prompts import bare_model, cache_id
 from nightrate.dialects.gemini_ranges import check_thinking
 from nightrate.dialects.json_schema import schema_of_client
+from nightrate.dialects.openai_calls import calling_of
 from nightrate.dialects.openai_reading import Reader
 from nightrate.dialects.openai_shapes import (
     ChatBody,
-    ChatMessage,
-    ContentPart,
     GoogleOptions,
     ResponseFormat,
 )
+from nightrate.dialects.openai_turns import turns_of
 from nightrate.dialects.refusals import located, unserved, within, wrong
 from nightrate.dialects.spelling import Shape, joined, quoted
-from nightrate.domain.generation import DEFAULT_SAMPLING, Message, Prompt, Sampling
+from nightrate.domain.generation import DEFAULT_SAMPLING, Prompt, Sampling
 from nightrate.domain.schema import AnyValue, Form, JSONForm, Object, Schema
 from nightrate.errors import Refused
 
 _NO_TOOLS = "Leave it out: no tools are run."
+_USE_TOOLS = 'Use "tools" and "tool_choice".'
 _NO_LOGPROBS = "Leave it out: no log probabilities are given."
-_TEXT_ONLY = "Send text only."
 _BESIDE_CACHE = "a request that continues a cached content has no system of its own."
 
 UNSERVED: Final = {
-    "tools": _NO_TOOLS,
-    "functions": _NO_TOOLS,
+    "functions": _USE_TOOLS,
     "web_search_options": _NO_TOOLS,
     "logprobs": _NO_LOGPROBS,
     "top_logprobs": _NO_LOGPROBS,
@@ -59,7 +58,6 @@ HINTS: Final = {
     "prompt_cache_retention": "the same",
     "reasoning_effort": "how long a model that thinks may think; the value is checked",
     "verbosity": "how long answers shall be, to models that were trained for it; it is checked",
-    "parallel_tool_calls": "how tools are called; requests with tools are refused",
 }
 """Members that mean nothing here, and what they are elsewhere."""
 
@@ -90,15 +88,6 @@ _SEEDS = 2**31
 _EFFORTS = "none", "minimal", "low", "medium", "high", "xhigh"
 _VERBOSITIES = "low", "medium", "high"
 _NO_CHOICE = None, "auto", "none"
-
-_ROLES: Final[dict[str, Literal["system", "user", "model"]]] = {
-    "system": "system",
-    "developer": "system",
-    "user": "user",
-    "assistant": "model",
-}
-_TOOL_ROLES = "tool", "function"
-_OTHER_PARTS = "image_url", "input_audio", "file"
 
 _asked = attrgetter(*UNSERVED)
 _NOTHING: Final = (None,) * len(UNSERVED)
@@ -160,14 +149,16 @@ def prompt_of_chat(body: ChatBody) -> Prompt:
         for name, value in zip(UNSERVED, asked, strict=True):
             if value:
                 raise unserved(name, UNSERVED[name])
-    for name in ("tool_choice", "function_call"):
-        if getattr(body, name) not in _NO_CHOICE:
-            raise unserved(name, _NO_TOOLS)
+    if body.function_call not in _NO_CHOICE:
+        raise unserved("function_call", _USE_TOOLS)
     _check_answer(body)
     form = _form(body.response_format) if body.response_format is not None else None
+    calling = calling_of(body) if body.tools or body.tool_choice is not None else None
+    if calling is not None and form is not None:
+        raise wrong(calling.field, "an answer that calls a function has no form.")
     cache = _google_options(body)
     sampling = _sampling(body)
-    system, messages = _turns(body.messages)
+    system, messages = turns_of(body.messages)
     if cache is not None and system is not None:
         raise wrong("messages", _BESIDE_CACHE)
     return Prompt(
@@ -175,6 +166,7 @@ def prompt_of_chat(body: ChatBody) -> Prompt:
         system=system,
         sampling=sampling,
         form=form,
+        calling=calling,
         candidates=body.n or 1,
         cache=cache,
     )
@@ -268,58 +260,3 @@ def _stop(stop: str | list[str] | None) -> tuple[str, ...]:
     if "" in sequences:
         raise wrong("stop", "it holds an empty text.")
     return tuple(sequences)
-
-
-def _turns(turns: list[ChatMessage]) -> tuple[str | None, tuple[Message, ...]]:
-    """Give what the system says, and the conversation."""
-    if not turns:
-        raise wrong("messages", "it is empty.")
-    system: list[str] = []
-    messages: list[Message] = []
-    for index, turn in enumerate(turns):
-        try:
-            role, text = read_turn(turn)
-        except Refused as error:
-            raise within(error, f"messages[{index}]") from error
-        if role == "system":
-            system.append(text)
-        else:
-            messages.append(Message(role, text))
-    if not messages:
-        raise wrong("messages", "no turn of the user or the assistant is there.")
-    return "\n".join(system) or None, tuple(messages)
-
-
-def read_turn(turn: ChatMessage) -> tuple[Literal["system", "user", "model"], str]:
-    """Give who speaks in a turn, and the text, or refuse with the path of the member to blame."""
-    if turn.role in _TOOL_ROLES:
-        raise unserved("role", _NO_TOOLS)
-    role = _ROLES.get(turn.role)
-    if role is None:
-        raise wrong("role", f'"{quoted(turn.role)}" is none of {", ".join(_ROLES)}.')
-    for name in ("tool_calls", "tool_call_id", "function_call", "audio"):
-        if getattr(turn, name):
-            raise unserved(name, _TEXT_ONLY)
-    if turn.name:
-        raise unserved("name", "Say in the text who speaks.")
-    content = turn.content
-    if isinstance(content, str):
-        return role, content
-    if content is None:
-        if turn.refusal is not None and role == "model":
-            return role, turn.refusal
-        raise wrong("content", "it is missing.")
-    if not content:
-        raise wrong("content", "it is empty.")
-    return role, "".join(_piece(part, f"content[{at}]") for at, part in enumerate(content))
-
-
-def _piece(part: ContentPart, at: str) -> str:
-    if part.type in _OTHER_PARTS:
-        raise unserved(f"{at}.type", _TEXT_ONLY)
-    if part.type not in ("text", "refusal"):
-        raise wrong(f"{at}.type", f'"{quoted(part.type)}" is not known.')
-    text = part.text if part.type == "text" else part.refusal
-    if text is None:
-        raise wrong(f"{at}.{part.type}", "it is missing.")
-    return text

@@ -11,9 +11,9 @@ from msgspec import Struct, json
 
 from nightrate import limits
 from nightrate.dialects.gemini_prompts import bare_model
-from nightrate.dialects.openai_chats import read_turn
 from nightrate.dialects.openai_reading import Reader
 from nightrate.dialects.openai_shapes import EmbeddingBody
+from nightrate.dialects.openai_turns import read_turn
 from nightrate.dialects.refusals import unserved, within, wrong
 from nightrate.dialects.spelling import quoted
 from nightrate.domain.embedding import Embedding, Passage

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-from msgspec import Struct, json
+from msgspec import UNSET, Struct, UnsetType, json
 
 from nightrate.clock import Instant
-from nightrate.domain.generation import FinishReason, Reply, Usage
+from nightrate.dialects.openai_calls import AnswerCall, calls_of
+from nightrate.domain.generation import Candidate, FinishReason, Reply, Usage
 
-FINISH: Final = {FinishReason.STOP: "stop", FinishReason.LENGTH: "length"}
+_FINISH: Final = {
+    FinishReason.STOP: "stop",
+    FinishReason.LENGTH: "length",
+    FinishReason.BAD_CALL: "stop",
+}
+_BAD_CALL = "What the model wrote as a call is none of those that it may make. Ask again."
 
 _MICROSECONDS = 1_000_000
 
@@ -44,8 +50,9 @@ class CompletionUsage(Struct):
 class AnswerMessage(Struct, tag_field="role", tag="assistant"):
     """What the model said."""
 
-    content: str
-    refusal: None = None
+    content: str | None
+    refusal: str | None = None
+    tool_calls: list[AnswerCall] | UnsetType = UNSET
 
 
 class Choice(Struct):
@@ -85,6 +92,24 @@ def completion_id(response_id: str) -> str:
     return f"chatcmpl-{response_id}"
 
 
+def finish_of(candidate: Candidate) -> str:
+    """Say why an answer ended."""
+    return "tool_calls" if candidate.calls else _FINISH[candidate.finish_reason]
+
+
+def refusal_of(candidate: Candidate) -> str | None:
+    """Say why an answer has no call; the protocol knows no reason for its end that would."""
+    return _BAD_CALL if candidate.finish_reason is FinishReason.BAD_CALL else None
+
+
+def _message(candidate: Candidate, index: int, response_id: str) -> AnswerMessage:
+    refusal = refusal_of(candidate)
+    if not candidate.calls and refusal is None:
+        return AnswerMessage(candidate.text)
+    calls = calls_of(candidate, index, response_id)
+    return AnswerMessage(candidate.text or None, refusal, calls or UNSET)
+
+
 def completion_of(reply: Reply, response_id: str, now: Instant) -> ChatCompletion:
     """Give a reply its shape on the wire.
 
@@ -98,7 +123,7 @@ def completion_of(reply: Reply, response_id: str, now: Instant) -> ChatCompletio
         created=seconds(now),
         model=reply.model_version,
         choices=[
-            Choice(index, AnswerMessage(candidate.text), FINISH[candidate.finish_reason])
+            Choice(index, _message(candidate, index, response_id), finish_of(candidate))
             for index, candidate in enumerate(reply.candidates)
         ],
         usage=usage_of(reply.usage),

@@ -37,6 +37,40 @@ class ContentPart(Struct, forbid_unknown_fields=True, gc=False):
     prompt_cache_breakpoint: Anything = None
 
 
+class DeclaredFunction(Struct, forbid_unknown_fields=True):
+    """A function that an answer may call; ``parameters`` is the JSON Schema of its arguments."""
+
+    name: str
+    description: str | None = None
+    parameters: Anything = None
+    strict: bool | None = None
+
+
+class ChatTool(Struct, forbid_unknown_fields=True):
+    """A tool; ``type`` names the member that holds it."""
+
+    type: str
+    function: DeclaredFunction | None = None
+    custom: Anything = None
+
+
+class CalledFunction(Struct, forbid_unknown_fields=True, gc=False):
+    """What was called, with the JSON text of its arguments."""
+
+    name: str
+    arguments: str | None = None
+
+
+class ToolCall(Struct, forbid_unknown_fields=True, gc=False):
+    """A call in a turn of the assistant, as an answer had it; clients leave an ``index`` in it."""
+
+    id: str | None = None
+    type: str | None = None
+    function: CalledFunction | None = None
+    custom: Anything = None
+    index: int | None = None
+
+
 class ChatMessage(Struct, forbid_unknown_fields=True, gc=False):
     """One turn, of a request or of an answer that a client sends back."""
 
@@ -46,8 +80,8 @@ class ChatMessage(Struct, forbid_unknown_fields=True, gc=False):
     refusal: str | None = None
     audio: Anything = None
     annotations: Anything = None
-    tool_calls: Anything = None
-    tool_call_id: Anything = None
+    tool_calls: list[ToolCall] | None = None
+    tool_call_id: str | None = None
     function_call: Anything = None
 
 
@@ -111,7 +145,7 @@ class ChatBody(Asking, forbid_unknown_fields=True, gc=False, kw_only=True):
     logprobs: bool | None = None
     top_logprobs: int | None = None
     logit_bias: dict[str, float] | None = None
-    tools: list[Anything] | None = None
+    tools: list[ChatTool] | None = None
     tool_choice: Anything = None
     parallel_tool_calls: bool | None = None
     functions: list[Anything] | None = None

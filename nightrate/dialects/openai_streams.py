@@ -8,11 +8,13 @@ from msgspec import UNSET, Struct, UnsetType, json
 
 from nightrate.clock import Instant
 from nightrate.dialects.ascii import escaped
+from nightrate.dialects.openai_calls import AnswerCall, calls_of
 from nightrate.dialects.openai_errors import error_of
 from nightrate.dialects.openai_replies import (
-    FINISH,
     CompletionUsage,
     completion_id,
+    finish_of,
+    refusal_of,
     seconds,
     usage_of,
 )
@@ -25,6 +27,8 @@ _DONE = b"data: [DONE]\n\n"
 class _Delta(Struct, omit_defaults=True):
     role: str | None = None
     content: str | None = None
+    refusal: str | None = None
+    tool_calls: list[AnswerCall] = []
 
 
 class _ChunkChoice(Struct):
@@ -56,6 +60,7 @@ class ChatStream:
 
     def __init__(self, model: str, response_id: str, now: Instant, *, usage: bool) -> None:
         self._model = model
+        self._response_id = response_id
         self._id = completion_id(response_id)
         self._created = seconds(now)
         self._usage = usage
@@ -81,11 +86,16 @@ class ChatStream:
         return last + _DONE
 
     def _ended(self, index: int, candidate: Candidate) -> bytes:
-        """Say why one answer ended, after its text where that was not sent."""
+        """Say why one answer ended, after its text where that was not sent, and its calls."""
         role = "assistant" if index else None
         untold = candidate.text if not self._told and candidate.text else None
-        said = self._chunk(index, _Delta(role, untold)) if role or untold else b""
-        return said + self._chunk(index, _Delta(), FINISH[candidate.finish_reason])
+        refusal = refusal_of(candidate)
+        said = (
+            self._chunk(index, _Delta(role, untold, refusal)) if role or untold or refusal else b""
+        )
+        for call in calls_of(candidate, index, self._response_id, streamed=True):
+            said += self._chunk(index, _Delta(tool_calls=[call]))
+        return said + self._chunk(index, _Delta(), finish_of(candidate))
 
     def _chunk(self, index: int, delta: _Delta, finish: str | None = None) -> bytes:
         return self._event([_ChunkChoice(index, delta, finish)], None if self._usage else UNSET)

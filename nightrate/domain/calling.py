@@ -35,24 +35,30 @@ class CallMode(StrEnum):
 class Function(Struct, frozen=True, gc=False):
     """A function of the client: what it is for, and the form of its arguments.
 
-    Without ``parameters`` its arguments are an object without members.
+    Without ``parameters`` its arguments are an object without members. ``strict`` is the client's
+    word to an engine that would take the form for advice.
     """
 
     name: str
     description: str = ""
     parameters: Schema = Schema(Object())
+    strict: bool = False
 
 
 class Calling(Struct, frozen=True, gc=False):
     """The functions that an answer may call, at least one.
 
-    ``field`` is the path under which they were declared, ``mode_field`` that of the mode.
+    ``field`` is the path under which they were declared, ``mode_field`` that of the mode. An answer
+    that is ``single`` calls one at most; else how many is the engine's choice. Arguments that do
+    not fit what was declared are no call where ``held`` or the function's ``strict`` says so.
     """
 
     functions: tuple[Function, ...]
     mode: CallMode
     field: str
     mode_field: str
+    single: bool = False
+    held: bool = False
 
 
 class Call(Struct, frozen=True, gc=False):
@@ -69,7 +75,7 @@ class Call(Struct, frozen=True, gc=False):
 
 
 class CallResult(Struct, frozen=True, gc=False):
-    """What a function answered, as the JSON text of an object."""
+    """What a function answered: the JSON text of an object, or words."""
 
     name: str
     response: str

@@ -39,7 +39,7 @@ def called(text: str, calling: Calling) -> Call | None:
     """Read a text as a call of one of some functions; None when it is none."""
     try:
         written = _WRITTEN.decode(text)
-    except (msgspec.DecodeError, UnicodeError):
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         return None
     call = Call(written.name, bytes(written.arguments).decode())
     return call if is_call(call, calling) else None

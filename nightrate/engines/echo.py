@@ -102,7 +102,7 @@ class EchoEngine(Engine):
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """Text, also piece by piece and of a form, vectors and pictures."""
+        """Text, also piece by piece and of a form, vectors, pictures and calls."""
         return _CAPABILITIES
 
     @property
@@ -225,8 +225,7 @@ class EchoEngine(Engine):
     def _reply(self, prompt: Prompt, text: str, orders: Mapping[str, str]) -> Reply:
         finish = _STOP
         if prompt.calling is not None and (call := _call(text, prompt.calling)):
-            usage = Usage(_tokens_of_prompt(prompt), _token_count(call.words))
-            return Reply((Candidate("", calls=(call,)),), usage, "echo")
+            return _calling_reply(prompt, call)
         if prompt.form is not None:
             text = specimen_of(prompt.form)
         elif times := orders.get("repeat"):
@@ -266,6 +265,17 @@ def _call(text: str, calling: Calling) -> Call | None:
     if function is None:
         return None
     return Call(function.name, specimen_of(JSONForm(function.parameters, calling.field)))
+
+
+def _calling_reply(prompt: Prompt, call: Call) -> Reply:
+    """Answer with a call, or with nothing where the output limit cuts it."""
+    tokens = _token_count(call.words)
+    limit = prompt.sampling.max_output_tokens
+    if limit is not None and tokens > limit:
+        tokens, candidate = limit, Candidate("", FinishReason.LENGTH)
+    else:
+        candidate = Candidate("", calls=(call,))
+    return Reply((candidate,), Usage(_tokens_of_prompt(prompt), tokens), "echo")
 
 
 async def _drawn(reply: Reply, text: str, wish: PictureWish) -> Reply:

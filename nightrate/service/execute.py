@@ -83,6 +83,8 @@ class Executor:
         lane = self._lanes[model.engine]
         if failure := await _closed(lane, model):
             return failure
+        if isinstance(asked, Prompt):
+            asked = structs.replace(asked, live=True)
         try:
             return await self._run(lane, asked, live=True)
         except EngineDown as fault:
@@ -104,6 +106,7 @@ class Executor:
         if failure := await _closed(lane, model):
             yield failure
             return
+        prompt = structs.replace(prompt, live=True)
         grounding = None
         if prompt.search is not None:
             found = await self._grounder.ground(prompt, prompt.search)

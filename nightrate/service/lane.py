@@ -49,7 +49,7 @@ _INABILITIES = {
     ),
     Capability.TOOLS: (
         Code.UNIMPLEMENTED,
-        'does not decide by itself whether to call a function. Set the mode to "ANY" or "NONE".',
+        "does not decide by itself whether to call a function. Demand a call, or no call.",
     ),
 }
 """What an engine is told to be unable to do."""
@@ -92,7 +92,7 @@ class Lane:
         self.engine = engine
         self._answer_seconds = answer_seconds
         self._overdue = Overdue(answer_seconds)
-        self.places = Places(lambda: engine.capacity)
+        self.places = Places(lambda: engine.capacity, engine.capacity.live)
         self.opened = asyncio.Event()
         """Set while the engine is open."""
         self.fault: EngineDown | None = None
@@ -215,7 +215,7 @@ class Lane:
             # of its own costs as much as a place.
             alone = tries is not None and tries.alone
             cost = engine.cost(asked)
-            if not alone and places.try_take(cost):
+            if not alone and places.try_take(cost, live=live):
                 now, shared_before = places.shared_at, places.shared_seconds
             else:
                 shared_before = await places.take(cost, live=live, alone=alone)
@@ -233,7 +233,7 @@ class Lane:
                 fault = self._hung(overdue.since(worker))
             finally:
                 overdue.end(worker)
-                meter.seconds += places.give(cost, alone=alone) - shared_before
+                meter.seconds += places.give(cost, live=live, alone=alone) - shared_before
             tries = tries or _Tries()
             if failure := await self._before_next(tries, fault, live=live):
                 return failure
@@ -362,14 +362,14 @@ class Lane:
         self, prompt: Prompt, *, live: bool, alone: bool
     ) -> AsyncGenerator[str | Reply, None]:
         cost = self.engine.cost(prompt)
-        if alone or not self.places.try_take(cost):
+        if alone or not self.places.try_take(cost, live=live):
             await self.places.take(cost, live=live, alone=alone)
         try:
             async with aclosing(self.engine.stream(prompt)) as pieces:
                 while (piece := await self._in_time(anext(pieces, None))) is not None:
                     yield piece
         finally:
-            self.places.give(cost, alone=alone)
+            self.places.give(cost, live=live, alone=alone)
 
     async def _in_time(self, piece: Awaitable[T]) -> T:
         """Wait for the next piece of a stream: each may take as long as a whole answer.

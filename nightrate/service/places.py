@@ -1,7 +1,8 @@
 """The places of an engine: who may send a prompt now.
 
 An engine says how many requests and tokens it wants in flight. Live requests are let in before
-those of batches. A prompt that was in flight whenever the engine died is let in alone for its last
+those of batches, and where the engine has places for them alone, they never wait behind a batch. A
+prompt that was in flight whenever the engine died is let in alone for its last
 try, so that a prompt that kills engines does not take its neighbours with it.
 
 Here it is also known whose the engine's time is. While n requests are inside, each has one n-th of
@@ -31,28 +32,44 @@ class Meter(Struct, gc=False):
 
 
 class Places:
-    """Admission by requests and tokens."""
+    """Admission by requests and tokens.
 
-    def __init__(self, capacity: Callable[[], Capacity]) -> None:
+    Args:
+        capacity: gives what the engine wants in flight now.
+        live_max: how many places on top of that only live requests take; with none, they share.
+    """
+
+    def __init__(self, capacity: Callable[[], Capacity], live_max: int = 0) -> None:
         self._capacity = capacity
+        self._live_max = live_max
         self._alone: deque[_Waiter] = deque()
         self._live: deque[_Waiter] = deque()
         self._batch: deque[_Waiter] = deque()
         self._taken_alone = False
         self._look: asyncio.TimerHandle | None = None
         self.requests = 0
+        """Everybody inside."""
         self.tokens = 0
+        self.apart = 0
+        """Those of them who are in places for live requests alone; their tokens do not count."""
         self.shared_seconds = 0.0
         """What one who had been inside all the time would have had of the engine, when it was last
         added up."""
         self.shared_at = 0.0
         """When that was; the monotonic clock."""
 
-    def try_take(self, cost: int) -> bool:
+    def try_take(self, cost: int, *, live: bool = False) -> bool:
         """Take a place if there is one and nobody waits for it.
 
         Its share begins with what `shared_seconds` says then.
         """
+        if live and self._live_max:
+            if self._alone or self._live or not self._fits_apart():
+                return False
+            self._share_out()
+            self.requests += 1
+            self.apart += 1
+            return True
         if self._alone or self._live or self._batch or not self._fits(cost):
             return False
         # `_share_out`, written out: this stands in the way of every request.
@@ -80,7 +97,7 @@ class Places:
             return await waiter[0]
         except asyncio.CancelledError:
             if not waiter[0].cancelled():  # let in and cancelled in the same moment
-                self.give(cost, alone=alone)
+                self.give(cost, live=live, alone=alone)
             else:
                 if waiter in queue:
                     queue.remove(waiter)
@@ -88,14 +105,17 @@ class Places:
                 self._grant()  # it may have been the one that the others waited behind
             raise
 
-    def give(self, cost: int, *, alone: bool = False) -> float:
+    def give(self, cost: int, *, live: bool = False, alone: bool = False) -> float:
         """Give a place back, and learn what `shared_seconds` is now."""
         # `_share_out`, written out: this stands in the way of every request.
         now, requests = clock.monotonic(), self.requests
         shared = self.shared_seconds + (now - self.shared_at) / requests
         self.shared_seconds, self.shared_at = shared, now
         self.requests = requests - 1
-        self.tokens -= cost
+        if live and self._live_max and not alone:
+            self.apart -= 1
+        else:
+            self.tokens -= cost
         if alone:
             self._taken_alone = False
         if self._alone or self._live or self._batch:
@@ -112,12 +132,16 @@ class Places:
     def _fits(self, cost: int) -> bool:
         if self._taken_alone:
             return False
-        if self.requests == 0:
+        requests = self.requests - self.apart
+        if requests == 0:
             return True  # a prompt larger than the whole budget still gets its turn
         capacity = self._capacity()
-        return self.requests < capacity.requests and (
+        return requests < capacity.requests and (
             capacity.tokens is None or self.tokens + cost <= capacity.tokens
         )
+
+    def _fits_apart(self) -> bool:
+        return not self._taken_alone and self.apart < self._live_max
 
     def _grant(self) -> None:
         """Let in whoever fits, at the moment up to which the time has been shared out."""
@@ -126,7 +150,12 @@ class Places:
                 self._taken_alone = True
                 self._let_in(self._alone)
             return
-        for queue in (self._live, self._batch):
+        while self._live_max and self._waits(self._live) and self._fits_apart():
+            waiter, _ = self._live.popleft()
+            self.requests += 1
+            self.apart += 1
+            waiter.set_result(self.shared_seconds)
+        for queue in (self._batch,) if self._live_max else (self._live, self._batch):
             while self._waits(queue) and self._fits(queue[0][1]):
                 self._let_in(queue)
             if queue:

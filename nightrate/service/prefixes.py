@@ -35,7 +35,8 @@ class Prefixes:
 
         Raises:
             MissingCache: there is no such cached content within reach.
-            BadRequest: it is of another model, or there is still no turn to answer.
+            BadRequest: it is of another model, there is still no turn to answer, or the answer
+                cannot be all that both ask for.
             Damaged: its bytes are not what was written.
             StoreFault: the database cannot be asked.
             OSError: the disk refused.
@@ -54,6 +55,7 @@ class Prefixes:
         except Damaged:
             await self._found(prompt.cache, reach)  # or it was deleted just now
             raise
+        _check_together(prefix, prompt)
         joined = continued(prefix, prompt, cache.token_count)
         if not joined.messages:
             message = "contents: neither the request nor its cached content has any."
@@ -100,6 +102,18 @@ class Prefixes:
         self._held_bytes += size_bytes
         while self._held_bytes > limits.PREFIXES_HELD_BYTES_MAX:
             self.forget(next(iter(self._held)))
+
+
+def _check_together(prefix: Prompt, prompt: Prompt) -> None:
+    """Refuse what each may ask for and both may not, under the path that the request has for it."""
+    if prefix.calling is not None:
+        beside = prompt.calling or prompt.form or prompt.picture or prompt.logprobs
+        why = "the cached content declares functions: leave this out, or use another one."
+    else:
+        beside = prompt.calling if prefix.search is not None else None
+        why = "the cached content has a search: leave the functions out, or use another one."
+    if beside is not None:
+        raise BadRequest(f"{beside.field}: {why}", field=beside.field)
 
 
 def _check(cache: Cache, content: bytes) -> None:

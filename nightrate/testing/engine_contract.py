@@ -28,8 +28,9 @@ from nightrate.domain.embedding import Passage
 from nightrate.domain.generation import Capability, FinishReason, Message, Prompt, Reply, Sampling
 from nightrate.engines.base import Engine
 from nightrate.errors import Code, EngineDown, RequestFailed
+from nightrate.testing.engine_calls import CallPromises
 from nightrate.testing.engine_samples import asked, pieces_of, text_of
-from nightrate.testing.engine_wishes import FormPromises, PicturePromises
+from nightrate.testing.engine_wishes import FormPromises, LogprobPromises, PicturePromises
 
 __all__ = ["EngineContract", "EngineLifeContract", "asked", "pieces_of", "text_of"]
 
@@ -47,7 +48,7 @@ async def _drained(pieces: AsyncIterator[object]) -> None:
         pass
 
 
-class EngineContract(FormPromises, PicturePromises):
+class EngineContract(FormPromises, LogprobPromises, PicturePromises, CallPromises):
     """Promises of an open engine. Fixture to provide: ``engine``.
 
     What it promises beyond text is tested where its capabilities say that it can.

@@ -9,7 +9,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from nightrate.domain.generation import Capability, FinishReason, Message, Prompt, Sampling
+from nightrate.domain.generation import (
+    Capability,
+    FinishReason,
+    LogprobsWish,
+    Message,
+    Prompt,
+    Sampling,
+)
 from nightrate.domain.picture import PictureWish
 from nightrate.domain.schema import (
     Array,
@@ -171,3 +178,27 @@ class PicturePromises:
     async def test_an_answer_without_the_wish_has_no_picture(self, engine: Engine) -> None:
         reply = await engine.generate(asked("A letter A.", max_output_tokens=4))
         assert not reply.candidates[0].pictures
+
+
+class LogprobPromises:
+    """Promises of an engine that says how likely tokens were."""
+
+    async def test_an_answer_says_how_likely_each_of_its_tokens_was(self, engine: Engine) -> None:
+        if Capability.LOGPROBS not in engine.capabilities:
+            return
+        plain = asked("Say hello.", max_output_tokens=6, temperature=0.0)
+        wishing = msgspec.structs.replace(plain, logprobs=LogprobsWish(0, "logprobs"))
+        for reply in (await engine.generate(wishing), (await pieces_of(engine, wishing))[1]):
+            tokens = reply.candidates[0].tokens
+            assert len(tokens) == reply.usage.output_tokens
+            assert "".join(token.text for token in tokens) == text_of(reply)
+            assert all(token.log_probability <= 0 for token in tokens)
+        assert not (await engine.generate(plain)).candidates[0].tokens
+
+    async def test_likely_others_are_told_as_many_as_asked_for(self, engine: Engine) -> None:
+        if Capability.TOP_LOGPROBS not in engine.capabilities:
+            return
+        plain = asked("Say hello.", max_output_tokens=6, temperature=0.0)
+        wishing = msgspec.structs.replace(plain, logprobs=LogprobsWish(3, "logprobs"))
+        for token in (await engine.generate(wishing)).candidates[0].tokens:
+            assert 1 <= len(token.others) <= 3  # noqa: PLR2004 - as asked

@@ -12,7 +12,7 @@ import msgspec
 import psutil
 import pytest
 from google import genai
-from google.genai import types
+from google.genai import errors, types
 from pydantic import BaseModel, TypeAdapter
 
 from tests.acceptance.server import (
@@ -181,6 +181,47 @@ def test_a_streamed_answer_of_the_real_model_is_its_whole_answer(client: genai.C
     for usage in (whole.usage_metadata, last.usage_metadata):
         assert usage is not None
         assert usage.prompt_token_count == count.total_tokens
+
+
+def test_a_function_is_called_by_the_real_model_live_streamed_and_in_a_batch(
+    client: genai.Client,
+) -> None:
+    cities = ("Oslo", "Bergen")
+    city = types.Schema(type=types.Type.STRING, enum=list(cities))
+    weather = types.FunctionDeclaration(
+        name="weather",
+        description="Tells the weather of a city.",
+        parameters=types.Schema(
+            type=types.Type.OBJECT, properties={"city": city}, required=["city"]
+        ),
+    )
+    tools = [types.Tool(function_declarations=[weather])]
+    must = types.FunctionCallingConfig(mode=types.FunctionCallingConfigMode.ANY)
+    config = types.GenerateContentConfig(
+        tools=[*tools], tool_config=types.ToolConfig(function_calling_config=must), seed=5
+    )
+    text = "How is the weather in Bergen?"
+    whole = client.models.generate_content(model=MODEL, contents=text, config=config)
+    (streamed,) = client.models.generate_content_stream(model=MODEL, contents=text, config=config)
+    requests = [types.InlinedRequest(contents=text, config=config)]
+    job = finished(client, client.batches.create(model=MODEL, src=[*requests]))
+    assert job.dest is not None
+    (item,) = job.dest.inlined_responses or []
+    assert item.response is not None
+    found = [
+        [(call.name, call.args) for call in response.function_calls or []]
+        for response in (whole, streamed, item.response)
+    ]
+    assert found[0] == found[1] == found[2]
+    ((name, arguments),) = found[0]
+    assert name == "weather"
+    assert arguments is not None
+    assert arguments["city"] in cities
+    with pytest.raises(errors.ServerError, match=r"toolConfig\.functionCallingConfig\.mode") as no:
+        client.models.generate_content(
+            model=MODEL, contents=text, config=types.GenerateContentConfig(tools=[*tools])
+        )
+    assert no.value.code == 501
 
 
 def test_a_cached_content_is_continued_by_the_real_model(client: genai.Client) -> None:

@@ -24,6 +24,7 @@ base_url = "{base_url}/v1beta/openai"
 model = "gemini-2.5-flash"
 api_key = {{ env = "UPSTREAM_KEY" }}
 schema = true
+functions = true
 concurrency_max = {concurrency}
 
 [engines.vectors]
@@ -81,6 +82,14 @@ def test_live_answers_streams_forms_and_vectors_come_from_behind(server: Server)
         )
         formed = client.models.generate_content(model=model, contents="sky?", config=form)
         assert formed.text in ("red", "blue")
+        clock = types.FunctionDeclaration(name="clock")
+        decides = types.GenerateContentConfig(tools=[types.Tool(function_declarations=[clock])])
+        asked = client.models.generate_content(
+            model=model, contents="Now: [[call clock]]", config=decides
+        )
+        (call,) = asked.function_calls or []
+        assert (call.name, call.args) == ("clock", {})
+        assert (call.id or "").startswith("call_")
         found = client.models.embed_content(model="gemini-embedding-001", contents=["a b", "c d"])
         assert [len(vector.values or ()) for vector in found.embeddings or ()] == [768, 768]
     asking = openai.OpenAI(base_url=f"{server.base_url}/v1beta/openai", api_key="any")

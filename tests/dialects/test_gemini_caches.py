@@ -147,8 +147,16 @@ def test_what_is_no_object_is_refused(body: bytes) -> None:
     ("member", "value", "path"),
     [
         ("tools", [{"codeExecution": {}}], "tools[0].codeExecution"),
-        ("tool_config", {"functionCallingConfig": {"mode": "ANY"}}, "tool_config"),
-        ("contents", [{"parts": [{"functionCall": {"name": "f"}}]}], "contents[0].parts[0]"),
+        (
+            "tool_config",
+            {"functionCallingConfig": {"streamFunctionCallArguments": True}},
+            "tool_config.functionCallingConfig.streamFunctionCallArguments",
+        ),
+        (
+            "contents",
+            [{"parts": [{"functionCall": {"name": "f", "willContinue": True}}]}],
+            "contents[0].parts[0].functionCall",
+        ),
     ],
 )
 def test_what_no_request_may_hold_cannot_be_kept(member: str, value: object, path: str) -> None:

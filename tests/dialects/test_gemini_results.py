@@ -16,6 +16,7 @@ from nightrate.dialects.gemini_replies import render_reply
 from nightrate.dialects.gemini_results import render_line, render_line_in_full
 from nightrate.dialects.row import Echo
 from nightrate.domain.batch import BatchForm
+from nightrate.domain.calling import Call
 from nightrate.domain.generation import Candidate, Failure, FinishReason, Reply, Usage
 from nightrate.domain.grounding import Grounding
 from nightrate.domain.picture import Picture
@@ -156,7 +157,9 @@ TOKENS = st.integers(0, 2**40)
 KEYS = st.one_of(st.none(), TEXTS.map(lambda key: json.dumps(key, ensure_ascii=False).encode()))
 
 
-@given(TEXTS, st.sampled_from(FinishReason), TOKENS, TOKENS, TEXTS, KEYS)
+@given(
+    TEXTS, st.sampled_from([FinishReason.STOP, FinishReason.LENGTH]), TOKENS, TOKENS, TEXTS, KEYS
+)
 def test_a_plain_answer_is_written_as_the_full_writing_does(
     text: str, reason: FinishReason, asked: int, made: int, model: str, key: bytes | None
 ) -> None:
@@ -172,6 +175,8 @@ def test_a_plain_answer_is_written_as_the_full_writing_does(
     [
         Reply((Candidate("a"), Candidate("b")), Usage(1, 1), "e"),
         Reply((Candidate("a"),), Usage(1, 1, 1), "e"),
+        Reply((Candidate("", FinishReason.BAD_CALL),), Usage(1, 1), "e"),
+        Reply((Candidate("", calls=(Call("f", "{}"),)),), Usage(1, 1), "e"),
         Reply((Candidate("a"),), Usage(1, 1, 0, 1), "e"),
         Reply((Candidate("a", pictures=(Picture("image/png", b"x"),)),), Usage(1, 1), "e"),
         Reply((Candidate("a"),), Usage(1, 1), "e", Grounding((), ())),

@@ -56,7 +56,7 @@ def test_the_same_tool_twice_is_one_wish() -> None:
         ({"googleSearchRetrieval": {"timeRangeFilter": {}}},
          "googleSearchRetrieval.timeRangeFilter", BadRequest),
         *(({name: {}}, name, NotSupported) for name in (
-            "functionDeclarations", "urlContext", "codeExecution", "googleMaps", "fileSearch")),
+            "urlContext", "codeExecution", "googleMaps", "fileSearch")),
     ],
 )  # fmt: skip
 def test_what_no_search_can_do_is_refused(tool: Any, field: str, kind: type[Refused]) -> None:

@@ -18,8 +18,9 @@ from nightrate.dialects.openai_answers import (
     read_reply,
     read_vector,
 )
+from nightrate.domain.calling import Call, Calling, CallMode, Function
 from nightrate.domain.embedding import Passage
-from nightrate.domain.generation import FinishReason, Message, Prompt, Usage
+from nightrate.domain.generation import Candidate, FinishReason, Message, Prompt, Usage
 from nightrate.domain.schema import ChoiceForm, Form, JSONForm
 from nightrate.errors import Code, RequestFailed
 
@@ -134,7 +135,8 @@ def test_why_an_answer_ended_is_known_or_it_is_none() -> None:
         reply = read_reply(completion("a", reason), HELLO, "m")
         assert reply.candidates[0].finish_reason is finish
     assert code_of(completion("a", "content_filter")) is Code.FAILED_PRECONDITION
-    assert code_of(completion("a", "tool_calls")) is Code.INTERNAL
+    for reason in ("paused", "tool_calls"):  # nothing that could be called was declared
+        assert code_of(completion("a", reason)) is Code.INTERNAL
 
 
 @pytest.mark.parametrize(
@@ -252,3 +254,119 @@ def test_an_event_that_is_none_breaks_the_answer_off(event: bytes) -> None:
         Stream(HELLO, "m").read(event)
     assert (failed.value.code, failed.value.retriable) == (Code.INTERNAL, True)
     assert "SECRET" not in failed.value.message
+
+
+# calls ---------------------------------------------------------------------------------------
+
+FUNCTIONS = (Function("clock"), Function("sun"))
+MUST = Calling(FUNCTIONS, CallMode.ANY, "tools", "mode")
+MAY = Calling(FUNCTIONS, CallMode.AUTO, "tools", "mode")
+
+
+def calling(which: Calling) -> Prompt:
+    return msgspec.structs.replace(HELLO, calling=which)
+
+
+def calls(*written: dict[str, Any], text: str | None = None, reason: str = "tool_calls") -> bytes:
+    tool_calls = [{"id": f"c{place}", "function": one} for place, one in enumerate(written)]
+    said = {"role": "assistant", "content": text, "tool_calls": tool_calls}
+    return msgspec.json.encode({"choices": [{"message": said, "finish_reason": reason}]})
+
+
+CLOCK = {"name": "clock", "arguments": '{"zone": "UTC"}'}
+
+
+@pytest.mark.parametrize("reason", ["tool_calls", "stop"])
+@pytest.mark.parametrize("which", [MUST, MAY])
+def test_calls_are_read_with_their_ids_and_beside_words(which: Calling, reason: str) -> None:
+    body = calls(CLOCK, {"name": "sun"}, text="Let me see.", reason=reason)
+    reply = read_reply(body, calling(which), "m")
+    called = (Call("clock", '{"zone": "UTC"}', "c0"), Call("sun", "{}", "c1"))
+    assert reply.candidates == (Candidate("Let me see.", calls=called),)
+    assert reply.usage.output_tokens == 9  # reckoned from the words and what was called
+
+
+def test_one_call_at_most_is_taken_where_one_was_asked_for() -> None:
+    single = msgspec.structs.replace(MUST, single=True)
+    (candidate,) = read_reply(calls(CLOCK, {"name": "?"}), calling(single), "m").candidates
+    assert [call.name for call in candidate.calls] == ["clock"]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        {"name": "moon", "arguments": "{}"},
+        {"arguments": "{}"},
+        {"name": "clock", "arguments": '{"zone": '},
+        {"name": "clock", "arguments": "[]"},
+        {"name": "clock", "arguments": "[" * 100_000},
+        {"name": "clock", "arguments": '{"a":' + "[" * 100 + "]" * 100 + "}"},
+    ],
+)
+def test_what_is_no_call_of_a_declared_function_is_never_handed_out(written: Any) -> None:
+    reply = read_reply(calls(CLOCK, written, text="So."), calling(MAY), "m")
+    assert reply.candidates == (Candidate("So.", FinishReason.BAD_CALL),)
+
+
+HELD = msgspec.structs.replace(MAY, held=True)
+STRICT = msgspec.structs.replace(MAY, functions=(Function("clock", strict=True),))
+
+
+@pytest.mark.parametrize(
+    ("which", "reason"),
+    [
+        *((MAY, FinishReason.STOP), (MUST, FinishReason.STOP)),
+        *((HELD, FinishReason.BAD_CALL), (STRICT, FinishReason.BAD_CALL)),
+    ],
+)
+def test_arguments_that_do_not_fit_are_no_call_where_the_client_relies_on_it(
+    which: Calling, reason: FinishReason
+) -> None:
+    (candidate,) = read_reply(calls(CLOCK), calling(which), "m").candidates
+    assert candidate.finish_reason is reason
+    assert bool(candidate.calls) is (reason is FinishReason.STOP)
+    (plain,) = read_reply(calls({"name": "clock"}), calling(which), "m").candidates
+    assert plain.calls
+
+
+def test_calls_that_were_cut_are_not_handed_out() -> None:
+    for which in (MUST, MAY):
+        reply = read_reply(calls(CLOCK, reason="length"), calling(which), "m")
+        assert reply.candidates == (Candidate("", FinishReason.LENGTH),)
+
+
+def test_words_are_an_answer_where_the_model_decides_and_none_where_it_must_call() -> None:
+    body = completion("It is noon.")
+    assert read_reply(body, calling(MAY), "m").candidates == (Candidate("It is noon."),)
+    with pytest.raises(RequestFailed, match="without the call") as failed:
+        read_reply(body, calling(MUST), "m")
+    assert (failed.value.code, failed.value.retriable) == (Code.INTERNAL, True)
+
+
+def test_calls_of_a_stream_are_put_together_by_their_places() -> None:
+    stream = Stream(calling(MUST), "m")
+    pieces: list[dict[str, Any]] = [
+        {"index": 1, "id": "b", "function": {"name": "sun"}},
+        {"index": 0, "id": "a", "function": {"name": "clock", "arguments": ""}},
+        {"index": 0, "function": {"arguments": '{"zone":'}},
+        {"index": 0, "id": None, "function": {"name": None, "arguments": '"UTC"}'}},
+    ]
+    for piece in pieces:
+        event = {"choices": [{"delta": {"tool_calls": [piece]}}]}
+        assert stream.read(msgspec.json.encode(event)) == ""
+    stream.read(b'{"choices":[{"delta":{},"finish_reason":"tool_calls"}]}')
+    called = (Call("clock", '{"zone":"UTC"}', "a"), Call("sun", "{}", "b"))
+    assert stream.reply().candidates == (Candidate("", calls=called),)
+
+
+def test_a_stream_of_which_too_many_calls_are_held_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nightrate.limits.LINE_BYTES_MAX", 2)
+    stream = Stream(calling(MUST), "m")
+    first, second, third = (
+        b'{"choices":[{"delta":{"tool_calls":[{"index":%d,"function":{}}]}}]}' % place
+        for place in range(3)
+    )
+    stream.read(first)
+    stream.read(second)
+    with pytest.raises(RequestFailed, match="longer than 2 bytes"):
+        stream.read(third)

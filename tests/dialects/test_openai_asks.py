@@ -9,6 +9,7 @@ import pytest
 
 from nightrate.dialects.json_schema import read_schema
 from nightrate.dialects.openai_asks import Customs, render_count, render_passage, render_prompt
+from nightrate.domain.calling import Call, Calling, CallMode, CallResult, Function
 from nightrate.domain.embedding import Passage
 from nightrate.domain.generation import Message, Prompt, Sampling
 from nightrate.domain.schema import AnyValue, ChoiceForm, Form, JSONForm, Object, Schema
@@ -108,3 +109,124 @@ def test_a_text_that_is_no_unicode_is_not_sent() -> None:
     with pytest.raises(RequestFailed) as refused:
         render_count(Prompt(messages=(Message("user", "\ud800"),)), "m")
     assert refused.value.code is Code.INVALID_ARGUMENT
+
+
+# calls ---------------------------------------------------------------------------------------
+
+CLOCK = Function("clock", "Tells the time.", read_schema(TREE), strict=True)
+SUN = Function("sun")
+TOOLS = [
+    {
+        "type": "function",
+        "function": {
+            "name": "clock",
+            "description": "Tells the time.",
+            "parameters": {**TREE, "additionalProperties": False},
+            "strict": True,
+        },
+    },
+    {
+        "type": "function",
+        "function": {
+            "name": "sun",
+            "parameters": {"type": "object", "additionalProperties": False},
+        },
+    },
+]
+
+
+@pytest.mark.parametrize(
+    ("calling", "expected"),
+    [
+        (Calling((CLOCK, SUN), CallMode.ANY, "tools", "mode"), {"tool_choice": "required"}),
+        (
+            Calling((CLOCK, SUN), CallMode.AUTO, "tools", "mode", single=True),
+            {"tool_choice": "auto", "parallel_tool_calls": False},
+        ),
+    ],
+)
+def test_functions_are_declared_and_the_choice_is_said(
+    calling: Calling, expected: dict[str, Any]
+) -> None:
+    prompt = msgspec.structs.replace(HELLO, calling=calling)
+    body = msgspec.json.decode(render_prompt(prompt, "m", Customs(), streamed=False))
+    del body["model"], body["messages"]
+    assert body == {"tools": TOOLS, **expected}
+    assert msgspec.json.decode(render_count(prompt, "m"))["tools"] == TOOLS
+
+
+def turns(*messages: Message) -> list[Any]:
+    body = render_prompt(Prompt(messages=messages), "m", Customs(), streamed=False)
+    found: list[Any] = msgspec.json.decode(body)["messages"]
+    return found
+
+
+def written(call_id: str, name: str = "f", arguments: str = "{}") -> dict[str, Any]:
+    function = {"name": name, "arguments": arguments}
+    return {"id": call_id, "function": function, "type": "function"}
+
+
+def called(*calls: dict[str, Any], text: str | None = None) -> dict[str, Any]:
+    return {"role": "assistant", "content": text, "tool_calls": list(calls)}
+
+
+def found(call_id: str, text: str = "{}") -> dict[str, Any]:
+    return {"role": "tool", "content": text, "tool_call_id": call_id}
+
+
+@pytest.mark.parametrize(
+    ("calls", "results", "ids"),
+    [
+        # Nobody named them: in the order of the calls of each function.
+        (
+            (Call("f", "{}"), Call("f", "{}")),
+            (CallResult("f", "{}"), CallResult("f", "{}")),
+            (0, 1),
+        ),
+        (
+            (Call("f", "{}"), Call("g", "{}")),
+            (CallResult("g", "{}"), CallResult("f", "{}")),
+            (1, 0),
+        ),
+        # The client named them all.
+        (
+            (Call("f", "{}", "call_1"), Call("f", "{}", "call_2")),
+            (CallResult("f", "{}", "call_2"), CallResult("f", "{}", "call_1")),
+            (1, 0),
+        ),
+        # It named one side only.
+        ((Call("f", "{}"),), (CallResult("f", "{}", "x"),), (0,)),
+        ((Call("f", "{}", "call_1"),), (CallResult("f", "{}"),), (0,)),
+    ],
+)
+def test_results_name_the_calls_that_they_are_of(
+    calls: tuple[Call, ...], results: tuple[CallResult, ...], ids: tuple[int, ...]
+) -> None:
+    sent = turns(Message("model", "", calls), Message("user", "", results=results))
+    names = [f"call_{place + 1}" for place in range(len(calls))]
+    assert sent[0] == called(
+        *(written(name, call.name) for name, call in zip(names, calls, strict=True))
+    )
+    assert sent[1:] == [found(names[place]) for place in ids]
+
+
+def test_words_stand_beside_calls_and_behind_results() -> None:
+    sent = turns(
+        Message("model", "Let me see.", (Call("f", '{"a":1}', "x"),)),
+        Message("user", "And now?", results=(CallResult("f", '{"b":2}', "x"),)),
+    )
+    assert sent == [
+        called(written("x", arguments='{"a":1}'), text="Let me see."),
+        found("x", '{"b":2}'),
+        {"role": "user", "content": "And now?"},
+    ]
+
+
+@pytest.mark.parametrize(
+    "result", [CallResult("g", "{}"), CallResult("f", "{}", "z"), CallResult("g", "{}", "z")]
+)
+def test_a_result_of_no_call_is_told_in_words(result: CallResult) -> None:
+    sent = turns(
+        Message("model", "", (Call("f", "{}", "x"),)), Message("user", "", results=(result,))
+    )
+    assert sent[1:] == [{"role": "user", "content": f"{result.name} returned {{}}."}]

@@ -119,7 +119,6 @@ def test_hints_are_passed_over() -> None:
         "store": True,
         "reasoning_effort": "low",
         "verbosity": "high",
-        "parallel_tool_calls": True,
         "prompt_cache_options": {"mode": "x"},
     }
     given = {name: values.get(name, "text") for name in HINTS}
@@ -260,20 +259,24 @@ def test_what_is_wrong_is_refused_by_its_path(members: dict[str, Any], path: str
         ({"logprobs": True}, "logprobs"),
         ({"top_logprobs": 3}, "top_logprobs"),
         ({"logit_bias": {"5": 1}}, "logit_bias"),
-        ({"tools": [{"type": "function"}]}, "tools"),
+        ({"tools": [{"type": "custom", "custom": {"name": "f"}}]}, "tools[0].type"),
         ({"functions": [{}]}, "functions"),
-        ({"tool_choice": {"type": "function"}}, "tool_choice"),
+        ({"tool_choice": {"type": "allowed_tools"}}, "tool_choice.type"),
         ({"function_call": "required"}, "function_call"),
         ({"web_search_options": {"a": 1}}, "web_search_options"),
         ({"prediction": {"type": "content"}}, "prediction"),
         ({"audio": {"voice": "x"}}, "audio"),
         ({"moderation": {"model": "x"}}, "moderation"),
         ({"modalities": ["text", "audio"]}, "modalities[1]"),
-        ({"messages": [{"role": "tool", "content": "x", "tool_call_id": "1"}]}, "messages[0].role"),
+        ({"messages": [{"role": "function", "content": "x", "name": "f"}]}, "messages[0].role"),
+        (
+            {"messages": [{"role": "assistant", "content": "x", "function_call": {"name": "f"}}]},
+            "messages[0].function_call",
+        ),
         ({"messages": [{"role": "user", "content": "x", "name": "Ann"}]}, "messages[0].name"),
         (
-            {"messages": [{"role": "assistant", "content": "x", "tool_calls": [{}]}]},
-            "messages[0].tool_calls",
+            {"messages": [{"role": "assistant", "tool_calls": [{"id": "1", "type": "custom"}]}]},
+            "messages[0].tool_calls[0].type",
         ),
         (
             {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]},

@@ -272,6 +272,7 @@ def test_all_problems_of_the_options_are_told_at_once() -> None:
         ({"text": False}, "the engine does nothing"),
         ({"text": False, "embeddings": True, "schema": True}, "schema"),
         ({"api_key": "a\nb"}, "api_key"),
+        ({"text": False, "embeddings": True, "functions": True}, "functions"),
         ({"headers": {"a b": "c"}}, "headers"),
     ],
 )
@@ -285,12 +286,14 @@ def test_options_that_contradict_each_other_are_refused(
 def test_it_can_what_it_was_told_that_the_endpoint_can() -> None:
     engine = create_engine("openai", {"base_url": "http://gpu:8000/v1"})
     assert engine.capabilities == {Capability.TEXT, Capability.STREAM}
+    calls = create_engine("openai", {"base_url": "http://gpu:8000/v1", "functions": True})
+    assert calls.capabilities - engine.capabilities == {Capability.CALLS, Capability.TOOLS}
     vectors = {"base_url": "http://gpu:8000/v1", "text": False, "embeddings": True}
     assert create_engine("openai", vectors).capabilities == {Capability.EMBEDDINGS}
 
 
 async def test_an_engine_for_vectors_gives_no_text(upstream: Upstream) -> None:
-    engine = made(upstream, text=False, schema=False, embeddings=True)
+    engine = made(upstream, text=False, schema=False, functions=False, embeddings=True)
     await engine.open()
     for call in (engine.generate, engine.count_tokens):
         with pytest.raises(RequestFailed) as refused:

@@ -158,9 +158,15 @@ async def serving() -> AsyncIterator[Upstream]:
         await upstream.stop()
 
 
-def made(upstream: Upstream, **options: Any) -> OpenAIEngine:
+def made(upstream: Upstream, **given: Any) -> OpenAIEngine:
     """Make an engine for it, not yet open."""
-    options = {"base_url": upstream.base_url, "server": "vllm", "schema": True, **options}
+    options: dict[str, Any] = {
+        "base_url": upstream.base_url,
+        "server": "vllm",
+        "schema": True,
+        "functions": True,
+    }
+    options |= given
     return OpenAIEngine.from_options(options)
 
 

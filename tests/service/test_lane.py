@@ -20,8 +20,6 @@ from nightrate.domain.generation import (
     Reply,
     Usage,
 )
-from nightrate.domain.picture import PictureWish
-from nightrate.domain.schema import ChoiceForm
 from nightrate.engines.base import Capacity, Engine, Progress, ignore_progress
 from nightrate.errors import Code, EngineDown, RequestFailed
 from nightrate.service.lane import Lane
@@ -56,10 +54,11 @@ class Puppet(Engine):
         self.hangs = 0
         self.told_hung = asyncio.Event()
         self.vector: tuple[float, ...] | None = None
+        self.abilities = {Capability.TEXT}
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        return frozenset({Capability.TEXT})
+        return frozenset(self.abilities)
 
     @property
     def capacity(self) -> Capacity:
@@ -467,24 +466,3 @@ async def test_a_live_stream_comes_before_waiting_rows(lane: Lane, puppet: Puppe
     await asyncio.gather(*rows, live)
     entered = [inside - {"row"} for inside in puppet.together]
     assert entered.index({"live"}) == 4
-
-
-FORMED = Prompt(messages=(Message("user", "?"),), form=ChoiceForm(("a",), "config.schema"))
-DRAWN = Prompt(
-    messages=(Message("user", "?"),), picture=PictureWish(64, 64, with_text=False, field="size")
-)
-
-
-@pytest.mark.parametrize(
-    ("wish", "field", "code"),
-    [(FORMED, "config.schema: ", Code.UNIMPLEMENTED), (DRAWN, "size: ", Code.INVALID_ARGUMENT)],
-)
-async def test_what_the_engine_cannot_do_is_refused_by_its_path(
-    lane: Lane, puppet: Puppet, wish: Prompt, field: str, code: Code
-) -> None:
-    outcome = await lane.outcome(wish)
-    assert isinstance(outcome, Failure)
-    assert outcome.message.startswith(field)
-    assert outcome.code is code
-    assert [piece async for piece in lane.stream(wish)] == [outcome]
-    assert not puppet.together

@@ -40,9 +40,11 @@ class Visitors:
         self.tasks[name] = asyncio.create_task(visit())
         await settle()
 
-    async def leave(self, name: str, cost: int = 1, *, alone: bool = False) -> None:
+    async def leave(
+        self, name: str, cost: int = 1, *, live: bool = False, alone: bool = False
+    ) -> None:
         self.inside.remove(name)
-        self.house.give(cost, alone=alone)
+        self.house.give(cost, live=live, alone=alone)
         await settle()
 
     async def turn_away(self, *names: str) -> None:
@@ -289,3 +291,53 @@ async def test_whoever_waits_is_let_in_when_the_capacity_grows_by_itself(
     most = 2
     await waiting  # nobody has left
     assert house.requests == 2
+
+
+async def test_live_requests_have_places_of_their_own_where_the_engine_has_some() -> None:
+    visitors = Visitors(Places(lambda: Capacity(1), live_max=2))
+    await visitors.come("batch")
+    await visitors.come("next")
+    for name in ("one", "two", "three"):
+        await visitors.come(name, live=True)
+    assert visitors.inside == ["batch", "one", "two"]
+    assert visitors.house.apart == 2
+    assert not visitors.house.try_take(1, live=True)
+    await visitors.leave("one", live=True)
+    assert visitors.inside == ["batch", "two", "three"]
+    await visitors.leave("batch")
+    assert visitors.inside == ["two", "three", "next"]
+    await visitors.leave("two", live=True)
+    assert visitors.house.try_take(1, live=True)
+    assert visitors.house.requests == 3
+
+
+async def test_live_requests_that_wait_for_places_of_their_own_keep_no_batch_waiting() -> None:
+    visitors = Visitors(Places(lambda: Capacity(2), live_max=1))
+    await visitors.come("one", live=True)
+    await visitors.come("two", live=True)
+    await visitors.come("batch")
+    assert visitors.inside == ["one", "batch"]
+
+
+async def test_alone_means_without_live_requests_too() -> None:
+    visitors = Visitors(Places(lambda: Capacity(2), live_max=2))
+    await visitors.come("live", live=True)
+    await visitors.come("poison", alone=True)
+    assert visitors.inside == ["live"]
+    assert not visitors.house.try_take(1, live=True)
+    await visitors.leave("live", live=True)
+    assert visitors.inside == ["poison"]
+    assert not visitors.house.try_take(1, live=True)
+    await visitors.come("late", live=True)
+    await visitors.leave("poison", alone=True)
+    assert visitors.inside == ["late"]
+
+
+async def test_a_live_request_that_leaves_the_queue_takes_nothing_with_it() -> None:
+    visitors = Visitors(Places(lambda: Capacity(1), live_max=1))
+    await visitors.come("one", live=True)
+    await visitors.come("two", live=True)
+    await visitors.turn_away("two")
+    await visitors.leave("one", live=True)
+    assert (visitors.house.requests, visitors.house.apart) == (0, 0)
+    assert visitors.house.try_take(1, live=True)

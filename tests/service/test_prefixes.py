@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from nightrate import limits
 from nightrate.domain.cache import Cache, Reach
-from nightrate.domain.generation import Message, Prompt
+from nightrate.domain.calling import Calling, CallMode, Function
+from nightrate.domain.generation import LogprobsWish, Message, Prompt
+from nightrate.domain.picture import PictureWish
+from nightrate.domain.schema import ChoiceForm
 from nightrate.errors import BadRequest, Damaged, MissingCache
 from nightrate.service.prefixes import Prefixes
 from nightrate.testing.store_caches import make_cache
@@ -158,3 +162,43 @@ async def test_bytes_that_are_gone_without_being_deleted_are_damage(shelf: Shelf
     await shelf.home.blobs.delete(cache.blob)
     with pytest.raises(Damaged):
         await shelf.whole()
+
+
+# functions ------------------------------------------------------------------------------------
+
+TOOLS = [{"functionDeclarations": [{"name": "clock"}]}]
+CALLING = Calling((Function("clock"),), CallMode.AUTO, "tools", "tool_choice")
+ASKED = Prompt(messages=(Message("user", "who?"),), cache="c1")
+
+
+async def test_functions_that_are_kept_can_be_called(shelf: Shelf) -> None:
+    config = {"functionCallingConfig": {"mode": "ANY"}}
+    await shelf.keep(contents="book", tools=TOOLS, toolConfig=config)
+    calling = (await shelf.whole()).calling
+    assert calling is not None
+    assert (calling.functions, calling.mode) == ((Function("clock"),), CallMode.ANY)
+
+
+async def test_functions_beside_those_that_are_kept_are_not_dropped(shelf: Shelf) -> None:
+    await shelf.keep(contents="book")
+    prompt = msgspec.structs.replace(ASKED, calling=CALLING)
+    assert (await shelf.prefixes.whole(prompt, "m", REACH)).calling == CALLING
+
+
+@pytest.mark.parametrize(
+    ("kept", "beside", "field"),
+    [
+        (TOOLS, {"calling": CALLING}, "tools"),
+        (TOOLS, {"form": ChoiceForm(("a",), "config.schema")}, "config.schema"),
+        (TOOLS, {"picture": PictureWish(64, 64, with_text=True, field="size")}, "size"),
+        (TOOLS, {"logprobs": LogprobsWish(0, "config.logprobs")}, "config.logprobs"),
+        ([{"googleSearch": {}}], {"calling": CALLING}, "tools"),
+    ],
+)
+async def test_what_an_answer_cannot_be_all_at_once_is_refused_by_its_path(
+    shelf: Shelf, kept: object, beside: dict[str, Any], field: str
+) -> None:
+    await shelf.keep(contents="book", tools=kept)
+    with pytest.raises(BadRequest, match=rf"^{field}: the cached content ") as refused:
+        await shelf.prefixes.whole(msgspec.structs.replace(ASKED, **beside), "m", REACH)
+    assert refused.value.field == field

@@ -35,7 +35,7 @@ async def ids(shop: Workshop, file_id: str) -> list[str]:
 def mixed(count: int) -> list[bytes]:
     """Write lines of which every third is refused."""
     return [
-        chat_line(str(number), f"say {number}", n=1 if number % 3 else 2) for number in range(count)
+        chat_line(str(number), f"say {number}", n=1 if number % 3 else 9) for number in range(count)
     ]
 
 
@@ -79,7 +79,7 @@ async def test_every_range_of_both_files_is_what_the_whole_is(shop: Workshop) ->
 
 async def test_a_shard_without_a_success_is_passed_over(shop: Workshop) -> None:
     lines = [
-        chat_line(str(number), n=2 if number < limits.FIRST_SHARD_REQUESTS else 1)
+        chat_line(str(number), n=9 if number < limits.FIRST_SHARD_REQUESTS else 1)
         for number in range(18)
     ]
     await shop.plan(lines, dialect=Dialect.OPENAI)
@@ -90,7 +90,7 @@ async def test_a_shard_without_a_success_is_passed_over(shop: Workshop) -> None:
 
 
 async def test_a_batch_all_of_whose_requests_are_refused_succeeds(shop: Workshop) -> None:
-    batch = await planned(shop, [chat_line("a", n=2)])
+    batch = await planned(shop, [chat_line("a", n=9)])
     assert batch.state is BatchState.PLANNED
 
 

@@ -1,0 +1,75 @@
+"""What an engine cannot do is refused by its path, before it is asked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from msgspec import structs
+
+from nightrate.domain.calling import Calling, CallMode, Function
+from nightrate.domain.generation import Capability, Failure, Message, Prompt
+from nightrate.domain.picture import PictureWish
+from nightrate.domain.schema import ChoiceForm
+from nightrate.errors import Code
+from nightrate.service.lane import Lane
+from tests.service.test_lane import REPLY, Puppet
+
+
+@pytest.fixture
+def puppet() -> Puppet:
+    return Puppet()
+
+
+@pytest.fixture
+async def lane(puppet: Puppet) -> AsyncIterator[Lane]:
+    lane = Lane("puppet", puppet)
+    task = asyncio.create_task(lane.keep_open())
+    await lane.settled.wait()
+    yield lane
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+FORMED = Prompt(messages=(Message("user", "?"),), form=ChoiceForm(("a",), "config.schema"))
+DRAWN = Prompt(
+    messages=(Message("user", "?"),), picture=PictureWish(64, 64, with_text=False, field="size")
+)
+CALLED = Prompt(
+    messages=(Message("user", "?"),),
+    calling=Calling((Function("clock"),), CallMode.AUTO, "tools[0]", "toolConfig.mode"),
+)
+
+
+@pytest.mark.parametrize(
+    ("wish", "field", "code"),
+    [
+        (FORMED, "config.schema: ", Code.UNIMPLEMENTED),
+        (DRAWN, "size: ", Code.INVALID_ARGUMENT),
+        (CALLED, "tools[0]: ", Code.UNIMPLEMENTED),
+    ],
+)
+async def test_what_the_engine_cannot_do_is_refused_by_its_path(
+    lane: Lane, puppet: Puppet, wish: Prompt, field: str, code: Code
+) -> None:
+    outcome = await lane.outcome(wish)
+    assert isinstance(outcome, Failure)
+    assert outcome.message.startswith(field)
+    assert outcome.code is code
+    assert [piece async for piece in lane.stream(wish)] == [outcome]
+    assert not puppet.together
+
+
+async def test_an_engine_that_calls_where_it_must_is_never_asked_to_decide(
+    lane: Lane, puppet: Puppet
+) -> None:
+    puppet.abilities.add(Capability.CALLS)
+    outcome = await lane.outcome(CALLED)
+    assert isinstance(outcome, Failure)
+    assert (outcome.code, outcome.field) == (Code.UNIMPLEMENTED, "toolConfig.mode")
+    assert outcome.message.startswith("toolConfig.mode: the engine of this model does not decide")
+    assert not puppet.together
+    assert CALLED.calling is not None
+    must = structs.replace(CALLED.calling, mode=CallMode.ANY)
+    assert await lane.outcome(structs.replace(CALLED, calling=must)) == REPLY
