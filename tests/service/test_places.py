@@ -186,7 +186,7 @@ class Guest(Struct):
     """Somebody inside, and what is due to them of the time."""
 
     cost: int
-    alone: bool
+    kind: str
     shared_before: float
     due_seconds: float = 0.0
 
@@ -194,8 +194,9 @@ class Guest(Struct):
 class Crowd:
     """People who come, leave and give up in any order."""
 
-    def __init__(self) -> None:
-        self.house = places(3, tokens=100)
+    def __init__(self, live_max: int) -> None:
+        self.house = Places(lambda: Capacity(3, 100), live_max)
+        self.live_max = live_max
         self.inside: list[Guest] = []
         self.tasks: list[asyncio.Task[None]] = []
         self.now = 1000.0
@@ -212,7 +213,8 @@ class Crowd:
                 guest.due_seconds += number / len(self.inside)
         elif kind == "leave" and self.inside:
             guest = self.inside.pop(number % len(self.inside))
-            shared = self.house.give(guest.cost, alone=guest.alone) - guest.shared_before
+            live, alone = guest.kind == "live", guest.kind == "alone"
+            shared = self.house.give(guest.cost, live=live, alone=alone) - guest.shared_before
             assert shared == pytest.approx(guest.due_seconds)
             self.shared_seconds += shared
         elif kind == "give up" and self.tasks:
@@ -223,12 +225,15 @@ class Crowd:
 
     async def visit(self, kind: str, cost: int) -> None:
         shared = await self.house.take(cost, live=kind == "live", alone=kind == "alone")
-        self.inside.append(Guest(cost, kind == "alone", shared))
+        self.inside.append(Guest(cost, kind, shared))
 
     def judge(self) -> None:
-        assert self.house.requests <= 3
-        assert self.house.tokens <= 100 or self.house.requests == 1
-        assert not any(guest.alone for guest in self.inside) or len(self.inside) == 1
+        together = self.house.requests - self.house.apart
+        assert together <= 3
+        assert self.house.apart <= self.live_max
+        assert self.house.tokens <= 100 or together == 1
+        alone = [guest for guest in self.inside if guest.kind == "alone"]
+        assert not alone or self.inside == alone[:1]
 
     async def go_home(self) -> None:
         for _ in range(len(self.tasks) + 1):
@@ -236,7 +241,7 @@ class Crowd:
             while self.inside:
                 await self.step("leave", 0)
         assert all(task.done() for task in self.tasks)
-        assert (self.house.requests, self.house.tokens) == (0, 0)
+        assert (self.house.requests, self.house.tokens, self.house.apart) == (0, 0, 0)
         ends = await asyncio.gather(*self.tasks, return_exceptions=True)
         assert all(end is None or isinstance(end, asyncio.CancelledError) for end in ends)
 
@@ -244,10 +249,12 @@ class Crowd:
 KINDS = st.sampled_from(["batch", "live", "alone", "wait", "leave", "give up", "pass"])
 
 
-@given(st.lists(st.tuples(KINDS, st.integers(0, 60)), max_size=60))
-def test_the_books_balance_whoever_comes_leaves_or_gives_up(steps: list[tuple[str, int]]) -> None:
+@given(st.lists(st.tuples(KINDS, st.integers(0, 60)), max_size=60), st.integers(0, 2))
+def test_the_books_balance_whoever_comes_leaves_or_gives_up(
+    steps: list[tuple[str, int]], live_max: int
+) -> None:
     async def play() -> None:
-        crowd = Crowd()
+        crowd = Crowd(live_max)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("nightrate.clock.monotonic", lambda: crowd.now)
             for kind, number in steps:
