@@ -346,7 +346,7 @@ async def test_both_files_of_a_parted_batch_are_right_again(
     shop: Workshop, engine: ScriptedEngine
 ) -> None:
     lines = [chat_line(str(number), f"x{number}") for number in range(20)]
-    lines[3] = chat_line("3", "x3", n=7)  # more answers than this server gives
+    lines[3] = chat_line("3", "x3", n=9)  # more answers than this server gives
     await shop.plan(lines, dialect=Dialect.OPENAI)
     async with working(shop, engine) as site:
         await site.ended()
