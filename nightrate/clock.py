@@ -52,6 +52,14 @@ def jitter() -> float:
     return random.random()  # noqa: S311 - spreads retries, keeps no secret
 
 
+Chance = random.Random
+
+
+def repeatable(seed: bytes | int) -> Chance:
+    """Give chance that can be foreseen: an equal seed gives the same numbers in the same order."""
+    return random.Random(seed)  # noqa: S311 - it keeps no secret
+
+
 def rfc3339(instant: Instant) -> str:
     """Write an instant as the wire wants it: ``2026-01-22T12:00:00.123456Z``."""
     whole, micros = divmod(instant, 1_000_000)

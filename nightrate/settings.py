@@ -29,6 +29,10 @@ _HOURS_MAX = 24 * 365
 
 DEFAULT_ENGINE = "openvino"
 DEFAULT_EMBEDDING_ENGINE = "minilm"
+DEFAULT_PICTURE_ENGINE = "illustrator"
+
+_EMBEDDED = frozenset({DEFAULT_ENGINE, DEFAULT_EMBEDDING_ENGINE, DEFAULT_PICTURE_ENGINE})
+"""Engines that keep what they fetch in the cache directory."""
 
 _TABLES = {"enqueued_tokens_max", "engines", "models"}
 
@@ -85,6 +89,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             return {
                 "gemini-*": self.engine or DEFAULT_ENGINE,
                 "*embedding*": self.engine or DEFAULT_EMBEDDING_ENGINE,
+                "*image*": self.engine or DEFAULT_PICTURE_ENGINE,
             }
         if self.engine:
             return dict.fromkeys(self.models, self.engine)
@@ -112,7 +117,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise SettingsFault(problems)
         kind = str(options.pop("kind", name))
         options.pop("answer_seconds", None)
-        if kind in {DEFAULT_ENGINE, DEFAULT_EMBEDDING_ENGINE} and self.cache:
+        if kind in _EMBEDDED and self.cache:
             options.setdefault("cache_directory", self.cache)
         return kind, options
 

@@ -21,11 +21,11 @@ from nightrate.domain.generation import Candidate, FinishReason, Prompt, Reply, 
 from nightrate.domain.schema import ChoiceForm, Form
 from nightrate.errors import Code, RequestFailed
 
+_CALLED = "tool_calls"
 _TOKENS_MAX: Final = 2**32 - 1
 """What a record of an answer has room for. A server that tells of more, or of less than none, is
 not believed."""
 
-_CALLED = "tool_calls"
 _FINISH: Final = {
     "stop": FinishReason.STOP,
     "eos": FinishReason.STOP,
@@ -46,7 +46,7 @@ _BLAMED: Final = (
 _MEMBERS: Final = (
     *("messages", "temperature", "top_p", "top_k", "seed", "stop", "max_tokens"),
     *("max_completion_tokens", "presence_penalty", "frequency_penalty", "response_format"),
-    *("input", "dimensions", "encoding_format", "model", "stream_options"),
+    *("input", "dimensions", "encoding_format", "model", "stream_options", "prompt", "size", "n"),
 )
 """Words of ours, or of the protocol's documents, that an answer may repeat to us."""
 
@@ -161,7 +161,7 @@ def read_reply(body: bytes, prompt: Prompt, model: str) -> Reply:
         found = _COMPLETIONS.decode(body)
         answer = found.choices[0]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, IndexError) as error:
-        raise _unreadable(len(body)) from error
+        raise unreadable(len(body)) from error
     said = answer.message
     text = said.content if said.content is not None else said.refusal or ""
     answered = _Candidate(text, answer.finish_reason, said.tool_calls or [])
@@ -278,7 +278,7 @@ class Stream:
         try:
             chunk = _CHUNKS.decode(event)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise _unreadable(len(event)) from error
+            raise unreadable(len(event)) from error
         if chunk.error is not None:
             message = "The endpoint broke the answer off with an error."
             raise RequestFailed(message, code=Code.INTERNAL, retriable=True)
@@ -328,9 +328,9 @@ def read_vector(body: bytes, passage: Passage, model: str) -> tuple[list[float],
         found = _VECTORS.decode(body)
         values = found.data[0].embedding
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, IndexError) as error:
-        raise _unreadable(len(body)) from error
+        raise unreadable(len(body)) from error
     if not values:
-        raise _unreadable(len(body))
+        raise unreadable(len(body))
     if passage.dimensions not in (None, len(values)):
         message = (
             f"The vectors of this model have {len(values)} numbers; they cannot be made "
@@ -351,7 +351,7 @@ def read_count(body: bytes) -> int:
     try:
         return _COUNTS.decode(body).count
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise _unreadable(len(body)) from error
+        raise unreadable(len(body)) from error
 
 
 def read_models(body: bytes) -> list[str] | None:
@@ -382,7 +382,8 @@ def too_long() -> RequestFailed:
     return RequestFailed(f"The answer is longer than {most} bytes.", code=Code.OUT_OF_RANGE)
 
 
-def _unreadable(size_bytes: int) -> RequestFailed:
+def unreadable(size_bytes: int) -> RequestFailed:
+    """Say that an answer is none."""
     message = f"The endpoint gave an answer of {size_bytes} bytes that is not of the protocol."
     return RequestFailed(message, code=Code.INTERNAL, retriable=True)
 

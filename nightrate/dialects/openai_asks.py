@@ -104,13 +104,13 @@ def render_prompt(prompt: Prompt, model: str, customs: Customs, *, streamed: boo
     if streamed:
         ask.stream = True
         ask.stream_options = {"include_usage": True}
-    return _encoded(ask)
+    return encoded(ask)
 
 
 def render_count(prompt: Prompt, model: str) -> bytes:
     """Write the body of ``/tokenize``."""
     tools = UNSET if prompt.calling is None else _tools(prompt.calling)
-    return _encoded(_TokenAsk(model, _turns(prompt), tools=tools))
+    return encoded(_TokenAsk(model, _turns(prompt), tools=tools))
 
 
 def render_passage(passage: Passage, model: str, customs: Customs) -> bytes:
@@ -120,7 +120,7 @@ def render_passage(passage: Passage, model: str, customs: Customs) -> bytes:
     ask.dimensions = passage.dimensions
     if passage.truncate and customs.cuts:
         ask.truncate_prompt_tokens = -1
-    return _encoded(ask)
+    return encoded(ask)
 
 
 def _tools(calling: Calling) -> list[dict[str, Any]]:
@@ -218,7 +218,12 @@ def _format(form: Form) -> dict[str, Any]:
     }
 
 
-def _encoded(ask: Struct) -> bytes:
+def encoded(ask: Struct) -> bytes:
+    """Write a body.
+
+    Raises:
+        RequestFailed: it holds what is no Unicode.
+    """
     try:
         return _ENCODER.encode(ask)
     except UnicodeEncodeError as error:

@@ -1,9 +1,10 @@
 """Any server that speaks OpenAI's protocol, as an engine: vLLM, SGLang, Ray Serve, hosted ones.
 
-A prompt becomes one call of ``chat/completions``, a passage one of ``embeddings``; such servers
-gather the calls that are open together by themselves. How many these are follows the endpoint (see
-`pace`). What goes wrong there is told apart in `endpoint`; the bodies are written in
-`dialects/openai_asks` and read in `dialects/openai_answers`.
+A prompt becomes one call of ``chat/completions``, or of ``images/generations`` when it wants a
+picture, a passage one of ``embeddings``; such servers gather the calls that are open together by
+themselves. How many these are follows the endpoint (see `pace`). What goes wrong there is told
+apart in `endpoint`; the bodies are written in `dialects/openai_asks` and read in
+`dialects/openai_answers`, those about pictures in `dialects/openai_pictures`.
 """
 
 from __future__ import annotations
@@ -25,6 +26,13 @@ from nightrate.dialects.openai_answers import (
     read_vector,
 )
 from nightrate.dialects.openai_asks import Customs, render_count, render_passage, render_prompt
+from nightrate.dialects.openai_pictures import (
+    OPENAI_SIZES,
+    PictureCustoms,
+    read_picture,
+    render_picture,
+    sides_of_size,
+)
 from nightrate.domain.embedding import Embedding, Passage
 from nightrate.domain.generation import Capability, Prompt, Reply
 from nightrate.domain.schema import ChoiceForm
@@ -63,6 +71,10 @@ class OpenAIOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """Whether it answers prompts."""
     embeddings: bool = False
     """Whether it makes vectors."""
+    images: bool = False
+    """Whether it draws pictures."""
+    image_sizes: tuple[str, ...] = ()
+    """The sizes that it draws, as ``1024x1024``; empty: any, or those of the hosted service."""
     schema: bool = False
     """Whether it holds answers to a JSON Schema."""
     functions: bool = False
@@ -84,11 +96,15 @@ class OpenAIEngine(Engine):
         base_url = options.base_url.rstrip("/")
         self._chat = f"{base_url}/chat/completions"
         self._vectors = f"{base_url}/embeddings"
+        self._pictures = f"{base_url}/images/generations"
         self._tokens = f"{base_url.removesuffix('/v1')}/tokenize"
         self._pace = Pace(options.concurrency_max)
         self._endpoint: Endpoint | None = None
         self._model = options.model
         self._capabilities = frozenset(_capabilities(options))
+        hosted = options.server == "openai"
+        sizes = options.image_sizes or (OPENAI_SIZES if hosted else ())
+        self._picture_customs = PictureCustoms(sizes=sizes, says_format=not hosted)
 
     @classmethod
     def from_options(cls, options: Options) -> OpenAIEngine:
@@ -161,8 +177,13 @@ class OpenAIEngine(Engine):
         await self._opened().ready()
 
     async def generate(self, prompt: Prompt) -> Reply:
-        """Have the endpoint answer."""
-        self._check()
+        """Have the endpoint answer, or draw."""
+        self._check(prompt)
+        if (wish := prompt.picture) is not None:
+            body = render_picture(prompt, wish, self._model, self._picture_customs)
+            return await self._opened().post(
+                self._pictures, body, lambda answer: read_picture(answer, prompt, wish, self._model)
+            )
         body = render_prompt(prompt, self._model, self._customs, streamed=False)
         return await self._opened().post(
             self._chat, body, lambda answer: read_reply(answer, prompt, self._model)
@@ -170,11 +191,12 @@ class OpenAIEngine(Engine):
 
     async def stream(self, prompt: Prompt) -> AsyncGenerator[str | Reply, None]:
         """Have the endpoint answer, and give the texts as it sends them."""
-        if isinstance(prompt.form, ChoiceForm):  # It comes inside a form of our own making.
+        # A choice comes inside a form of our own making, and a picture whole.
+        if isinstance(prompt.form, ChoiceForm) or prompt.picture is not None:
             async for piece in super().stream(prompt):
                 yield piece
             return
-        self._check()
+        self._check(prompt)
         body = render_prompt(prompt, self._model, self._customs, streamed=True)
         answer = Stream(prompt, self._model)
         async with aclosing(self._opened().events(self._chat, body)) as events:
@@ -200,7 +222,7 @@ class OpenAIEngine(Engine):
 
     async def count_tokens(self, prompt: Prompt) -> int:
         """Have the endpoint count, if it is one that can."""
-        self._check()
+        self._check(prompt)
         if self._options.server != "vllm":
             message = "The server behind this model counts no tokens."
             raise RequestFailed(message, code=Code.UNIMPLEMENTED)
@@ -212,9 +234,9 @@ class OpenAIEngine(Engine):
             raise EngineDown("The openai engine is closed.")
         return self._endpoint
 
-    def _check(self) -> None:
+    def _check(self, prompt: Prompt) -> None:
         """Refuse what this engine was not configured for; `service/lane` has asked for the rest."""
-        if Capability.TEXT not in self._capabilities:
+        if prompt.picture is None and Capability.TEXT not in self._capabilities:
             message = "The openai engine gives no text here."
             raise RequestFailed(message, code=Code.UNIMPLEMENTED)
 
@@ -225,6 +247,8 @@ def _capabilities(options: OpenAIOptions) -> set[Capability]:
         found |= {Capability.TEXT, Capability.STREAM}
     if options.schema:
         found.add(Capability.SCHEMA)
+    if options.images:
+        found.add(Capability.IMAGES)
     if options.functions:
         found |= {Capability.CALLS, Capability.TOOLS}
     if options.embeddings:
@@ -239,8 +263,15 @@ def _contradictions(options: OpenAIOptions) -> list[str]:
         problems.append("base_url: it is no address that begins with http:// or https://")
     elif parts.query or parts.fragment or "@" in parts.netloc:
         problems.append("base_url: it has more than a host and a path; keys go into `api_key`")
-    if not options.text and not options.embeddings:
-        problems.append("text: the engine does nothing; set `text` or `embeddings`")
+    if not options.text and not options.embeddings and not options.images:
+        problems.append("text: the engine does nothing; set `text`, `embeddings` or `images`")
+    problems += [
+        f"image_sizes: {size!r} is no size such as 1024x1024"
+        for size in options.image_sizes
+        if not _is_size(size)
+    ]
+    if options.image_sizes and not options.images:
+        problems.append("image_sizes: they are about pictures, and `images` is false")
     if options.schema and not options.text:
         problems.append("schema: it is about text, and `text` is false")
     if options.functions and not options.text:
@@ -250,3 +281,11 @@ def _contradictions(options: OpenAIOptions) -> list[str]:
             at = "api_key" if name == "authorization" else "headers"
             problems.append(f"{at}: a name or a value holds what no header may hold")
     return problems
+
+
+def _is_size(text: str) -> bool:
+    try:
+        sides_of_size(text)
+    except ValueError:
+        return False
+    return True

@@ -35,17 +35,31 @@ def _minilm(options: Options) -> Engine:
     return MiniLMEngine.from_options(options)
 
 
+def _illustrator(options: Options) -> Engine:
+    from nightrate.engines.illustrator import IllustratorEngine
+
+    return IllustratorEngine.from_options(options)
+
+
 def _openai(options: Options) -> Engine:
     from nightrate.engines.openai import OpenAIEngine
 
     return OpenAIEngine.from_options(options)
 
 
+def _openvino_images(options: Options) -> Engine:
+    from nightrate.engines.openvino_images import OpenVINOImagesEngine
+
+    return OpenVINOImagesEngine.from_options(options)
+
+
 BUILT_IN: dict[str, Factory] = {
     "echo": _echo,
+    "illustrator": _illustrator,
     "minilm": _minilm,
     "openai": _openai,
     "openvino": _openvino,
+    "openvino_images": _openvino_images,
 }
 
 

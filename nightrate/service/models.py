@@ -38,7 +38,11 @@ _MEANT = {
 }
 """What names mean: Google's mean what they mean there, any other does all that its engine can."""
 
-_ABLE = {Capability.TEXT: Method.GENERATE, Capability.EMBEDDINGS: Method.EMBED}
+_ABLE = {
+    Capability.TEXT: Method.GENERATE,
+    Capability.IMAGES: Method.GENERATE,
+    Capability.EMBEDDINGS: Method.EMBED,
+}
 _VERBS = {Method.GENERATE: "generating text", Method.EMBED: "embedding"}
 
 CONTEXT_TOKENS = 8192
@@ -113,20 +117,21 @@ class Models:
         for pattern, engine in self._rules.items():
             if "*" not in pattern or not fnmatchcase(name, pattern):
                 continue
-            if draws and Capability.IMAGES not in self._offers(engine):
+            offered = self._offers(engine)
+            if draws and Capability.IMAGES not in offered:
                 continue
-            if _meant(name) & self._able(engine):
+            if _meant(name) & _able(offered if draws else offered - {Capability.IMAGES}):
                 return engine
         return None
 
-    def _able(self, engine: str) -> frozenset[Method]:
-        offered = self._offers(engine)
-        return frozenset(method for skill, method in _ABLE.items() if skill in offered)
-
     def _methods(self, name: str, engine: str) -> frozenset[Method]:
         """Say what a model does: what its name means, unless a rule for it alone says more."""
-        able = self._able(engine)
+        able = _able(self._offers(engine))
         return _meant(name) & able or able
+
+
+def _able(offered: frozenset[Capability]) -> frozenset[Method]:
+    return frozenset(method for skill, method in _ABLE.items() if skill in offered)
 
 
 def usual_method(name: str) -> Method:

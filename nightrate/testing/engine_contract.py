@@ -258,14 +258,18 @@ class EngineLifeContract:
         """Make a prompt that lasts like `lasting` does, and has its first text soon."""
         return self.lasting(number)
 
+    def answerable(self) -> Prompt:
+        """Make a prompt that the engine answers while it is open."""
+        return asked("Are you there?")
+
     async def test_an_engine_that_was_not_opened_is_down(self, fresh: Engine) -> None:
         with pytest.raises(EngineDown):
             await fresh.ready()
         with pytest.raises(EngineDown) as down:
-            await fresh.generate(asked("Are you there?"))
+            await fresh.generate(self.answerable())
         assert not down.value.in_flight
         with pytest.raises(EngineDown):
-            await anext(fresh.stream(asked("Are you there?")))
+            await anext(fresh.stream(self.answerable()))
 
     async def test_a_closed_engine_is_down(self, fresh: Engine) -> None:
         await fresh.open()
@@ -273,7 +277,7 @@ class EngineLifeContract:
         with pytest.raises(EngineDown):
             await fresh.ready()
         with pytest.raises(EngineDown):
-            await fresh.generate(asked("Are you there?"))
+            await fresh.generate(self.answerable())
 
     async def test_closing_fails_what_is_in_flight(self, fresh: Engine) -> None:
         await fresh.open()

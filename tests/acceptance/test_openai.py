@@ -100,7 +100,7 @@ def test_a_batch_is_run_and_its_answers_are_those_of_live_calls(openai_client: O
 
 
 def test_failures_stand_in_a_file_of_their_own(openai_client: OpenAI) -> None:
-    content = line("a", "x") + line("b", "x", n=3) + line("c", "[[fail 7]]") + line("d", "y")
+    content = line("a", "x") + line("b", "x", n=9) + line("c", "[[fail 7]]") + line("d", "y")
     batch = finished(openai_client, submit(openai_client, content))
     assert [text_of(row) for row in rows(openai_client, batch.output_file_id)] == ["x", "y"]
     refused, failed = rows(openai_client, batch.error_file_id)
@@ -108,7 +108,7 @@ def test_failures_stand_in_a_file_of_their_own(openai_client: OpenAI) -> None:
     assert (failed["custom_id"], failed["response"]["status_code"]) == ("c", 403)
     with pytest.raises(openai.BadRequestError) as caught:
         openai_client.chat.completions.create(
-            model=MODEL, n=3, messages=[{"role": "user", "content": "x"}]
+            model=MODEL, n=9, messages=[{"role": "user", "content": "x"}]
         )
     assert refused["response"]["body"]["error"] == caught.value.body
 
@@ -211,7 +211,7 @@ def test_every_id_is_there_once_whatever_was_killed(
     config = counting.settings(requests=24, delay_seconds=0.05)
     server = make_server("--config", config, environment=counting.environment)
     content = b"".join(
-        line(f"r{n}", f"question-{n}", n=2 if n % 5 == 0 else 1) for n in range(REQUESTS)
+        line(f"r{n}", f"question-{n}", n=9 if n % 5 == 0 else 1) for n in range(REQUESTS)
     )
     with client_of(server) as client:
         created = submit(client, content)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import msgspec
 import openai
 import pytest
 from google import genai
 from google.genai import types
+from PIL import Image
 
 from tests.acceptance.conftest import MakeServer
 from tests.acceptance.server import Server, counters, request_line, text_of, until
@@ -17,6 +21,7 @@ SETTINGS = """
 [models]
 "gemini-*" = "upstream"
 "*embedding*" = "vectors"
+"*image*" = "pictures"
 
 [engines.upstream]
 kind = "openai"
@@ -33,6 +38,13 @@ base_url = "{base_url}/v1beta/openai"
 model = "gemini-embedding-001"
 text = false
 embeddings = true
+
+[engines.pictures]
+kind = "openai"
+base_url = "{base_url}/v1beta/openai"
+model = "gemini-3-pro-image-preview"
+text = false
+images = true
 """
 
 
@@ -141,3 +153,31 @@ def test_a_start_without_the_server_behind_says_what_is_missing(tmp_path: Path) 
         assert "there is no environment variable UPSTREAM_KEY" in without.process.said
     finally:
         without.close()
+
+
+def test_pictures_come_from_the_server_behind_in_their_size(server: Server) -> None:
+    wide = {"aspectRatio": "16:9", "imageSize": "512"}
+    config = {"responseModalities": ["TEXT", "IMAGE"], "imageConfig": wide}
+    lines = [
+        msgspec.json.encode(
+            {
+                "key": str(key),
+                "request": {
+                    "contents": [{"parts": [{"text": "a cat"}]}],
+                    "generationConfig": config | more,
+                },
+            }
+        )
+        for key, more in enumerate(({}, {}, {}, {"seed": 1}))
+    ]
+    created = server.create(server.upload(b"\n".join(lines)), "gemini-3-pro-image-preview")
+    assert created.status == 200, created.body
+    name = created.json["name"]
+    assert server.finish(name)["done"]
+    *drawn, refused = server.results(name)
+    assert refused["error"]["message"].startswith("seed: ")
+    for result in drawn:
+        text, picture = result["response"]["candidates"][0]["content"]["parts"]
+        assert text["text"] == "A picture by gemini-3-pro-image-preview."
+        data = base64.b64decode(picture["inlineData"]["data"])
+        assert Image.open(io.BytesIO(data)).size == (688, 384)

@@ -143,11 +143,16 @@ def test_models_tells_which_engine_answers(commands: Commands) -> None:
     }
 
 
-def test_a_fresh_install_has_an_engine_for_texts_and_one_for_vectors(commands: Commands) -> None:
-    assert commands.run("models").out == ["gemini-* -> openvino", "*embedding* -> minilm"]
+def test_a_fresh_install_has_engines_for_texts_vectors_and_pictures(commands: Commands) -> None:
+    assert commands.run("models").out == [
+        "gemini-* -> openvino",
+        "*embedding* -> minilm",
+        "*image* -> illustrator",
+    ]
     assert commands.run("models", "--engine", "echo").out == [
         "gemini-* -> echo",
         "*embedding* -> echo",
+        "*image* -> echo",
     ]
 
 

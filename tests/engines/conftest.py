@@ -8,8 +8,13 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from nightrate.engines.font_files import characters_of
+from nightrate.engines.illustrating import Fonts
+from nightrate.engines.illustrator import prepare
 from nightrate.engines.openai import OpenAIEngine
 from nightrate.engines.openvino import OpenVINOEngine
+from nightrate.engines.packages import cache_directory
+from nightrate.engines.pictograms import Index
 from tests.engines.tiny import write_gguf
 from tests.engines.upstream import Upstream, made, serving
 
@@ -49,3 +54,21 @@ async def engine(upstream: Upstream) -> AsyncIterator[OpenAIEngine]:
     await engine.open()
     yield engine
     await engine.close()
+
+
+@pytest.fixture(scope="session")
+def fonts() -> Fonts:
+    """Give the fonts of the illustrator, fetched on the first use."""
+    return Fonts(*prepare(cache_directory(None)))
+
+
+@pytest.fixture(scope="session")
+def index(fonts: Fonts) -> Index:
+    """Give the pictograms of that font."""
+    return Index(characters_of(fonts.pictograms))
+
+
+@pytest.fixture(scope="session")
+def writable(fonts: Fonts) -> frozenset[int]:
+    """Give the code points of its letters."""
+    return characters_of(fonts.letters)

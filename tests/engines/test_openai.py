@@ -6,10 +6,13 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from nightrate.domain.generation import Capability, Message, Prompt, Sampling
+from nightrate.domain.picture import PictureWish
 from nightrate.domain.schema import ChoiceForm
 from nightrate.engines.base import Engine
+from nightrate.engines.drawing import draw
 from nightrate.engines.openai import OpenAIEngine
 from nightrate.engines.registry import create_engine
 from nightrate.errors import Code, EngineDown, RequestFailed, SettingsFault
@@ -22,6 +25,12 @@ from nightrate.testing.engine_contract import (
     text_of,
 )
 from tests.engines.upstream import Upstream, made, refuses, says
+
+
+def picturing(text: str, width: int = 512, height: int = 256, **sampling: Any) -> Prompt:
+    """Make a prompt whose answer has a picture."""
+    wish = PictureWish(width, height, with_text=True, field="modalities")
+    return structs.replace(asked(text, **sampling), picture=wish)
 
 
 class TestContract(EngineContract):
@@ -38,6 +47,25 @@ class TestContract(EngineContract):
 
     def lasting(self, number: int) -> Prompt:
         return asked(f"{number} [[delay 3600]]")
+
+    def telling(self, number: int) -> Prompt:
+        return asked(f"{number} [[pace 3600]]")
+
+
+class TestPictures(EngineContract):
+    """The contract of one that draws, too."""
+
+    unanswerable = asked("[[fail 3]]")
+
+    @pytest.fixture
+    async def engine(self, upstream: Upstream) -> AsyncIterator[Engine]:
+        engine = made(upstream, images=True, concurrency_max=4)
+        await engine.open()
+        yield engine
+        await engine.close()
+
+    def lasting(self, number: int) -> Prompt:
+        return picturing(f"{number} [[delay 3600]]")
 
     def telling(self, number: int) -> Prompt:
         return asked(f"{number} [[pace 3600]]")
@@ -169,6 +197,58 @@ async def test_a_choice_comes_out_of_the_form_that_it_was_put_into(engine: OpenA
     assert texts == [text_of(streamed)] == [text_of(reply)]
 
 
+async def test_a_picture_is_drawn_by_the_call_for_pictures(upstream: Upstream) -> None:
+    engine = made(upstream, images=True)
+    await engine.open()
+    reply = await engine.generate(picturing("a cat"))
+    assert upstream.bodies == [
+        {
+            "model": "the-model",
+            "prompt": "a cat",
+            "size": "512x256",
+            "n": 1,
+            "response_format": "b64_json",
+        }
+    ]
+    (candidate,) = reply.candidates
+    (picture,) = candidate.pictures
+    assert picture.data == draw("a cat", 512, 256)
+    assert (candidate.text, reply.model_version) == ("A picture by the-model.", "the-model")
+    assert text_of(await engine.generate(asked("hello"))) == "hello"
+    with pytest.raises(RequestFailed, match=r"^seed: "):
+        await engine.generate(picturing("a cat", seed=1))
+    upstream.faults = [says(b'{"data":[{"url":"http://elsewhere"}]}')]
+    with pytest.raises(RequestFailed, match="not of the protocol"):
+        await engine.generate(picturing("a cat"))
+    await engine.close()
+
+
+async def test_the_hosted_service_is_asked_for_its_sizes_and_others_as_configured(
+    upstream: Upstream,
+) -> None:
+    for options, size in (
+        ({"server": "openai"}, "1536x1024"),
+        ({"image_sizes": ["1200x800", "800x1200"]}, "1200x800"),
+    ):
+        engine = made(upstream, images=True, schema=False, **options)
+        await engine.open()
+        await engine.generate(picturing("a cat", 1248, 832))
+        assert upstream.bodies[-1]["size"] == size
+        with pytest.raises(RequestFailed, match=r"^imageConfig: "):
+            await engine.generate(picturing("a cat", 1360, 768))
+        await engine.close()
+
+
+async def test_an_engine_that_only_draws_gives_no_text(upstream: Upstream) -> None:
+    engine = made(upstream, text=False, schema=False, functions=False, images=True)
+    assert engine.capabilities == {Capability.IMAGES}
+    await engine.open()
+    assert (await engine.generate(picturing("a cat"))).candidates[0].pictures
+    with pytest.raises(RequestFailed, match="no text here"):
+        await engine.generate(asked("a"))
+    await engine.close()
+
+
 # what is answered -----------------------------------------------------------------------------
 
 COMPLETION = (
@@ -271,6 +351,8 @@ def test_all_problems_of_the_options_are_told_at_once() -> None:
         ({"base_url": "http://gpu/v1?key=x"}, "base_url"),
         ({"text": False}, "the engine does nothing"),
         ({"text": False, "embeddings": True, "schema": True}, "schema"),
+        ({"images": True, "image_sizes": ["1024"]}, "no size such as 1024x1024"),
+        ({"image_sizes": ["1024x1024"]}, "`images` is false"),
         ({"api_key": "a\nb"}, "api_key"),
         ({"text": False, "embeddings": True, "functions": True}, "functions"),
         ({"headers": {"a b": "c"}}, "headers"),

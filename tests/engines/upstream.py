@@ -13,6 +13,7 @@ from aiohttp import web
 from nightrate import clock
 from nightrate.dialects.openai_chats import parse_chat
 from nightrate.dialects.openai_embeddings import parse_embeddings, render_embeddings
+from nightrate.dialects.openai_images import parse_image, render_image
 from nightrate.dialects.openai_replies import render_completion
 from nightrate.dialects.openai_streams import ChatStream
 from nightrate.domain.generation import Prompt
@@ -57,6 +58,7 @@ class Upstream:
         app.router.add_get("/v1/models", self._models)
         app.router.add_post("/v1/chat/completions", self._chat)
         app.router.add_post("/v1/embeddings", self._embeddings)
+        app.router.add_post("/v1/images/generations", self._images)
         app.router.add_post("/tokenize", self._tokenize)
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.001)
         await self._runner.setup()
@@ -135,6 +137,11 @@ class Upstream:
         call = parse_embeddings(msgspec.json.encode(await self._body(request)))
         vectors = [await self._echo.embed(passage) for passage in call.passages]
         body = render_embeddings(vectors, packed=call.packed)
+        return web.Response(body=body, content_type="application/json")
+
+    async def _images(self, request: web.Request) -> web.Response:
+        call = parse_image(msgspec.json.encode(await self._body(request)))
+        body = render_image(await self._echo.generate(call.prompt), clock.now())
         return web.Response(body=body, content_type="application/json")
 
     async def _tokenize(self, request: web.Request) -> web.Response:

@@ -73,6 +73,7 @@ OFFERS = {
     "vectors": VECTORS,
     "both": TEXT | VECTORS,
     "artist": TEXT | {Capability.IMAGES},
+    "painter": frozenset({Capability.IMAGES}),
 }
 RULES = {"*embedding*": "vectors", "gemini-*": "text"}
 
@@ -123,6 +124,13 @@ def test_names_of_pictures_resolve_by_a_pattern_to_an_engine_that_draws() -> Non
     assert models.engine_of("gemini-3-pro-preview") == "text"
     assert models.engine_of("imagen-4") is None
     assert "gemini-2.5-flash-image" in {model.name for model in models.list()}
+
+
+def test_an_engine_that_only_draws_answers_for_names_of_pictures_and_its_own() -> None:
+    models = served({"gemini-*": "painter", "mine": "painter"})
+    assert models.resolve("gemini-3-pro-image-preview").methods == {Method.GENERATE}
+    assert models.resolve("mine", Method.GENERATE).engine == "painter"
+    assert models.engine_of("gemini-2.5-flash") is None
 
 
 def test_a_name_of_pictures_that_nobody_draws_is_refused_with_the_reason() -> None:

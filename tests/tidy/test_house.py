@@ -64,10 +64,13 @@ GIVEN_BY_NAME = {"uvloop"}
 USED_THROUGH = {"uvicorn.protocols.http.httptools_impl": "httptools"}
 """Modules that need a dependency which the module's own package does not bring."""
 
-IMPORTED_AS = {"pyjwt": "jwt"}
+IMPORTED_AS = {"pillow": "PIL", "pyjwt": "jwt"}
 """Dependencies whose modules are called otherwise."""
 
-ENTRANCES = {"__main__.py", "cli.py", "client.py", "minilm_child.py", "openvino_child.py"}
+ENTRANCES = {
+    *("__main__.py", "cli.py", "client.py"),
+    *("minilm_child.py", "openvino_child.py", "openvino_images_child.py"),
+}
 """Modules that are started, or imported by programs of others."""
 
 FOREIGN_WORDS = re.compile(
