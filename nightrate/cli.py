@@ -16,6 +16,7 @@ import msgspec
 import nightrate
 from nightrate.cli_batches import batches
 from nightrate.cli_bench import bench
+from nightrate.cli_index import index
 from nightrate.cli_verify import verify
 from nightrate.errors import Fault, SettingsFault
 from nightrate.settings import Loaded, load
@@ -447,6 +448,7 @@ def _data_directory(config: Path | None, data: str | None) -> Path:
 
 commands.add_command(batches)
 commands.add_command(bench)
+commands.add_command(index)
 commands.add_command(verify)
 
 if __name__ == "__main__":

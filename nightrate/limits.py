@@ -168,6 +168,9 @@ JOURNAL_SYNC_BYTES = 4 * MIB
 """Ours: or when this much has gathered. A shard of short answers from a fast engine is sealed
 before either, and its journal is never written; with 1 MiB, such answers were written twice."""
 
+STEP_BYTES_MAX = 256 * KIB
+"""Ours: what is recorded of a request before its outcome: what was looked up for it."""
+
 JOURNAL_HELD_BYTES_MAX = 8 * MIB
 """Ours: answers of a shard that wait for the disk; while there are more, no request of it is begun.
 Without this, 256 pictures would gather behind one sync."""

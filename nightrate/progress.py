@@ -73,13 +73,14 @@ class Steps:
 class Pace:
     """Tells how much has been read, and how fast, of something that takes its time."""
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, things: str = "blobs") -> None:
         self._console = Console(stderr=True)
         self._status = self._console.status("")
         self._title = title
+        self._things = things
         self._began = self._spoke_at = clock.monotonic()
 
-    def tell(self, blobs: int, count: int) -> None:
+    def tell(self, things: int, count: int) -> None:
         """Show how far it has come; on a terminal it is a line that moves."""
         now = clock.monotonic()
         seconds = now - self._began
@@ -87,7 +88,8 @@ class Pace:
         if seconds < LONG_SECONDS or (not terminal and now - self._spoke_at < PLAIN_LINE_SECONDS):
             return
         mebibytes = count / limits.MIB
-        line = f"{self._title}: {blobs} blobs, {mebibytes:.0f} MiB, {mebibytes / seconds:.0f} MiB/s"
+        line = f"{self._title}: {things} {self._things}, {mebibytes:.0f} MiB"
+        line += f", {mebibytes / seconds:.0f} MiB/s"
         self._spoke_at = now
         if terminal:
             self._status.update(line)

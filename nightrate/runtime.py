@@ -19,7 +19,6 @@ from nightrate.domain.tariff import Tariff
 from nightrate.engines.base import Progress, ignore_progress
 from nightrate.engines.registry import create_engine
 from nightrate.errors import SettingsFault, StoreFault
-from nightrate.service.addresses import Addresses
 from nightrate.service.batches import Batches
 from nightrate.service.caches import Caches
 from nightrate.service.execute import Executor
@@ -39,7 +38,11 @@ from nightrate.settings import Settings
 from nightrate.store.blobs import Blobs, Run
 from nightrate.store.directory import DataDirectory, open_directory
 from nightrate.store.sqlite import SQLiteStore
-from nightrate.tools.search import Search, create_search
+from nightrate.tools.addresses import Addresses
+from nightrate.tools.index import Index
+from nightrate.tools.pages import Pages
+from nightrate.tools.searches import Make, search_of
+from nightrate.tools.web import Web
 from nightrate.work.backups import Backups
 from nightrate.work.closer import Closer
 from nightrate.work.courier import Courier
@@ -64,7 +67,7 @@ class House:
         directory: DataDirectory,
         runs: _Runs,
         *,
-        search: Search | None,
+        make_search: Make,
         tariff: Tariff | None,
         base_url: str,
     ) -> None:
@@ -81,7 +84,10 @@ class House:
         self.blobs = Blobs(directory.blobs, runs.disk)
         self.backups = Backups(directory.path, self.blobs, runs.disk)
         prefixes = Prefixes(self.store, self.blobs)
-        self.executor = Executor(self.lanes, prefixes, Grounder(search))
+        self.index = Index(directory.index, runs.index)
+        self._search = make_search(self.index)
+        grounder = Grounder(self._search, _pages(settings))
+        self.executor = Executor(self.lanes, prefixes, grounder)
         self.caches = Caches(
             *(self.store, self.blobs, self.models, self.executor, prefixes),
             tokens_min=settings.cached_tokens_min,
@@ -232,21 +238,25 @@ class House:
         """Close the files and let another process in."""
         await self.files.close()
         await self.keys.close()
+        if self._search is not None:
+            await self._search.close()
+        await self.index.close()
         await self.store.close()
         self._runs.close()
         self._lock.unlock()
 
 
 class _Runs:
-    """Where blocking calls go: to write the database, to look into it, to the disk."""
+    """Where blocking calls go: to write the database, look into it, to the disk, to the index."""
 
     def __init__(self) -> None:
         self._pools = [
             ThreadPoolExecutor(1, thread_name_prefix="database"),
             ThreadPoolExecutor(1, thread_name_prefix="looks"),
             ThreadPoolExecutor(BLOB_THREADS, thread_name_prefix="disk"),
+            ThreadPoolExecutor(1, thread_name_prefix="index"),
         ]
-        self.database, self.looks, self.disk = (_run_in(pool) for pool in self._pools)
+        self.database, self.looks, self.disk, self.index = (_run_in(pool) for pool in self._pools)
 
     def close(self) -> None:
         for pool in self._pools:
@@ -274,6 +284,14 @@ def _lanes(settings: Settings) -> dict[str, Lane]:
     return lanes
 
 
+def _pages(settings: Settings) -> Pages | None:
+    """Make what reads the pages that users name, if that is served."""
+    if settings.url_context == "refuse":
+        return None
+    private = settings.url_context_private
+    return Pages(Web(Addresses(private=private, loopback=private), private=private))
+
+
 def open_house(settings: Settings, address: str = "") -> House:
     """Lock the data directory and wire the rooms.
 
@@ -286,7 +304,7 @@ def open_house(settings: Settings, address: str = "") -> House:
         SettingsFault: an engine is unknown, its options are wrong, or so is the tariff.
     """
     lanes = _lanes(settings)  # before anything is made on the disk
-    search = create_search(settings.search)
+    make_search = search_of(settings.search)
     tariff = settings.read_tariff()
     try:
         directory = open_directory(Path(settings.data))
@@ -296,7 +314,10 @@ def open_house(settings: Settings, address: str = "") -> House:
     try:
         base_url = (settings.public_url or address).rstrip("/")
         return House(
-            *(settings, lanes, directory, runs), search=search, tariff=tariff, base_url=base_url
+            *(settings, lanes, directory, runs),
+            make_search=make_search,
+            tariff=tariff,
+            base_url=base_url,
         )
     except (OSError, StoreFault) as error:
         runs.close()

@@ -91,7 +91,7 @@ class _Administration:
 
     def __init__(self, house: House) -> None:
         self._folder = house.directory
-        self._server = _server(create_administration(house.keys, house.backups))
+        self._server = _server(create_administration(house.keys, house.backups, house.index))
         self._serving: asyncio.Task[None] | None = None
 
     def start(self) -> None:

@@ -10,7 +10,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -71,8 +71,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """How many tokens a cached content must have; Google asks for 1,024 to 4,096 by model."""
     webhooks_private: bool = False
     """Lets webhooks go to private networks, and over plain HTTP. Loopback always may."""
-    search: str = "empty"
-    """Requests with the search tool: `empty` finds nothing and says so, `refuse` fails them."""
+    search: str = "index"
+    """Requests with the search tool: `index` looks into the documents of `nightrate index`, the
+    address of a SearXNG asks that, `empty` finds nothing and says so, `refuse` fails them."""
+    url_context: Literal["fetch", "refuse"] = "fetch"
+    """Requests with the tool that reads the pages which users name: `fetch` serves it, `refuse`
+    fails them."""
+    url_context_private: bool = False
+    """Lets pages be fetched from this machine and from private networks, over plain HTTP and from
+    any port."""
     tariff: str = ""
     """TOML file of what tokens cost, by model; empty: receipts tell tokens and times only."""
     engine: str = ""

@@ -16,6 +16,7 @@ from nightrate.api import body
 from nightrate.api.middleware import Watch
 from nightrate.api.respond import STREAM_HEADERS, Streamed, document
 from nightrate.dialects import administration as dialect
+from nightrate.dialects import documents
 from nightrate.errors import Fault
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from starlette.types import Scope
 
     from nightrate.domain.backup import Progress
+    from nightrate.domain.document import Document, Indexed
     from nightrate.service.keys import Keys
 
 
@@ -38,15 +40,35 @@ class MakesBackups(Protocol):
         ...
 
 
-def create_administration(keys: Keys, backups: MakesBackups) -> Starlette:
+class HoldsDocuments(Protocol):
+    """See `tools.index`."""
+
+    async def put(self, document: Document, /) -> int:
+        """Add a document, or replace the one of that address; give the number of its excerpts."""
+        ...
+
+    async def remove(self, uri: str, /) -> Indexed:
+        """Remove a document, and give what it was."""
+        ...
+
+    async def documents(self, after: str, /) -> list[Indexed]:
+        """List documents by address, those behind ``after``, a page at most."""
+        ...
+
+
+def create_administration(keys: Keys, backups: MakesBackups, index: HoldsDocuments) -> Starlette:
     """Make the application that commands speak to while a server holds the data directory."""
     doors = _KeyDoors(keys)
+    shelf = _IndexDoors(index)
     return Starlette(
         routes=[
             Route("/keys", doors.list),
             Route("/keys", doors.create, methods=["POST"]),
             Route("/keys:revoke", doors.revoke, methods=["POST"]),
             Route("/backups", _BackupDoors(backups).make, methods=["POST"]),
+            Route("/index:put", shelf.put, methods=["POST"]),
+            Route("/index:list", shelf.list, methods=["POST"]),
+            Route("/index:remove", shelf.remove, methods=["POST"]),
         ],
         middleware=[Middleware(Watch, error_headers=_no_headers)],
     )
@@ -67,6 +89,23 @@ class _KeyDoors:
     async def revoke(self, request: Request) -> Response:
         key_id = dialect.parse_revocation(await body.whole(request))
         return document(dialect.render_key(await self._keys.revoke(key_id)))
+
+
+class _IndexDoors:
+    def __init__(self, index: HoldsDocuments) -> None:
+        self._index = index
+
+    async def put(self, request: Request) -> Response:
+        put = await self._index.put(documents.parse_put(await body.whole(request)))
+        return document(documents.render_put(put))
+
+    async def list(self, request: Request) -> Response:
+        after = documents.parse_page(await body.whole(request))
+        return document(documents.render_page(await self._index.documents(after)))
+
+    async def remove(self, request: Request) -> Response:
+        uri = documents.parse_removal(await body.whole(request))
+        return document(documents.render_indexed(await self._index.remove(uri)))
 
 
 class _BackupDoors:

@@ -118,7 +118,7 @@ OPTIONS: Final = (
     _honoured("tools[].googleSearch", "The search that this server has."),
     _honoured("tools[].googleSearchRetrieval", "As `googleSearch`."),
     _refused("tools[].codeExecution", _NO_TOOL),
-    _refused("tools[].urlContext", _NO_TOOL),
+    _honoured("tools[].urlContext", "Reads the pages that the user names."),
     _refused("tools[].googleMaps", _NO_TOOL),
     _refused("tools[].fileSearch", _NO_TOOL),
     _refused("tools[].computerUse", _NO_TOOL),

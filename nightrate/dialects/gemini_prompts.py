@@ -19,13 +19,13 @@ from nightrate.dialects.gemini_options import CONFIG_GATE
 from nightrate.dialects.gemini_pictures import picture_of
 from nightrate.dialects.gemini_ranges import check_safety, logprobs_of, sampling_of
 from nightrate.dialects.gemini_shapes import GenerateContentRequest, GenerationConfig
-from nightrate.dialects.gemini_tools import search_of
+from nightrate.dialects.gemini_tools import lookup_of
 from nightrate.dialects.gemini_turns import instruction_of, turns_of
 from nightrate.dialects.refusals import within, wrong
 from nightrate.dialects.spelling import Remedies, quoted
 from nightrate.domain.calling import Calling
 from nightrate.domain.generation import DEFAULT_SAMPLING, LogprobsWish, Prompt, Sampling
-from nightrate.domain.grounding import SearchWish
+from nightrate.domain.grounding import LookupWish
 from nightrate.domain.picture import PictureWish
 from nightrate.domain.schema import Form
 from nightrate.errors import Refused
@@ -115,7 +115,7 @@ def prompt_of(request: GenerateContentRequest, model: str, *, whole: bool = True
     if cache is not None and system:
         raise wrong("contents" if instruction is None else "systemInstruction", _BESIDE_CACHE)
     picture = _picture(request.generation_config, model, form)
-    calling, search = _tools(request)
+    calling, lookup = _tools(request)
     if calling is not None and (form is not None or picture is not None):
         raise wrong(calling.field, "an answer that calls a function has no form and no picture.")
     if picture is not None and logprobs is not None:
@@ -131,7 +131,7 @@ def prompt_of(request: GenerateContentRequest, model: str, *, whole: bool = True
         picture=picture,
         candidates=candidates,
         calling=calling,
-        search=search,
+        lookup=lookup,
         cache=cache,
     )
 
@@ -151,15 +151,16 @@ def _cache_of(request: GenerateContentRequest) -> str:
     return found
 
 
-def _tools(request: GenerateContentRequest) -> tuple[Calling | None, SearchWish | None]:
+def _tools(request: GenerateContentRequest) -> tuple[Calling | None, LookupWish | None]:
     """Find what an answer may call, and what it may look up."""
     if not request.tools and not request.tool_config:
         return None, None
     calling = calling_of(request.tools, request.tool_config)
-    search = search_of(request.tools) if request.tools else None
-    if calling is not None and search is not None:
-        raise wrong(search.field, "no search is made for an answer that may call functions.")
-    return calling, search
+    lookup = lookup_of(request.tools) if request.tools else None
+    if calling is not None and lookup is not None:
+        field = lookup.search or lookup.pages or ""
+        raise wrong(field, "nothing is looked up for an answer that may call functions.")
+    return calling, lookup
 
 
 def cache_id(reference: str, path: str) -> str:

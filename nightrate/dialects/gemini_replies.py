@@ -9,7 +9,7 @@ from typing import Final
 from msgspec import Raw, json
 
 from nightrate.dialects.gemini_calls import call_part
-from nightrate.dialects.gemini_grounding import grounding_of
+from nightrate.dialects.gemini_grounding import grounding_of, pages_of
 from nightrate.dialects.gemini_shapes import (
     AnswerCandidate,
     AnswerContent,
@@ -48,7 +48,7 @@ def response_of(
         ascii_only: whether texts are escaped now, which is faster than in the finished line.
     """
     usage = reply.usage
-    grounding = None if reply.grounding is None else grounding_of(reply.grounding)
+    grounding = reply.grounding
     return GenerateContentResponse(
         [
             AnswerCandidate(
@@ -59,7 +59,8 @@ def response_of(
                 ),
                 _FINISH[candidate.finish_reason],
                 index,
-                grounding,
+                None if grounding is None else grounding_of(grounding, candidate.supports),
+                None if grounding is None else pages_of(grounding),
                 *(_logprobs(candidate.tokens) if candidate.tokens else ()),
             )
             for index, candidate in enumerate(reply.candidates)

@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from msgspec import Raw, Struct, field
 
-from nightrate.dialects.gemini_grounding import GroundingMetadata
+from nightrate.dialects.gemini_grounding import GroundingMetadata, UrlContextMetadata
 
 Anything = Any
 """A value nobody looks into; decoded fully, so its UTF-8 and numbers are checked."""
@@ -301,6 +301,7 @@ class AnswerCandidate(Struct, rename="camel", omit_defaults=True, gc=False):
     finish_reason: str
     index: int
     grounding_metadata: GroundingMetadata | None = None
+    url_context_metadata: UrlContextMetadata | None = None
     avg_logprobs: float | None = None
     logprobs_result: LogprobsResult | None = None
 

@@ -1,4 +1,4 @@
-"""The tools that a server runs itself: a search is known, the others are refused by path."""
+"""The tools that a server runs itself: a search and the reading of pages; others are refused."""
 
 from __future__ import annotations
 
@@ -7,29 +7,33 @@ from typing import Any, Final
 from nightrate.dialects.gemini_calls import DECLARATIONS
 from nightrate.dialects.refusals import unserved, wrong
 from nightrate.dialects.spelling import camel, quoted
-from nightrate.domain.grounding import SearchWish
+from nightrate.domain.grounding import LookupWish
 
 _REFUSED: Final = "Leave it out: this tool is not run."
+
+_PAGES: Final = "urlContext"
 
 _OPTIONS: Final = {
     "googleSearch": ("searchTypes", "timeRangeFilter", "excludeDomains", "blockingConfidence"),
     # When the model itself would decide to search; here a search is made each time.
     "googleSearchRetrieval": ("dynamicRetrievalConfig",),
+    _PAGES: (),
 }
-"""The names of the tool, and of what can be set for it."""
+"""The names of the tools, and of what can be set for them."""
 
 _HINTS: Final = ("dynamicRetrievalConfig",)
 _NO_OPTION: Final = "Leave it out: searches take no such option."
 
 
-def search_of(tools: list[dict[str, Any]]) -> SearchWish | None:
-    """Find the wish for a search among the tools.
+def lookup_of(tools: list[dict[str, Any]]) -> LookupWish | None:
+    """Find among the tools what is to be looked up.
 
     Raises:
         BadRequest: a tool has an unknown option.
         NotSupported: another tool is asked for, or an option that changes what is found.
     """
-    wish: SearchWish | None = None
+    search: str | None = None
+    pages: str | None = None
     for index, tool in enumerate(tools):
         for name, value in tool.items():
             if value is None or camel(name) == DECLARATIONS:
@@ -39,8 +43,11 @@ def search_of(tools: list[dict[str, Any]]) -> SearchWish | None:
             if options is None:
                 raise unserved(field, _REFUSED)
             _check(value, field, options)
-            wish = wish or SearchWish(field)
-    return wish
+            if camel(name) == _PAGES:
+                pages = pages or field
+            else:
+                search = search or field
+    return LookupWish(search, pages) if search or pages else None
 
 
 def _check(value: object, field: str, options: tuple[str, ...]) -> None:

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from nightrate.domain.calling import Call, Calling, CallMode, CallResult
 from nightrate.domain.embedding import Embedding, Passage
-from nightrate.domain.grounding import Grounding, SearchWish
+from nightrate.domain.grounding import Grounding, LookupWish, Support
 from nightrate.domain.picture import Picture, PictureWish
 from nightrate.domain.schema import Form
 from nightrate.errors import Code
@@ -112,8 +112,8 @@ class Prompt(Struct, frozen=True, gc=False, kw_only=True):
     """What picture the answer must have."""
     candidates: int = 1
     """How many answers are wanted. Engines have nothing to do with it: each is asked for alone."""
-    search: SearchWish | None = None
-    """Whether the answer may rest on a search. Engines have nothing to do with it."""
+    lookup: LookupWish | None = None
+    """What the answer may rest on. Engines have nothing to do with it."""
     cache: str | None = None
     """The id of the cached content it continues, until that is put before it (`domain.cache`)."""
     cached_tokens: int = 0
@@ -155,6 +155,8 @@ class Candidate(Struct, frozen=True, gc=False):
     calls: tuple[Call, ...] = ()
     tokens: tuple[Token, ...] = ()
     """How likely each token was, where that was asked for."""
+    supports: tuple[Support, ...] = ()
+    """Which pieces of the text rest on which sources of the reply's grounding."""
 
 
 class Reply(Struct, frozen=True, gc=False):

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 from msgspec import Struct
 
 
-class SearchWish(Struct, frozen=True, gc=False):
-    """The answer may rest on a search; ``field`` is the path of the wish, for refusals."""
+class LookupWish(Struct, frozen=True, gc=False):
+    """The answer may rest on what is looked up: by a search, in the pages that the user names.
 
-    field: str
+    Each is the path of its wish, for refusals; None where it is not wanted.
+    """
+
+    search: str | None = None
+    pages: str | None = None
 
 
 class Source(Struct, frozen=True, gc=False):
@@ -19,18 +25,43 @@ class Source(Struct, frozen=True, gc=False):
     text: str
 
 
+class PageStatus(StrEnum):
+    """What became of a page that the user named."""
+
+    SUCCESS = "success"
+    ERROR = "error"
+    """It is not there, may not be fetched by programs, or cannot be read."""
+    PAYWALL = "paywall"
+    UNSAFE = "unsafe"
+    """The server does not connect there."""
+
+
+class Page(Struct, frozen=True, gc=False):
+    """A page that the user named."""
+
+    uri: str
+    status: PageStatus
+
+
 class Support(Struct, frozen=True, gc=False):
-    """A piece of the answer's text, in bytes of UTF-8, and the sources that it rests on."""
+    """A piece of an answer's text, in bytes of UTF-8, and the sources that it rests on.
+
+    ``confidences`` says how surely, for each of them, from 0 to 1.
+    """
 
     start_byte: int
     end_byte: int
     text: str
     sources: tuple[int, ...]
+    confidences: tuple[float, ...]
 
 
 class Grounding(Struct, frozen=True, gc=False):
-    """The searches that were made for an answer, and what came of them."""
+    """The searches that were made for an answer, the pages that were read, what came of them.
 
-    queries: tuple[str, ...]
+    The first sources are the pages that came; those of the searches follow.
+    """
+
+    queries: tuple[str, ...] = ()
     sources: tuple[Source, ...] = ()
-    supports: tuple[Support, ...] = ()
+    pages: tuple[Page, ...] = ()

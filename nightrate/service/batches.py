@@ -25,13 +25,13 @@ from nightrate.domain.shard import Tally
 from nightrate.domain.states import BatchState
 from nightrate.domain.tariff import Quote, Tariff
 from nightrate.errors import NotFound, Refused
-from nightrate.service.addresses import Addresses
 from nightrate.service.inputs import Input, Inputs, Inspect
 from nightrate.service.models import Models
 from nightrate.service.quotas import TokenQuotas
 from nightrate.service.space import Space, refused_by_disk
 from nightrate.store.base import Store
 from nightrate.store.blobs import Blobs
+from nightrate.tools.addresses import Addresses
 
 _ID_LENGTH = 36
 

@@ -22,7 +22,7 @@ from nightrate.domain.grounding import Grounding
 from nightrate.domain.model import Model
 from nightrate.domain.shard import Answer, Tally
 from nightrate.errors import Code, Damaged, EngineDown, Refused, StoreFault
-from nightrate.service.grounding import Grounder, grounded
+from nightrate.service.grounding import Grounder, Step, Steps, grounded
 from nightrate.service.lane import Lane
 from nightrate.service.overdue import Worker
 from nightrate.service.places import Meter
@@ -108,8 +108,8 @@ class Executor:
             return
         prompt = structs.replace(prompt, live=True)
         grounding = None
-        if prompt.search is not None:
-            found = await self._grounder.ground(prompt, prompt.search)
+        if prompt.lookup is not None:
+            found = await self._grounder.ground(prompt, prompt.lookup)
             if isinstance(found, Failure):
                 yield found
                 return
@@ -130,14 +130,20 @@ class Executor:
             yield Failure(Code.UNAVAILABLE, fault.message)
 
     async def _run(
-        self, lane: Lane, asked: Asked, *, live: bool = False, meter: Meter | None = None
+        self,
+        lane: Lane,
+        asked: Asked,
+        *,
+        live: bool = False,
+        meter: Meter | None = None,
+        step: Step | None = None,
     ) -> Outcome:
-        """Take a request through its engine, after the search that it may want."""
+        """Take a request through its engine, after what it may want to be looked up."""
         if isinstance(asked, Passage):
             return await lane.outcome(asked, live=live, meter=meter)
-        if asked.search is None:
+        if asked.lookup is None:
             return _counted(lane, asked, await answered(lane, asked, live=live, meter=meter))
-        found = await self._grounder.ground(asked, asked.search)
+        found = await self._grounder.ground(asked, asked.lookup, step)
         if isinstance(found, Failure):
             return found
         outcome = await answered(lane, found[0], live=live, meter=meter)
@@ -165,7 +171,13 @@ class Executor:
         return Rows(self, lane, model, kind, reach)
 
     async def of_row(
-        self, lane: Lane, model: str, asked: AskedOfRow, reach: Reach | None, meter: Meter
+        self,
+        lane: Lane,
+        model: str,
+        asked: AskedOfRow,
+        reach: Reach | None,
+        meter: Meter,
+        step: Step | None,
     ) -> OutcomeOfRow:
         """Take what a row asks through its engine, with the cached content that it may name.
 
@@ -175,6 +187,7 @@ class Executor:
             asked: by the row.
             reach: which cached contents it may continue; None for none.
             meter: told what the row had of the engine's time.
+            step: where it is kept what was looked up for the row; None for nowhere.
 
         Raises:
             EngineDown: the engine has given up; the row has no outcome yet.
@@ -189,7 +202,7 @@ class Executor:
             except Damaged as fault:
                 message = f"The cached content cannot be read any more: {fault.message}"
                 return Failure(Code.DATA_LOSS, message)
-        return await self._run(lane, asked, meter=meter)
+        return await self._run(lane, asked, meter=meter, step=step)
 
     async def _continued(self, prompt: Prompt, model: str, reach: Reach | None) -> Prompt:
         """Put the cached content before a row that names one, when the disk lets us."""
@@ -220,7 +233,14 @@ class Rows:
         self._model = model
         self._reach = reach
 
-    async def answer(self, line: RawLine, response_id: str, worker: Worker | None = None) -> Answer:
+    async def answer(
+        self,
+        line: RawLine,
+        response_id: str,
+        worker: Worker | None = None,
+        steps: Steps | None = None,
+        index: int = 0,
+    ) -> Answer:
         """Answer one row: its line in, its output line out.
 
         Whatever is wrong with the row, and a mistake of our own too, becomes an error line.
@@ -229,6 +249,8 @@ class Rows:
             line: the row.
             response_id: the id that its answer gets.
             worker: the task that calls, if it knows itself.
+            steps: where it is kept what was looked up for rows; None for nowhere.
+            index: the number under which it is kept there.
 
         Raises:
             EngineDown: the engine has given up; the row has no outcome yet.
@@ -243,14 +265,15 @@ class Rows:
             elif (
                 isinstance(asked, Prompt)
                 and asked.cache is None
-                and asked.search is None
+                and asked.lookup is None
                 and asked.candidates == 1
             ):
                 # Nearly every row: the straight way.
                 outcome = await self._lane.outcome(asked, worker=worker, meter=meter)
             else:
+                step = None if steps is None else Step(steps, index)
                 outcome = await self._executor.of_row(
-                    *(self._lane, self._model, asked, self._reach), meter
+                    *(self._lane, self._model, asked, self._reach), meter, step
                 )
             now = clock.now() if self._tells_time else 0
             output = self._render(echo, outcome, self._form, response_id, now)

@@ -1,32 +1,134 @@
-"""Answers that may rest on a search: the question becomes a query, and sources reach the model."""
+"""Answers that may rest on more than the model: searches, pages, and how both reach it."""
 
 from __future__ import annotations
 
-from msgspec import structs
+import re
+from typing import Protocol
 
-from nightrate import limits
+from msgspec import json, structs
+
+from nightrate import limits, tool_limits
 from nightrate.domain.generation import Failure, Prompt, Reply
-from nightrate.domain.grounding import Grounding, SearchWish, Source
+from nightrate.domain.grounding import Grounding, LookupWish, PageStatus
+from nightrate.domain.supports import supports_of
 from nightrate.errors import Code
+from nightrate.tools.pages import Pages, Read
 from nightrate.tools.search import Search
 
-_INTRODUCTION = "A search found these sources. Use them, and say so when they do not answer."
+_SEARCH = "A search found these sources. Use them, and say so when they do not answer."
+_PAGES = "These are the pages that the user names. Use them, and say so when they do not answer."
+
+_ADDRESS = re.compile(r"https?://[^\s<>\"`\\^{}|\x00-\x1f\x7f]+", re.IGNORECASE)
+_AROUND = frozenset(".,;:!?'*_~)]\u3002\uff0c\uff01\uff1f\u3001\uff09\u201d\u2019")
+_PAIRS = {")": "(", "]": "["}
+
+_NOTHING_READ = Read((), ())
+
+
+class Steps(Protocol):
+    """Keeps what was looked up for requests, so that a crash does not repeat it: a journal."""
+
+    def add_step(self, index: int, found: bytes) -> None:
+        """Keep what was looked up for a request."""
+        ...
+
+    async def step(self, index: int) -> bytes | None:
+        """Give what was looked up for a request before; None when there is nothing of it."""
+        ...
+
+
+class Step:
+    """The place of one request among the steps that are kept."""
+
+    def __init__(self, steps: Steps, index: int) -> None:
+        self._steps = steps
+        self._index = index
+
+    async def kept(self) -> Grounding | None:
+        """Give what was found before, if anybody looked."""
+        found = await self._steps.step(self._index)
+        return None if found is None else json.decode(found, type=Grounding)
+
+    def keep(self, grounding: Grounding) -> None:
+        """Keep what was found, from the next sync on."""
+        self._steps.add_step(self._index, json.encode(grounding))
 
 
 class Grounder:
-    """Makes the searches that prompts wish for."""
+    """Looks up what prompts wish for.
 
-    def __init__(self, search: Search | None) -> None:
+    Args:
+        search: makes the searches; None refuses them.
+        pages: reads the pages that users name; None refuses that.
+    """
+
+    def __init__(self, search: Search | None, pages: Pages | None = None) -> None:
         self._search = search
+        self._pages = pages
 
-    async def ground(self, prompt: Prompt, wish: SearchWish) -> tuple[Prompt, Grounding] | Failure:
-        """Search for a prompt: give it with what was found, or say why nothing is looked up."""
-        if self._search is None:
-            message = f"{wish.field}: this server makes no searches. Leave the tool out."
+    async def ground(
+        self, prompt: Prompt, wish: LookupWish, step: Step | None = None
+    ) -> tuple[Prompt, Grounding] | Failure:
+        """Look up for a prompt: give it with what was found, or say why nothing is looked up.
+
+        Args:
+            prompt: the whole of it.
+            wish: what is to be looked up.
+            step: where what was found is kept; what is there already is not looked up again.
+        """
+        if wish.search is not None and self._search is None:
+            message = f"{wish.search}: this server makes no searches. Leave the tool out."
             return Failure(Code.UNIMPLEMENTED, message)
+        if wish.pages is not None and self._pages is None:
+            message = f"{wish.pages}: this server fetches no pages. Leave the tool out."
+            return Failure(Code.UNIMPLEMENTED, message)
+        grounding = None if step is None else await step.kept()
+        if grounding is None:
+            found = await self._looked_up(prompt, wish)
+            if isinstance(found, Failure):
+                return found
+            grounding = found
+            if step is not None:
+                step.keep(grounding)
+        return _told(prompt, grounding), grounding
+
+    async def _looked_up(self, prompt: Prompt, wish: LookupWish) -> Grounding | Failure:
+        read = _NOTHING_READ
+        if wish.pages is not None and self._pages is not None:
+            uris = pages_of(prompt)
+            if len(uris) > (most := tool_limits.PAGES_MAX):
+                message = f"{wish.pages}: {len(uris)} pages are named, and {most} are the most."
+                return Failure(Code.INVALID_ARGUMENT, message)
+            read = await self._pages.read(uris)
+        if wish.search is None or self._search is None:
+            return Grounding((), read.sources, read.pages)
         query = query_of(prompt)
-        sources = tuple(await self._search.search(query, limits.SEARCH_SOURCES_MAX))
-        return _told(prompt, sources), Grounding((query,), sources)
+        found = await self._search.search(query, limits.SEARCH_SOURCES_MAX)
+        if isinstance(found, Failure):
+            return found
+        return Grounding((query,), (*read.sources, *found), read.pages)
+
+
+def pages_of(prompt: Prompt) -> list[str]:
+    """Find the addresses of pages in what the user said, each once."""
+    found = (
+        _bare(address)
+        for message in prompt.messages
+        if message.role == "user"
+        for address in _ADDRESS.findall(message.text)
+    )
+    return list(dict.fromkeys(address for address in found if not address.endswith("://")))
+
+
+def _bare(address: str) -> str:
+    """Take off what belongs to the sentence around an address, and the place within the page."""
+    address = address.partition("#")[0]
+    while address[-1] in _AROUND:
+        closes = _PAIRS.get(address[-1])
+        if closes and address.count(address[-1]) <= address.count(closes):
+            break
+        address = address[:-1]
+    return address
 
 
 def query_of(prompt: Prompt) -> str:
@@ -42,18 +144,25 @@ def query_of(prompt: Prompt) -> str:
     return cut[: cut.rindex(" ")] if " " in cut else cut[:most]
 
 
-def _told(prompt: Prompt, sources: tuple[Source, ...]) -> Prompt:
+def _told(prompt: Prompt, grounding: Grounding) -> Prompt:
     """Show a model what was found, before the conversation."""
-    if not sources:
-        return prompt
     listed = [
         f"[{number}] {source.title} ({source.uri})\n{source.text}"
-        for number, source in enumerate(sources, 1)
+        for number, source in enumerate(grounding.sources, 1)
     ]
-    pieces = [prompt.system, _INTRODUCTION, *listed]
+    came = sum(page.status is PageStatus.SUCCESS for page in grounding.pages)
+    pieces = [prompt.system]
+    pieces += [_PAGES, *listed[:came]] if came else []
+    pieces += [_SEARCH, *listed[came:]] if listed[came:] else []
+    if len(pieces) == 1:
+        return prompt
     return structs.replace(prompt, system="\n\n".join(piece for piece in pieces if piece))
 
 
 def grounded(reply: Reply, grounding: Grounding) -> Reply:
-    """Say in a reply what it rests on."""
-    return structs.replace(reply, grounding=grounding)
+    """Say in a reply what it rests on, as a whole and sentence by sentence."""
+    candidates = tuple(
+        structs.replace(candidate, supports=supports_of(candidate.text, grounding.sources))
+        for candidate in reply.candidates
+    )
+    return structs.replace(reply, candidates=candidates, grounding=grounding)

@@ -110,8 +110,8 @@ def _check_together(prefix: Prompt, prompt: Prompt) -> None:
         beside = prompt.calling or prompt.form or prompt.picture or prompt.logprobs
         why = "the cached content declares functions: leave this out, or use another one."
     else:
-        beside = prompt.calling if prefix.search is not None else None
-        why = "the cached content has a search: leave the functions out, or use another one."
+        beside = prompt.calling if prefix.lookup is not None else None
+        why = "the cached content looks something up: leave the functions out, or use another one."
     if beside is not None:
         raise BadRequest(f"{beside.field}: {why}", field=beside.field)
 

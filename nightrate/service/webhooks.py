@@ -10,9 +10,9 @@ from nightrate.clock import Instant
 from nightrate.domain.file import Page
 from nightrate.domain.webhook import Delivery, Secret, Webhook, WebhookState, WebhookWish
 from nightrate.errors import NotFound
-from nightrate.service.addresses import Addresses
 from nightrate.service.vault import Vault
 from nightrate.store.base import Store
+from nightrate.tools.addresses import Addresses
 
 SECRET_PREFIX = "whsec_"  # noqa: S105 - what every secret begins with
 _SECRET_BYTES = 32

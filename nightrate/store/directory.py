@@ -34,6 +34,11 @@ class DataDirectory:
         return self.path / "state.sqlite"
 
     @property
+    def index(self) -> Path:
+        """Where the index of the operator's documents lies, if there are any."""
+        return self.path / "search.sqlite"
+
+    @property
     def blobs(self) -> Path:
         """Where the blobs lie."""
         return self.path / "blobs"

@@ -12,11 +12,11 @@ from nightrate.dialects.gemini_events import event_claims, render_event
 from nightrate.dialects.retry_after import asked_seconds
 from nightrate.domain.webhook import Delivery, DeliveryState, judge
 from nightrate.errors import BadRequest, Damaged, StoreFault
-from nightrate.service.addresses import Addresses
 from nightrate.service.signatures import symmetric_headers, token_headers
 from nightrate.service.vault import Vault
 from nightrate.service.webhooks import secret_owner
 from nightrate.store.base import Store
+from nightrate.tools.addresses import Addresses
 
 if TYPE_CHECKING:
     import aiohttp

@@ -5,6 +5,9 @@ checksum is wrong; what follows is ignored, never guessed. Lines stay in memory 
 written, so a journal holds at most what one sync interval gathers, whatever the shard's size. A
 shard that finishes before its first sync never touches the disk with its journal.
 
+What was looked up for a request is recorded beside the outcomes, as a step of it: the next owner
+goes on from there, and whoever was asked is not asked again.
+
 The file of an epoch is written by that epoch's owner alone. Which of its bytes count is said by the
 shard's row (`domain.shard.taken_over`).
 """
@@ -31,8 +34,11 @@ log = logging.getLogger(__name__)
 MAGIC = b"nightrate journal 2\n"
 
 _HEAD = struct.Struct("<IIIIIIIIQ")
-"""crc32 of the rest of the record; index; length of the line; 1 if it succeeded; prompt, output,
-cached and thought tokens; nanoseconds of the engine."""
+"""crc32 of the rest of the record; index; length of the line; 1 if it succeeded, or `_STEP`;
+prompt, output, cached and thought tokens; nanoseconds of the engine."""
+
+_STEP = 2
+"""Stands where an outcome says whether it succeeded: the record is a step, and counts nothing."""
 
 _HEADS = {MAGIC: _HEAD, b"nightrate journal 1\n": struct.Struct("<IIIIIII")}
 """How the heads of a journal are laid out, by its first bytes. An earlier version wrote without the
@@ -74,13 +80,22 @@ def head_of(index: int, answer: Answer) -> bytes:
     return _CRC.pack(zlib.crc32(line, zlib.crc32(rest))) + rest
 
 
+def head_of_step(index: int, found: bytes) -> bytes:
+    """Write what stands before the bytes of a step in a record."""
+    return head_of(index, Answer(found, Tally(_STEP)))
+
+
 class Record(Struct, frozen=True, gc=False):
-    """A record found in a journal: where its line lies in the file, and what it counts."""
+    """A record found in a journal: where its line lies in the file, and what it counts.
+
+    That of a step has bytes in the place of a line, and counts nothing.
+    """
 
     index: int
     offset: int
     length: int
     tally: Tally
+    step: bool = False
 
 
 def records(data: bytes, offset: int, magic: bytes = MAGIC) -> Iterator[Record]:
@@ -100,7 +115,10 @@ def records(data: bytes, offset: int, magic: bytes = MAGIC) -> Iterator[Record]:
         body = data[position + _CRC.size : start]
         if len(line) < length or zlib.crc32(line, zlib.crc32(body)) != crc:
             return
-        yield Record(index, offset + start, length, Tally(succeeded, 1 - succeeded, *sums))
+        if succeeded == _STEP:
+            yield Record(index, offset + start, length, Tally(), step=True)
+        else:
+            yield Record(index, offset + start, length, Tally(succeeded, 1 - succeeded, *sums))
         position = start + length
 
 
@@ -114,6 +132,10 @@ class Journal:
         """Outcomes on the disk."""
         self._recent: dict[int, Answer] = {}
         """Outcomes that are in memory only."""
+        self._new_steps: dict[int, bytes] = {}
+        """Steps that are in memory only."""
+        self._steps: dict[int, Entry] = {}
+        """Steps that earlier owners took, of requests without an outcome."""
         # What is looked at for every request is an attribute: a property costs as much as the rest.
         self.count = 0
         """How many requests have their outcome."""
@@ -155,6 +177,26 @@ class Journal:
         self.unwritten_bytes += record_bytes
         self.held_bytes += record_bytes
 
+    def add_step(self, index: int, found: bytes) -> None:
+        """Record what was looked up for a request; it is durable after the next `flush`."""
+        record_bytes = _HEAD_BYTES + len(found)
+        assert record_bytes <= limits.STEP_BYTES_MAX, "whoever looked it up keeps it short"
+        self._new_steps[index] = found
+        self.unwritten_bytes += record_bytes
+        self.held_bytes += record_bytes
+
+    async def step(self, index: int) -> bytes | None:
+        """Give what an earlier owner looked up for a request; None when there is nothing of it."""
+        entry = self._steps.get(index)
+        if entry is None:
+            return None
+        try:
+            (found,) = await self._readers[entry.epoch].read_all([(entry.offset, entry.length)])
+        except (OSError, Damaged) as error:
+            log.error("what was looked up is gone and will be made again: %s", error)  # noqa: TRY400
+            return None
+        return found
+
     async def flush(self) -> None:
         """Write and sync what has gathered; callers wait for each other.
 
@@ -169,6 +211,10 @@ class Journal:
             start = self.counted_bytes or len(MAGIC)
             pieces = [] if self.counted_bytes else [MAGIC]
             written: dict[int, Entry] = {}
+            steps, self._new_steps = self._new_steps, {}
+            for index, found in steps.items():
+                pieces += (head_of_step(index, found), found)
+                start += _HEAD_BYTES + len(found)
             for index, answer in self._recent.items():
                 pieces += (head_of(index, answer), answer.line)
                 start += _HEAD_BYTES
@@ -263,7 +309,10 @@ class Journal:
                 end = 0
                 async for record in scan(reader, part.byte_length):
                     end = record.offset + record.length
-                    if record.index not in self._entries:
+                    if record.step:
+                        place = Entry(part.epoch, record.offset, record.length, succeeded=False)
+                        self._steps[record.index] = place
+                    elif record.index not in self._entries:
                         succeeded = bool(record.tally.succeeded)
                         entry = Entry(part.epoch, record.offset, record.length, succeeded)
                         self._entries[record.index] = entry

@@ -193,7 +193,9 @@ class Runner:
             await self._flush(shard)
         worker.shard = shard
         try:
-            answer = await rows.answer(line, shard.response_id(index), worker.task)
+            answer = await rows.answer(
+                *(line, shard.response_id(index), worker.task, journal, index)
+            )
         except EngineDown:
             worker.shard = None
             for held in tuple(self._feed.open):

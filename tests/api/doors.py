@@ -27,7 +27,6 @@ from nightrate.api.protocol import Protocol
 from nightrate.domain.batch import Plan
 from nightrate.domain.shard import Segment, ShardPlan, Tally
 from nightrate.engines.echo import EchoEngine
-from nightrate.service.addresses import Addresses
 from nightrate.service.batches import Batches
 from nightrate.service.caches import Caches
 from nightrate.service.execute import Executor
@@ -42,6 +41,7 @@ from nightrate.service.vault import Vault
 from nightrate.service.webhooks import Webhooks
 from nightrate.store.blobs import Blobs
 from nightrate.store.sqlite import SQLiteStore
+from nightrate.tools.addresses import Addresses
 from nightrate.work.inspector import Inspector
 
 T = TypeVar("T")

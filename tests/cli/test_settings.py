@@ -29,6 +29,8 @@ ALL = {
     "cached_tokens_min",
     "webhooks_private",
     "search",
+    "url_context",
+    "url_context_private",
     "tariff",
     "engine",
     "models",
@@ -121,6 +123,12 @@ def test_a_cached_content_cannot_have_less_than_no_tokens(commands: Commands) ->
     told = commands.run("settings", environment={"NIGHTRATE_CACHED_TOKENS_MIN": "-1"})
     assert told.status == 2
     assert "cached_tokens_min -1: not 0 or more" in told.complaint
+
+
+def test_pages_are_fetched_or_refused_and_nothing_else(commands: Commands) -> None:
+    told = commands.run("settings", environment={"NIGHTRATE_URL_CONTEXT": "perhaps"})
+    assert told.status == 2
+    assert "url_context (environment variable NIGHTRATE_URL_CONTEXT)" in told.complaint
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "true", '"long"'])

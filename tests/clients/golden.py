@@ -38,8 +38,10 @@ def reply(*texts: str, reason: FinishReason = FinishReason.STOP) -> Reply:
 def everything() -> Reply:
     """Give an answer with all that an answer can have: a text, a picture and what it rests on."""
     sources = (Source("https://example.com/", "Example", "…"),)
-    grounding = Grounding(("who won?",), sources, (Support(0, 5, "drawn", (0,)),))
-    candidate = Candidate("drawn", pictures=(Picture("image/png", b"\x89PNG"),))
+    grounding = Grounding(("who won?",), sources)
+    pictures = (Picture("image/png", b"\x89PNG"),)
+    supports = (Support(0, 5, "drawn", (0,), (0.75,)),)
+    candidate = Candidate("drawn", pictures=pictures, supports=supports)
     return Reply((candidate,), Usage(7, 3, 2), "golden", grounding)
 
 

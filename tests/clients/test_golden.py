@@ -117,6 +117,7 @@ def test_python_reads_every_kind_of_item(client: genai.Client) -> None:
     (support,) = grounding.grounding_supports or []
     assert support.segment is not None
     assert (support.segment.start_index, support.segment.end_index) == (None, 5)
+    assert (support.grounding_chunk_indices, support.confidence_scores) == ([0], [0.75])
     usage = answered[0].usage_metadata
     assert usage is not None
     assert (usage.prompt_token_count, usage.total_token_count) == (7, 10)

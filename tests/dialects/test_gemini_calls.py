@@ -132,7 +132,7 @@ def test_an_answer_that_calls_has_no_form_no_picture_and_no_search() -> None:
     both = [{"functionDeclarations": [CLOCK], "googleSearch": {}}]
     assert refusal(BadRequest, tools=both)[0] == "tools[0].googleSearch"
     never = {"functionCallingConfig": {"mode": "NONE"}}
-    assert parse(tools=both, toolConfig=never, generationConfig=form).search is not None
+    assert parse(tools=both, toolConfig=never, generationConfig=form).lookup is not None
 
 
 # modes ---------------------------------------------------------------------------------------

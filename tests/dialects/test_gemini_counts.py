@@ -68,7 +68,7 @@ def test_a_request_beside_the_turns_is_told_where_it_belongs() -> None:
 
 def test_what_cannot_be_answered_is_not_counted_either() -> None:
     with pytest.raises(NotSupported, match=r"generateContentRequest\.tools\[0\]"):
-        parsed({"generateContentRequest": {"contents": TURNS, "tools": [{"urlContext": {}}]}})
+        parsed({"generateContentRequest": {"contents": TURNS, "tools": [{"codeExecution": {}}]}})
 
 
 def test_a_count_is_of_text() -> None:

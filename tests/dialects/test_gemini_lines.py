@@ -215,11 +215,11 @@ def test_a_wrong_line_fails_with_its_number_and_the_reason(
 
 
 def test_what_is_not_served_fails_as_such() -> None:
-    line = b'{"key":"k","request":{"contents":"a","tools":[{"url_context":{}}]}}'
+    line = b'{"key":"k","request":{"contents":"a","tools":[{"code_execution":{}}]}}'
     assert parse(line).echo == Echo(b'"k"')
     assert failure(line) == Failure(
         Code.UNIMPLEMENTED,
-        "Error on line 7: request.tools[0].url_context: this server does not support it yet. "
+        "Error on line 7: request.tools[0].code_execution: this server does not support it yet. "
         "Leave it out: this tool is not run.",
     )
 

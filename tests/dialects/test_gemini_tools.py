@@ -9,13 +9,13 @@ import pytest
 
 from nightrate.dialects.gemini import StreamWriter, framing_of, parse_prompt, render_reply
 from nightrate.domain.generation import Candidate, Reply, Usage
-from nightrate.domain.grounding import Grounding, SearchWish, Source, Support
+from nightrate.domain.grounding import Grounding, LookupWish, Page, PageStatus, Source, Support
 from nightrate.errors import BadRequest, NotSupported, Refused
 
 
-def wish(*tools: Any) -> SearchWish | None:
+def wish(*tools: Any) -> LookupWish | None:
     body = msgspec.json.encode({"contents": "hi", "tools": list(tools)})
-    return parse_prompt(body, "m").search
+    return parse_prompt(body, "m").lookup
 
 
 @pytest.mark.parametrize(
@@ -33,11 +33,11 @@ def wish(*tools: Any) -> SearchWish | None:
     ],
 )
 def test_a_search_is_a_wish_however_it_is_spelled(tool: Any, name: str) -> None:
-    assert wish({}, tool) == SearchWish(f"tools[1].{name}")
+    assert wish({}, tool) == LookupWish(f"tools[1].{name}")
 
 
 def test_the_same_tool_twice_is_one_wish() -> None:
-    assert wish({"googleSearch": {}}, {"googleSearchRetrieval": {}}) == SearchWish(
+    assert wish({"googleSearch": {}}, {"googleSearchRetrieval": {}}) == LookupWish(
         "tools[0].googleSearch"
     )
     assert wish({"googleSearch": None}, {"urlContext": None}) is None
@@ -55,8 +55,10 @@ def test_the_same_tool_twice_is_one_wish() -> None:
          NotSupported),
         ({"googleSearchRetrieval": {"timeRangeFilter": {}}},
          "googleSearchRetrieval.timeRangeFilter", BadRequest),
+        ({"urlContext": {"urls": []}}, "urlContext.urls", BadRequest),
+        ({"urlContext": []}, "urlContext", BadRequest),
         *(({name: {}}, name, NotSupported) for name in (
-            "urlContext", "codeExecution", "googleMaps", "fileSearch")),
+            "codeExecution", "googleMaps", "fileSearch", "computerUse")),
     ],
 )  # fmt: skip
 def test_what_no_search_can_do_is_refused(tool: Any, field: str, kind: type[Refused]) -> None:
@@ -64,6 +66,22 @@ def test_what_no_search_can_do_is_refused(tool: Any, field: str, kind: type[Refu
         wish(tool)
     assert type(refused.value) is kind
     assert refused.value.field == f"tools[0].{field}"
+
+
+@pytest.mark.parametrize("name", ["urlContext", "url_context"])
+def test_pages_are_a_wish_beside_a_search_or_alone(name: str) -> None:
+    assert wish({name: {}}) == LookupWish(pages=f"tools[0].{name}")
+    assert wish({name: {}}, {name: {}}) == LookupWish(pages=f"tools[0].{name}")
+    both = LookupWish("tools[0].googleSearch", f"tools[0].{name}")
+    assert wish({"googleSearch": {}, name: {}}) == both
+
+
+def test_nothing_is_looked_up_for_an_answer_that_may_call_functions() -> None:
+    declared = {"functionDeclarations": [{"name": "f"}]}
+    for tool in ("googleSearch", "urlContext"):
+        with pytest.raises(BadRequest, match="nothing is looked up") as refused:
+            wish(declared, {tool: {}})
+        assert refused.value.field == f"tools[1].{tool}"
 
 
 REPLY = Reply((Candidate("Zürich won."),), Usage(1, 2), "m")
@@ -75,10 +93,11 @@ SEARCHED = {
 }
 
 
-def metadata(grounding: Grounding) -> Any:
-    reply = msgspec.structs.replace(REPLY, grounding=grounding)
-    (candidate,) = msgspec.json.decode(render_reply(reply, "r"))["candidates"]
-    return candidate["groundingMetadata"]
+def metadata(grounding: Grounding, *supports: Support) -> Any:
+    candidate = msgspec.structs.replace(REPLY.candidates[0], supports=supports)
+    reply = msgspec.structs.replace(REPLY, candidates=(candidate,), grounding=grounding)
+    (written,) = msgspec.json.decode(render_reply(reply, "r"))["candidates"]
+    return written["groundingMetadata"]
 
 
 def test_an_answer_after_an_empty_search_names_the_query_and_no_source() -> None:
@@ -89,18 +108,41 @@ def test_an_answer_names_its_sources_and_what_rests_on_them() -> None:
     grounding = Grounding(
         ("who <won>?",),
         (Source("https://example.com/a", "A", "…"),),
-        (Support(0, 7, "Zürich", (0,)), Support(8, 12, "won.", (0,))),
     )
-    assert metadata(grounding) == {
+    supports = (Support(0, 7, "Zürich", (0,), (0.8,)), Support(8, 12, "won.", (0,), (1.0,)))
+    assert metadata(grounding, *supports) == {
         **SEARCHED,
         "groundingChunks": [{"web": {"uri": "https://example.com/a", "title": "A"}}],
         "groundingSupports": [
-            {"segment": {"text": "Zürich", "endIndex": 7}, "groundingChunkIndices": [0]},
+            {
+                "segment": {"text": "Zürich", "endIndex": 7},
+                "groundingChunkIndices": [0],
+                "confidenceScores": [0.8],
+            },
             {
                 "segment": {"text": "won.", "startIndex": 8, "endIndex": 12},
                 "groundingChunkIndices": [0],
+                "confidenceScores": [1.0],
             },
         ],
+    }
+
+
+def test_an_answer_says_what_became_of_the_pages_that_were_named() -> None:
+    pages = tuple(Page(f"https://x.example/{status}", status) for status in PageStatus)
+    reply = msgspec.structs.replace(REPLY, grounding=Grounding(pages=pages))
+    (written,) = msgspec.json.decode(render_reply(reply, "r"))["candidates"]
+    assert "groundingMetadata" not in written, "no search was made, and no page came"
+    assert written["urlContextMetadata"]["urlMetadata"] == [
+        {
+            "retrievedUrl": f"https://x.example/{status}",
+            "urlRetrievalStatus": f"URL_RETRIEVAL_STATUS_{status.value.upper()}",
+        }
+        for status in PageStatus
+    ]
+    source = Source("https://x.example/success", "A", "…")
+    assert metadata(Grounding((), (source,), pages)) == {
+        "groundingChunks": [{"web": {"uri": "https://x.example/success", "title": "A"}}]
     }
 
 

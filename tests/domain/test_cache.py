@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nightrate.domain.cache import continued
 from nightrate.domain.generation import Message, Prompt, Sampling
-from nightrate.domain.grounding import SearchWish
+from nightrate.domain.grounding import LookupWish
 from nightrate.domain.picture import PictureWish
 from nightrate.domain.schema import ChoiceForm
 
@@ -28,10 +28,10 @@ def test_a_beginning_may_be_instructions_alone_and_its_prompt_may_have_no_turns(
 
 
 def test_form_and_picture_are_the_prompts_and_the_search_is_the_beginnings() -> None:
-    search = SearchWish("tools[0].googleSearch")
+    search = LookupWish("tools[0].googleSearch")
     picture = PictureWish(16, 16, with_text=True, field="modalities")
-    drawn = Prompt(messages=(), search=search, picture=picture)
+    drawn = Prompt(messages=(), lookup=search, picture=picture)
     formed = Prompt(messages=ASKED.messages, form=ChoiceForm(("a",), "schema"), cache="c1")
     joined = continued(drawn, formed, 3)
-    assert (joined.form, joined.picture, joined.search) == (formed.form, None, search)
+    assert (joined.form, joined.picture, joined.lookup) == (formed.form, None, search)
     assert continued(BOOK, Prompt(messages=(), picture=picture), 3).picture == picture

@@ -18,7 +18,7 @@ from nightrate.domain.batch import Dialect, Kind, Method
 from nightrate.domain.cache import Reach, continued
 from nightrate.domain.embedding import Embedding, Passage
 from nightrate.domain.generation import Candidate, Failure, Message, Outcome, Prompt, Reply, Usage
-from nightrate.domain.grounding import Grounding, SearchWish
+from nightrate.domain.grounding import Grounding, LookupWish
 from nightrate.domain.model import Model
 from nightrate.domain.shard import Answer, Tally
 from nightrate.engines.echo import EchoEngine, EchoOptions
@@ -447,7 +447,7 @@ async def test_a_stream_does_not_wait_for_an_engine_that_is_being_loaded() -> No
     assert "it is being loaded" in failure.message
 
 
-SEARCHED = Prompt(messages=(Message("user", "Who won?"),), search=SearchWish("tools[0].search"))
+SEARCHED = Prompt(messages=(Message("user", "Who won?"),), lookup=LookupWish("tools[0].search"))
 SEARCHED_ROW = b'{"request":{"contents":"Who won?","tools":[{"googleSearch":{}}]}}'
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
-from nightrate import limits
+from nightrate import limits, tool_limits
 from nightrate.domain.generation import Failure, Message, Prompt
-from nightrate.domain.grounding import Grounding, SearchWish, Source
+from nightrate.domain.grounding import Grounding, LookupWish, Page, PageStatus, Source
 from nightrate.errors import Code
-from nightrate.service.grounding import Grounder, query_of
+from nightrate.service.grounding import Grounder, pages_of, query_of
+from nightrate.tools.pages import Pages, Read
 from nightrate.tools.search import EmptySearch, Search
 
-WISH = SearchWish("tools[0].googleSearch")
-QUESTION = Prompt(messages=(Message("user", "Who won?"),), search=WISH)
+WISH = LookupWish("tools[0].googleSearch")
+BOTH = LookupWish("tools[0].googleSearch", "tools[1].urlContext")
+QUESTION = Prompt(messages=(Message("user", "Who won?"),), lookup=WISH)
 FOUND = Source("https://example.com/", "Results", "Zürich won.")
 
 
@@ -52,7 +56,7 @@ async def test_a_search_that_finds_nothing_leaves_the_prompt_alone() -> None:
 @pytest.mark.parametrize("system", [None, "Be brief."])
 async def test_a_model_is_shown_what_was_found(system: str | None) -> None:
     search = Found()
-    prompt = Prompt(messages=QUESTION.messages, system=system, search=WISH)
+    prompt = Prompt(messages=QUESTION.messages, system=system, lookup=WISH)
     found = await Grounder(search).ground(prompt, WISH)
     assert not isinstance(found, Failure)
     told, grounding = found
@@ -62,6 +66,109 @@ async def test_a_model_is_shown_what_was_found(system: str | None) -> None:
     assert told.system is not None
     assert told.system.startswith(system or "A search found")
     assert told.system.endswith("[1] Results (https://example.com/)\nZürich won.")
+
+
+class Shelf(Pages):
+    """Reads pages that a test has put there."""
+
+    def __init__(self, **texts: str) -> None:
+        self.texts = texts
+        self.asked: list[str] = []
+
+    async def read(self, uris: Sequence[str]) -> Read:
+        self.asked += uris
+        there = {uri: uri.rpartition("/")[2] for uri in uris}
+        pages = [
+            Page(uri, PageStatus.SUCCESS if name in self.texts else PageStatus.ERROR)
+            for uri, name in there.items()
+        ]
+        sources = [
+            Source(uri, name, self.texts[name]) for uri, name in there.items() if name in self.texts
+        ]
+        return Read(tuple(pages), tuple(sources))
+
+
+@pytest.mark.parametrize(
+    ("said", "addresses"),
+    [
+        (
+            "Compare https://a.example/x and HTTP://b.example.",
+            ["https://a.example/x", "HTTP://b.example"],
+        ),
+        (
+            "(see https://a.example/x_(y)), or [https://a.example/z]!",
+            ["https://a.example/x_(y)", "https://a.example/z"],
+        ),
+        ('"https://a.example/x?q=1#there", https://a.example/x?q=1', ["https://a.example/x?q=1"]),
+        (
+            "https://a.example/\u3002 <https://b.example>",
+            ["https://a.example/", "https://b.example"],
+        ),
+        ("ftp://a.example https:// www.a.example", []),
+        ("https://... (https://)", []),
+    ],
+)
+def test_the_pages_are_those_that_the_user_names(said: str, addresses: list[str]) -> None:
+    messages = (Message("user", said), Message("model", "https://model.example"))
+    assert pages_of(Prompt(messages=messages)) == addresses
+
+
+async def test_pages_are_shown_before_what_a_search_found() -> None:
+    search, shelf = Found(), Shelf(a="Page A.")
+    messages = (Message("user", "Who won? https://x.example/a https://x.example/b"),)
+    prompt = Prompt(messages=messages, system="Be brief.", lookup=BOTH)
+    found = await Grounder(search, shelf).ground(prompt, BOTH)
+    assert not isinstance(found, Failure)
+    told, grounding = found
+    page = Source("https://x.example/a", "a", "Page A.")
+    assert grounding.sources == (page, FOUND)
+    assert [one.status for one in grounding.pages] == [PageStatus.SUCCESS, PageStatus.ERROR]
+    assert grounding.queries == (query_of(prompt),)
+    assert told.system is not None
+    brief, pages, first, searched, second = told.system.split("\n\n")
+    assert brief == "Be brief."
+    assert pages.startswith("These are the pages")
+    assert first == "[1] a (https://x.example/a)\nPage A."
+    assert searched.startswith("A search found")
+    assert second.startswith("[2] Results")
+
+
+async def test_pages_alone_are_no_search() -> None:
+    search, wish = Found(), LookupWish(pages="tools[0].urlContext")
+    prompt = Prompt(messages=(Message("user", "https://x.example/b"),), lookup=wish)
+    found = await Grounder(search, Shelf()).ground(prompt, wish)
+    grounding = Grounding(pages=(Page("https://x.example/b", PageStatus.ERROR),))
+    assert found == (prompt, grounding)
+    assert search.asked == []
+
+
+async def test_so_many_pages_may_be_named_and_no_more() -> None:
+    shelf = Shelf()
+    text = " ".join(f"https://x.example/{n}" for n in range(tool_limits.PAGES_MAX + 1))
+    failure = await Grounder(Found(), shelf).ground(Prompt(messages=(Message("user", text),)), BOTH)
+    assert isinstance(failure, Failure)
+    assert failure.code is Code.INVALID_ARGUMENT
+    assert failure.message == "tools[1].urlContext: 21 pages are named, and 20 are the most."
+    assert shelf.asked == []
+
+
+async def test_where_no_pages_are_fetched_the_wish_is_refused_by_its_path() -> None:
+    failure = await Grounder(Found()).ground(QUESTION, BOTH)
+    assert isinstance(failure, Failure)
+    assert failure.code is Code.UNIMPLEMENTED
+    assert failure.message.startswith("tools[1].urlContext: this server fetches no pages.")
+
+
+class Broken(Search):
+    """Cannot search."""
+
+    async def search(self, query: str, limit: int) -> Failure:
+        return Failure(Code.UNAVAILABLE, f"No search for {query} {limit}.")
+
+
+async def test_a_search_that_fails_fails_the_request() -> None:
+    failure = await Grounder(Broken()).ground(QUESTION, WISH)
+    assert failure == Failure(Code.UNAVAILABLE, "No search for Who won? 5.")
 
 
 async def test_where_nothing_is_searched_the_wish_is_refused_by_its_path() -> None:

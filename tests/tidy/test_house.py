@@ -55,6 +55,7 @@ BROAD_CATCHES: dict[str, str] = {
     "api/middleware.py": "around one call: answered with an error and logged",
     "testing/simulation/processes.py": "around one call: given to whoever made it",
     "service/execute.py": "around one request: becomes its outcome and is logged",
+    "tools/documents.py": "around a foreign parser of files: becomes the file's fault",
     "work/planner.py": "around one input: counts as a failed try and is logged",
 }
 
@@ -64,7 +65,7 @@ GIVEN_BY_NAME = {"uvloop"}
 USED_THROUGH = {"uvicorn.protocols.http.httptools_impl": "httptools"}
 """Modules that need a dependency which the module's own package does not bring."""
 
-IMPORTED_AS = {"pillow": "PIL", "pyjwt": "jwt"}
+IMPORTED_AS = {"beautifulsoup4": "bs4", "pillow": "PIL", "pyjwt": "jwt"}
 """Dependencies whose modules are called otherwise."""
 
 ENTRANCES = {

@@ -19,6 +19,7 @@ from nightrate.domain.generation import Candidate, Capability, Prompt, Reply, Us
 from nightrate.engines.base import Capacity, Engine, Progress, ignore_progress
 from nightrate.errors import EngineDown
 from nightrate.service.execute import Executor
+from nightrate.service.grounding import Grounder
 from nightrate.service.lane import Lane
 from nightrate.work.runner import Runner
 from tests.work.workshop import Workshop
@@ -176,12 +177,14 @@ async def until(true: Callable[[], object]) -> None:
 class Site:
     """A runner and its lane."""
 
-    def __init__(self, shop: Workshop, engine: Engine, owner: str) -> None:
+    def __init__(
+        self, shop: Workshop, engine: Engine, owner: str, grounder: Grounder | None
+    ) -> None:
         self.shop = shop
         self.lane = Lane("scripted", engine)
         self.runner = Runner(
             self.lane,
-            Executor({"scripted": self.lane}),
+            Executor({"scripted": self.lane}, grounder=grounder),
             shop.store,
             shop.blobs,
             serves=lambda model: model != "other",
@@ -199,9 +202,11 @@ class Site:
 
 
 @asynccontextmanager
-async def working(shop: Workshop, engine: Engine, owner: str = "one") -> AsyncIterator[Site]:
+async def working(
+    shop: Workshop, engine: Engine, owner: str = "one", grounder: Grounder | None = None
+) -> AsyncIterator[Site]:
     """Let a runner work while the block runs; what ends it early is raised."""
-    site = Site(shop, engine, owner)
+    site = Site(shop, engine, owner, grounder)
     tasks = [
         asyncio.create_task(site.lane.keep_open()),
         asyncio.create_task(site.runner.run()),

@@ -18,6 +18,7 @@ from nightrate.errors import Conflict, NotReady
 from nightrate.service.keys import Keys
 from nightrate.service.vault import Vault
 from nightrate.store.blobs import Blobs
+from nightrate.tools.index import Index
 from nightrate.work.backups import Backups
 from nightrate.work.upkeep import Upkeep
 from tests.work.test_upkeep import add_file, succeed
@@ -170,7 +171,7 @@ async def _ask(keys: Keys, backups: Any, target: str) -> tuple[int, bytes]:
         "query_string": b"",
         "headers": [(b"host", b"nightrate"), (b"content-length", str(len(order)).encode())],
     }
-    await create_administration(keys, backups)(scope, receive, send)
+    await create_administration(keys, backups, Index(Path(), inline))(scope, receive, send)
     return answer[0]["status"], b"".join(message.get("body", b"") for message in answer)
 
 

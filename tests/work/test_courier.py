@@ -29,9 +29,9 @@ from nightrate.domain.webhook import (
     WebhookWish,
 )
 from nightrate.errors import Code, StoreFault
-from nightrate.service.addresses import Addresses
 from nightrate.service.vault import Vault
 from nightrate.service.webhooks import Webhooks
+from nightrate.tools.addresses import Addresses
 from nightrate.work.courier import Courier
 from tests.work.workshop import TENANT, Workshop, line
 

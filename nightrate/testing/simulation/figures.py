@@ -16,6 +16,7 @@ from nightrate.domain.batch import Kind
 from nightrate.domain.cache import Reach
 from nightrate.domain.shard import Answer, Tally, sum_of
 from nightrate.service.execute import Executor, Rows
+from nightrate.service.grounding import Steps
 from nightrate.service.lane import Lane
 from nightrate.service.overdue import Worker
 from nightrate.testing.simulation.world import Violation
@@ -116,8 +117,15 @@ class _WatchedRows(Rows):
         super().__init__(executor, lane, model, kind, reach)
         self._figures = figures
 
-    async def answer(self, line: RawLine, response_id: str, worker: Worker | None = None) -> Answer:
+    async def answer(
+        self,
+        line: RawLine,
+        response_id: str,
+        worker: Worker | None = None,
+        steps: Steps | None = None,
+        index: int = 0,
+    ) -> Answer:
         """See `Rows.answer`."""
-        answer = await super().answer(line, response_id, worker)
+        answer = await super().answer(line, response_id, worker, steps, index)
         self._figures.note(response_id, answer)
         return answer

@@ -349,7 +349,8 @@ class Judge:
             end = 0
             for record in records(data, 0):
                 end = record.offset + record.length
-                visible.setdefault(record.index, data[record.offset : end])
+                if not record.step:
+                    visible.setdefault(record.index, data[record.offset : end])
             self._require(end == len(data), f"{blob} is damaged before byte {length}")
         return visible
 

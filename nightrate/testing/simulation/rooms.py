@@ -15,7 +15,6 @@ from nightrate import limits
 from nightrate.dialects.gemini_events import render_event
 from nightrate.domain.batch import Batch
 from nightrate.domain.webhook import Delivery
-from nightrate.service.addresses import Addresses
 from nightrate.service.batches import Batches
 from nightrate.service.files import Files
 from nightrate.service.followers import Followers
@@ -30,6 +29,7 @@ from nightrate.testing.simulation.engine import TroubledEngine
 from nightrate.testing.simulation.figures import Figures, WatchedExecutor
 from nightrate.testing.simulation.processes import Process
 from nightrate.testing.simulation.world import World
+from nightrate.tools.addresses import Addresses
 from nightrate.work.closer import Closer
 from nightrate.work.courier import Courier
 from nightrate.work.inspector import Inspector

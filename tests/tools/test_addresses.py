@@ -8,7 +8,7 @@ import pytest
 
 from nightrate import limits
 from nightrate.errors import BadRequest
-from nightrate.service.addresses import Addresses, NotAllowed
+from nightrate.tools.addresses import Addresses, NotAllowed
 
 LOOPBACK = ["127.0.0.1", "127.255.255.254", "::1", "::ffff:127.0.0.1", "::ffff:7f00:1"]
 PRIVATE = [

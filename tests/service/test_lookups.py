@@ -1,0 +1,46 @@
+"""What cannot be looked up fails its request alike, live, streamed and in a row."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import msgspec
+import pytest
+
+from nightrate.dialects.lines import RawLine
+from nightrate.domain.generation import Failure
+from nightrate.engines.echo import EchoEngine, EchoOptions
+from nightrate.errors import Code
+from nightrate.service.execute import Executor
+from nightrate.service.grounding import Grounder
+from nightrate.service.lane import Lane
+from nightrate.tools.search import Search
+from tests.service.test_execute import MODEL, SEARCHED, SEARCHED_ROW, answered
+
+
+@pytest.fixture
+async def lane() -> AsyncIterator[Lane]:
+    lane = Lane("echo", EchoEngine(EchoOptions()))
+    task = asyncio.create_task(lane.keep_open())
+    await lane.opened.wait()
+    yield lane
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+class NoSearch(Search):
+    """Cannot be reached."""
+
+    async def search(self, query: str, limit: int) -> Failure:
+        return Failure(Code.UNAVAILABLE, f"No search was made for {query} ({limit}). Try again.")
+
+
+async def test_a_search_that_fails_fails_the_request_alike_on_every_way(lane: Lane) -> None:
+    executor = Executor({"echo": lane}, grounder=Grounder(NoSearch()))
+    answer = await answered(executor, lane, RawLine(1, 0, 9, SEARCHED_ROW))
+    error = msgspec.json.decode(answer.line)["error"]
+    assert (error["code"], error["status"]) == (Code.UNAVAILABLE, "UNAVAILABLE")
+    failure = await executor.live(MODEL, SEARCHED)
+    assert failure == Failure(Code.UNAVAILABLE, error["message"])
+    assert [piece async for piece in executor.stream(MODEL, SEARCHED)] == [failure]
