@@ -11,6 +11,7 @@ from bench import (
     doors,
     embeddings,
     large_results,
+    live,
     planning,
     polling,
     prefixes,
@@ -52,6 +53,8 @@ def main() -> None:
     prefixes.report(prefixes.SHARED, wanted.rounds)
     print()
     prefixes.report(prefixes.INTERLEAVED, 1)
+    print()
+    live.report(live.REQUESTS, live.LIVE)
     print()
     embeddings.report(batch=32, requests=3_000, rounds=wanted.rounds)
 
