@@ -76,7 +76,7 @@ await report({
 
   async batch() {
     const created = await submitted(
-      line('a', 'one') + line('b', 'two', {n: 2}) + line('c', 'three'), {metadata: {for: 'tests'}},
+      line('a', 'one') + line('b', 'two', {n: 9}) + line('c', 'three'), {metadata: {for: 'tests'}},
     );
     const batch = await finished(created);
     return {

@@ -269,6 +269,7 @@ class _Runs:
     database: Run = staticmethod(clockwork.inline)
     looks: Run = staticmethod(clockwork.inline)
     disk: Run = staticmethod(clockwork.inline)
+    index: Run = staticmethod(clockwork.inline)
 
     def close(self) -> None:
         """Nothing to end."""
