@@ -100,9 +100,13 @@ class FileVerbs(Relational):
         """See `Store.get_file`."""
         values = {"tenant": tenant, "file_id": file_id, "now": now}
         rows = await self._read(sql.GET_FILE, values)
-        if rows:
-            return file_of(rows[0])
-        return await self._growing_file(tenant, file_id)
+        if not rows:
+            growing = await self._growing_file(tenant, file_id)
+            if growing is not None:
+                return growing
+            # A batch that ended between the two looks has its file now.
+            rows = await self._read(sql.GET_FILE, values)
+        return file_of(rows[0]) if rows else None
 
     async def _growing_file(self, tenant: str, file_id: str) -> File | None:
         """Describe the result file of a batch that still grows: what is sealed without a gap."""

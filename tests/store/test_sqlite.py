@@ -13,6 +13,7 @@ from typing import TypeVar
 import apsw
 import pytest
 
+from nightrate.domain.batch import Batch
 from nightrate.domain.file import Page
 from nightrate.domain.shard import Beat, JournalPart, Tally
 from nightrate.errors import StoreFault
@@ -391,3 +392,21 @@ async def test_a_database_that_cannot_be_prepared_is_a_store_fault(
 async def test_a_mistake_of_ours_is_no_store_fault(store: SQLiteStore) -> None:
     with pytest.raises(apsw.SQLError):
         await store._read("SELECT * FROM nowhere", {"x": 1})
+
+
+async def test_the_results_of_a_batch_that_ends_while_they_are_looked_for_are_found(
+    store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await add_planned(store, make_batch(), shards=1)
+    claim = await take(store)
+    look = store.get_batch
+
+    async def after_the_last_seal(tenant: str, batch_id: str) -> Batch | None:
+        """Look at a batch that ended after its file was not there yet."""
+        await store.seal(claim, segment_of(claim), Tally(2), NOW + 1)
+        return await look(tenant, batch_id)
+
+    monkeypatch.setattr(store, "get_batch", after_the_last_seal)
+    file = await store.get_file(OURS, "batch-b1", NOW + 1)
+    assert file is not None
+    assert not file.growing
