@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from bench.memory import family, memory_of, sampled
+from tests.acceptance.server import until
 
 MIB = 1 << 20
 HOLDER = """
@@ -36,6 +37,8 @@ def test_memory_of_a_child_counts_and_is_gone_with_it() -> None:
             assert child.stdout is not None
             assert child.stdout.readline() == "held\n"
             assert child.pid in family(os.getpid())
+            seen = peak.samples + 2  # the next one may have begun before
+            until(lambda: peak.samples >= seen, seconds=60)
             during = memory_of(os.getpid())
             child.communicate("")
         after = memory_of(os.getpid())

@@ -78,3 +78,21 @@ def test_no_arguments_are_no_members() -> None:
     assert fits({}, Schema(Object()))
     assert not fits({"a": 1}, Schema(Object()))
     assert not fits([], Schema(Object()))
+
+
+@pytest.mark.parametrize(
+    ("tree", "value", "fit"),
+    [
+        ({"type": "array", "items": {"type": "string"}, "minItems": 2}, ["a"], False),
+        ({"type": "array", "items": {"type": "string"}, "maxItems": 1}, ["a", "b"], False),
+        ({"type": "array", "items": {"type": "string"}, "minItems": 1}, ["a"], True),
+        ({"type": "array", "prefixItems": [{"type": "string"}], "items": False}, ["a", 1], False),
+        ({"type": "object", "additionalProperties": True, "minProperties": 1}, {}, False),
+        ({"type": "object", "additionalProperties": True, "maxProperties": 0}, {"a": 1}, False),
+        ({"type": "object", "properties": {"a": {}}, "required": ["a"]}, {}, False),
+        ({"type": "object", "properties": {"a": {"type": "string"}}}, {"a": 1}, False),
+        ({"type": "object", "additionalProperties": False}, {"a": 1}, False),
+    ],
+)
+def test_counts_and_names_are_kept(tree: Any, value: Any, fit: bool) -> None:  # noqa: FBT001
+    assert fits(value, read_schema(tree)) is fit
