@@ -17,7 +17,7 @@ from nightrate.dialects.rows import hand_of, parse_row, render_unasked
 from nightrate.domain.batch import Batch, Kind
 from nightrate.domain.cache import Reach
 from nightrate.domain.embedding import Embedding, Passage
-from nightrate.domain.generation import Asked, Capability, Failure, Outcome, Prompt, Reply
+from nightrate.domain.generation import Asked, Failure, Outcome, Prompt, Reply
 from nightrate.domain.grounding import Grounding
 from nightrate.domain.model import Model
 from nightrate.domain.shard import Answer, Tally
@@ -116,7 +116,7 @@ class Executor:
             prompt, grounding = found
         try:
             if prompt.candidates > 1:  # Pieces of several answers at once would help nobody.
-                ended = _counted(lane, prompt, await answered(lane, prompt, live=True))
+                ended = _counted(prompt, await answered(lane, prompt, live=True))
                 yield ended if grounding is None else _resting(ended, grounding)
                 return
             async with aclosing(lane.stream(prompt, live=True)) as pieces:
@@ -124,7 +124,7 @@ class Executor:
                     if isinstance(piece, str):
                         yield piece
                     else:
-                        ended = _counted(lane, prompt, piece)
+                        ended = _counted(prompt, piece)
                         yield ended if grounding is None else _resting(ended, grounding)
         except EngineDown as fault:
             yield Failure(Code.UNAVAILABLE, fault.message)
@@ -142,12 +142,12 @@ class Executor:
         if isinstance(asked, Passage):
             return await lane.outcome(asked, live=live, meter=meter)
         if asked.lookup is None:
-            return _counted(lane, asked, await answered(lane, asked, live=live, meter=meter))
+            return _counted(asked, await answered(lane, asked, live=live, meter=meter))
         found = await self._grounder.ground(asked, asked.lookup, step)
         if isinstance(found, Failure):
             return found
         outcome = await answered(lane, found[0], live=live, meter=meter)
-        return _resting(_counted(lane, asked, outcome), found[1])
+        return _resting(_counted(asked, outcome), found[1])
 
     async def count_tokens(self, model: Model, prompt: Prompt) -> int | Failure:
         """Count the tokens of a prompt, as the model sees it."""
@@ -286,17 +286,16 @@ class Rows:
         return Answer(output, _tally(outcome, int(meter.seconds * 1e9 + 0.5)))
 
 
-def _counted(lane: Lane, prompt: Prompt, outcome: Reply | Failure) -> Reply | Failure:
-    """Say of a reply how many of its prompt's tokens were cached.
+def _counted(prompt: Prompt, outcome: Reply | Failure) -> Reply | Failure:
+    """Say of a reply how many of its prompt's tokens were cached: those of a cached content count.
 
-    An engine that counts what it reused knows better than we do.
+    An engine may have reused more than that.
     """
     if not prompt.cached_tokens or isinstance(outcome, Failure):
         return outcome
-    if Capability.REUSE in lane.engine.capabilities:
-        return outcome
     # Another engine may serve the model by now and count fewer tokens altogether.
-    cached_tokens = min(prompt.cached_tokens, outcome.usage.prompt_tokens)
+    kept_tokens = min(prompt.cached_tokens, outcome.usage.prompt_tokens)
+    cached_tokens = max(kept_tokens, outcome.usage.cached_tokens)
     usage = structs.replace(outcome.usage, cached_tokens=cached_tokens)
     return structs.replace(outcome, usage=usage)
 
