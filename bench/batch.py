@@ -22,8 +22,6 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-import msgspec
-
 from bench.engine import OUTPUT_TOKENS, PROMPT_TOKENS, USUAL, Figures, Load, plain_loop, prompts
 from nightrate.domain.batch import Batch, Order
 from nightrate.domain.generation import Prompt, Reply
@@ -31,6 +29,7 @@ from nightrate.domain.states import FINAL_STATES, BatchState
 from nightrate.engines import weights
 from nightrate.engines.openvino import OpenVINOOptions, setup_of
 from nightrate.engines.packages import cache_directory
+from nightrate.measure import inline_item
 from nightrate.runtime import House, open_house
 from nightrate.settings import Settings
 
@@ -51,16 +50,11 @@ def settings(data: Path, concurrency: int) -> Settings:
     return Settings(data=str(data), engines={"openvino": options})
 
 
-def item(prompt: Prompt) -> bytes:
-    """Write a prompt as an inline request of the Gemini Batch API."""
-    content = {"role": "user", "parts": [{"text": prompt.messages[0].text}]}
-    config = {"maxOutputTokens": prompt.sampling.max_output_tokens}
-    return msgspec.json.encode({"request": {"contents": [content], "generationConfig": config}})
-
-
 async def run_batch(house: House, asked: Iterable[Prompt]) -> Figures:
     """Submit one batch and wait for its end."""
-    order = Order(display_name="bench", priority=0, file_name=None, inline=tuple(map(item, asked)))
+    order = Order(
+        display_name="bench", priority=0, file_name=None, inline=tuple(map(inline_item, asked))
+    )
     started = time.perf_counter()
     batch: Batch = await house.batches.submit(TENANT, MODEL, order)
     while batch.state not in FINAL_STATES:

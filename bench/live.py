@@ -24,10 +24,11 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from bench.batch import MODEL, TENANT, item, settings
+from bench.batch import MODEL, TENANT, settings
 from bench.engine import USUAL, Load, prompts
 from nightrate.domain.batch import Order
 from nightrate.domain.generation import Prompt
+from nightrate.measure import inline_item
 from nightrate.runtime import House, open_house
 
 CONCURRENCY = 32
@@ -92,7 +93,7 @@ class _Batch:
 
 async def _begin(house: House) -> _Batch:
     asked = itertools.islice(prompts(1_000_000, "fast", USUAL), BATCH_REQUESTS)
-    inline = tuple(map(item, asked))
+    inline = tuple(map(inline_item, asked))
     order = Order(display_name="bench", priority=0, file_name=None, inline=inline)
     batch = await house.batches.submit(TENANT, MODEL, order)
     begun = _Batch(house, batch.batch_id)

@@ -18,6 +18,7 @@ from nightrate.store import local_socket
 from nightrate.store.directory import DataDirectory, open_directory
 
 T = TypeVar("T")
+Room = TypeVar("Room")
 
 _OK = 200
 
@@ -74,6 +75,26 @@ async def ask(
         await clock.sleep(limits.ADMINISTRATION_PAUSE_SECONDS)
 
 
+async def ask_opened(
+    data: Path,
+    opened: Callable[[DataDirectory], contextlib.AbstractAsyncContextManager[Room]],
+    here: Callable[[Room], Awaitable[T]],
+    there: Callable[[], T],
+) -> T:
+    """Do it with something that is opened in the directory, or as `ask` by the server in it."""
+
+    async def inside(directory: DataDirectory) -> T:
+        async with opened(directory) as room:
+            return await here(room)
+
+    return await ask(data, inside, there)
+
+
+async def inline(run: Callable[[], T]) -> T:
+    """Make a blocking call where it stands: a command has nothing else to do."""
+    return run()
+
+
 @contextlib.asynccontextmanager
 async def _opened(data: Path) -> AsyncIterator[DataDirectory]:
     """Hold the data directory."""
@@ -122,3 +143,12 @@ def call(
             return take(response)
         except http.client.HTTPException as error:
             raise ConnectionAbortedError(str(error)) from error
+
+
+def call_for(data: Path, method: str, path: str, body: bytes | None, kind: type[T]) -> T:
+    """Make one call to the server in a directory, and read the document that it answers.
+
+    Raises:
+        OSError, RefusedByServer: as `call`.
+    """
+    return call(data, method, path, body, lambda response: json.decode(response.read(), type=kind))

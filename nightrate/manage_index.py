@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
 import msgspec
-from msgspec import Struct, json
+from msgspec import Struct
 
 from nightrate import administer, tool_limits
-from nightrate.administer import RefusedByServer
+from nightrate.administer import RefusedByServer, ask_opened, call_for, inline
 from nightrate.dialects import documents as dialect
 from nightrate.dialects.documents import IndexedDocument, IndexedDocuments, Put
 from nightrate.domain.document import Document
@@ -82,12 +82,12 @@ async def add(data: Path, paths: Sequence[Path], base_uri: str | None, tell: Tel
         for path, document in adding.documents():
             try:
                 body = dialect.write_put(document)
-                adding.put(document, _call(data, "/index:put", body, Put).excerpts)
+                adding.put(document, call_for(data, "POST", "/index:put", body, Put).excerpts)
             except RefusedByServer as fault:
                 adding.refused(path, fault.message)
         return adding.added
 
-    return await _ask(data, here, there)
+    return await ask_opened(data, _opened, here, there)
 
 
 class _Adding:
@@ -184,7 +184,7 @@ async def list_documents(data: Path) -> list[IndexedDocument]:
         return found
 
     administer.require_directory(data)
-    return await _ask(data, here, there)
+    return await ask_opened(data, _opened, here, there)
 
 
 async def remove(data: Path, uri: str) -> IndexedDocument:
@@ -200,38 +200,24 @@ async def remove(data: Path, uri: str) -> IndexedDocument:
 
     administer.require_directory(data)
     body = dialect.write_removal(uri)
-    return await _ask(data, here, lambda: _call(data, "/index:remove", body, IndexedDocument))
-
-
-async def _ask(data: Path, here: Callable[[Index], Awaitable[T]], there: Callable[[], T]) -> T:
-    """Ask the index in the directory itself, or the server that holds it."""
-
-    async def inside(directory: DataDirectory) -> T:
-        async with _opened(directory) as index:
-            return await here(index)
-
-    return await administer.ask(data, inside, there)
+    return await ask_opened(
+        data,
+        _opened,
+        here,
+        lambda: call_for(data, "POST", "/index:remove", body, IndexedDocument),
+    )
 
 
 @contextlib.asynccontextmanager
 async def _opened(directory: DataDirectory) -> AsyncIterator[Index]:
-    index = Index(directory.index, _inline)
+    index = Index(directory.index, inline)
     try:
         yield index
     finally:
         await index.close()
 
 
-async def _inline(call: Callable[[], T]) -> T:
-    return call()
-
-
 def _page(data: Path, after: str) -> list[IndexedDocument]:
-    return _call(data, "/index:list", dialect.write_page(after), IndexedDocuments).documents
-
-
-def _call(data: Path, path: str, body: bytes, kind: type[T]) -> T:
-    """Make one call to the server in the directory."""
-    return administer.call(
-        *(data, "POST", path, body), lambda response: json.decode(response.read(), type=kind)
-    )
+    return call_for(
+        data, "POST", "/index:list", dialect.write_page(after), IndexedDocuments
+    ).documents

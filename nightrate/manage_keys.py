@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TypeVar
 
-from msgspec import json
-
 from nightrate import administer
+from nightrate.administer import ask_opened, call_for, inline
 from nightrate.dialects import administration as dialect
 from nightrate.dialects.administration import KeyDocument, KeysDocument
 from nightrate.domain.key import KeyWish
@@ -33,7 +32,9 @@ async def create_key(data: Path, wish: KeyWish) -> KeyDocument:
         return dialect.document_of(*await keys.create(wish))
 
     body = dialect.write_order(wish)
-    return await _ask(data, here, lambda: _call(data, "POST", "/keys", body, KeyDocument))
+    return await ask_opened(
+        data, _opened, here, lambda: call_for(data, "POST", "/keys", body, KeyDocument)
+    )
 
 
 async def list_keys(data: Path) -> list[KeyDocument]:
@@ -47,7 +48,12 @@ async def list_keys(data: Path) -> list[KeyDocument]:
         return [dialect.document_of(key) for key in await keys.list()]
 
     administer.require_directory(data)
-    return await _ask(data, here, lambda: _call(data, "GET", "/keys", None, KeysDocument).keys)
+    return await ask_opened(
+        data,
+        _opened,
+        here,
+        lambda: call_for(data, "GET", "/keys", None, KeysDocument).keys,
+    )
 
 
 async def revoke_key(data: Path, key_id: str) -> KeyDocument:
@@ -63,36 +69,20 @@ async def revoke_key(data: Path, key_id: str) -> KeyDocument:
 
     administer.require_directory(data)
     body = dialect.write_revocation(key_id)
-    return await _ask(data, here, lambda: _call(data, "POST", "/keys:revoke", body, KeyDocument))
-
-
-async def _ask(data: Path, here: Callable[[Keys], Awaitable[T]], there: Callable[[], T]) -> T:
-    """Ask the keys in the directory itself, or the server that holds it."""
-
-    async def inside(directory: DataDirectory) -> T:
-        async with _opened(directory) as keys:
-            return await here(keys)
-
-    return await administer.ask(data, inside, there)
+    return await ask_opened(
+        data,
+        _opened,
+        here,
+        lambda: call_for(data, "POST", "/keys:revoke", body, KeyDocument),
+    )
 
 
 @contextlib.asynccontextmanager
 async def _opened(directory: DataDirectory) -> AsyncIterator[Keys]:
     """Open the store; nothing of it but keys is touched."""
     vault = Vault(directory.keys)
-    store = SQLiteStore(directory.database, _inline)
+    store = SQLiteStore(directory.database, inline)
     try:
         yield Keys(store, vault)
     finally:
         await store.close()
-
-
-async def _inline(call: Callable[[], T]) -> T:
-    return call()
-
-
-def _call(data: Path, method: str, path: str, body: bytes | None, kind: type[T]) -> T:
-    """Make one call to the server in the directory."""
-    return administer.call(
-        *(data, method, path, body), lambda response: json.decode(response.read(), type=kind)
-    )

@@ -156,7 +156,9 @@ async def _run(
     house: House, found: Measured, asked: list[Prompt], watch: Callable[[int], None]
 ) -> None:
     """Answer a batch, from its submission to its end."""
-    order = Order(display_name=None, priority=0, file_name=None, inline=tuple(map(_item, asked)))
+    order = Order(
+        display_name=None, priority=0, file_name=None, inline=tuple(map(inline_item, asked))
+    )
     rate = found.batch
     started = clock.monotonic()
     batch = await house.batches.submit(TENANT, found.model, order)
@@ -173,7 +175,7 @@ async def _run(
     rate.output_tokens += batch.tally.output_tokens
 
 
-def _item(prompt: Prompt) -> bytes:
+def inline_item(prompt: Prompt) -> bytes:
     """Write a prompt as an inline request."""
     content = {"role": "user", "parts": [{"text": prompt.messages[0].text}]}
     config = {"maxOutputTokens": prompt.sampling.max_output_tokens}

@@ -14,6 +14,7 @@ from typing import TypeVar
 from msgspec import Struct
 
 from nightrate import limits
+from nightrate.administer import inline
 from nightrate.domain.batch import Batch, PartialResults, batch_folder
 from nightrate.domain.file import UploadState
 from nightrate.domain.shard import Reopening, ShardRecord
@@ -92,10 +93,6 @@ async def verify(
         directory.unlock()
 
 
-async def _inline(call: Callable[[], T]) -> T:
-    return call()
-
-
 class _Look:
     """One look at a directory."""
 
@@ -113,7 +110,7 @@ class _Look:
         self._repair = repair
         self._summary = Summary(orphans=Strays(names=[]))
         self._names = Names()
-        self._blobs = Blobs(directory.blobs, _inline)
+        self._blobs = Blobs(directory.blobs, inline)
         self._checker = Checker(self._blobs, self._read)
         self._store: SQLiteStore
         self._repairs: Repairs
@@ -170,7 +167,7 @@ class _Look:
             yield None
             return
         try:
-            store = SQLiteStore(path, _inline)
+            store = SQLiteStore(path, inline)
         except Damaged as fault:
             self._flaw(path.name, fault.message, _RESTORE)
             yield None

@@ -86,7 +86,7 @@ def parse_order(body: bytes) -> KeyWish:
     Raises:
         BadRequest: it is not that.
     """
-    order = _decode(body, KeyOrder)
+    order = decoded(body, KeyOrder)
     return KeyWish(tenant=order.tenant, name=order.name, expires_in_days=order.expires_in_days)
 
 
@@ -101,7 +101,7 @@ def parse_revocation(body: bytes) -> str:
     Raises:
         BadRequest: it is not that.
     """
-    return _decode(body, Revocation).id
+    return decoded(body, Revocation).id
 
 
 class BackupOrder(Struct, frozen=True, forbid_unknown_fields=True):
@@ -129,7 +129,7 @@ def parse_backup(body: bytes) -> Path:
     Raises:
         BadRequest: it is not that.
     """
-    target = Path(_decode(body, BackupOrder).target)
+    target = Path(decoded(body, BackupOrder).target)
     if not target.is_absolute():
         raise BadRequest(f"{target}: the path of a backup must be absolute.")
     return target
@@ -145,7 +145,12 @@ def render_broken_off(message: str) -> bytes:
     return json.encode(BackupLine(refused=message)) + b"\n"
 
 
-def _decode(body: bytes, kind: type[T]) -> T:
+def decoded(body: bytes, kind: type[T]) -> T:
+    """Read a body of a command.
+
+    Raises:
+        BadRequest: it is not of that kind.
+    """
     try:
         return json.decode(body, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:

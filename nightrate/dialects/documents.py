@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TypeVar
 
-import msgspec
 from msgspec import Struct, json
 
 from nightrate.clock import rfc3339
+from nightrate.dialects.administration import decoded
 from nightrate.domain.document import Document, Indexed
-from nightrate.errors import BadRequest
 
 T = TypeVar("T")
 
@@ -89,7 +88,7 @@ def parse_put(body: bytes) -> Document:
     Raises:
         BadRequest: it is not that.
     """
-    order = _decode(body, PutOrder)
+    order = decoded(body, PutOrder)
     return Document(order.uri, order.title, order.text)
 
 
@@ -104,7 +103,7 @@ def parse_page(body: bytes) -> str:
     Raises:
         BadRequest: it is not that.
     """
-    return _decode(body, PageOrder).after
+    return decoded(body, PageOrder).after
 
 
 def write_removal(uri: str) -> bytes:
@@ -118,11 +117,4 @@ def parse_removal(body: bytes) -> str:
     Raises:
         BadRequest: it is not that.
     """
-    return _decode(body, Removal).uri
-
-
-def _decode(body: bytes, kind: type[T]) -> T:
-    try:
-        return json.decode(body, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise BadRequest(f"The body cannot be read: {error}") from error
+    return decoded(body, Removal).uri

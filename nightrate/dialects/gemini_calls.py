@@ -12,8 +12,8 @@ from nightrate import limits
 from nightrate.dialects.gemini_schemas import json_schema_from
 from nightrate.dialects.gemini_shapes import FunctionCall, FunctionCallPart, Part
 from nightrate.dialects.json_schema import schema_of_client
-from nightrate.dialects.refusals import unserved, within, wrong
-from nightrate.dialects.spelling import camel, joined, quoted
+from nightrate.dialects.refusals import members_of, unserved, within, wrong
+from nightrate.dialects.spelling import camel, quoted
 from nightrate.domain.calling import Call, Calling, CallMode, CallResult, Function
 from nightrate.domain.schema import Object, Schema, Union
 from nightrate.errors import Refused
@@ -64,11 +64,11 @@ def calling_of(tools: list[dict[str, Any]] | None, config: object) -> Calling | 
         NotSupported: a schema of arguments says what cannot be honoured.
     """
     functions, field = _declared(tools or [])
-    settings = _members(config or {}, "toolConfig", _OF_TOOL_CONFIG)
+    settings = members_of(config or {}, "toolConfig", _OF_TOOL_CONFIG)
     if not isinstance(settings.get("retrievalConfig") or {}, dict):
         raise wrong("toolConfig.retrievalConfig", "it is not an object.")
     at = "toolConfig.functionCallingConfig"
-    calling = _members(settings.get("functionCallingConfig") or {}, at, _OF_CALLING)
+    calling = members_of(settings.get("functionCallingConfig") or {}, at, _OF_CALLING)
     if calling.get("streamFunctionCallArguments"):
         raise unserved(f"{at}.streamFunctionCallArguments", "Leave it out: calls come whole.")
     name = calling.get("mode") or ""
@@ -114,7 +114,7 @@ def _declared(tools: list[dict[str, Any]]) -> tuple[dict[str, Function], str]:
 
 
 def _function(tree: object, at: str) -> Function:
-    members = _members(tree, at, _OF_FUNCTION)
+    members = members_of(tree, at, _OF_FUNCTION)
     name = members.get("name")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         why = "it must begin with a letter or _ and have up to 128 letters, digits and _ . : -"
@@ -170,20 +170,20 @@ def calls_of(part: Part) -> Call | CallResult | str:
 
 
 def _code(tree: object) -> str:
-    code = _members(tree, "executableCode", ("language", "code", "id"))
+    code = members_of(tree, "executableCode", ("language", "code", "id"))
     return f"```python\n{_text(code, 'code', 'executableCode')}\n```\n"
 
 
 def _printed(tree: object) -> str:
     at = "codeExecutionResult"
-    ran = _members(tree, at, ("outcome", "output", "id"))
+    ran = members_of(tree, at, ("outcome", "output", "id"))
     if ran.get("outcome", _OUTCOMES[0]) not in _OUTCOMES:
         raise wrong(f"{at}.outcome", f'"{quoted(str(ran["outcome"]))}" is not known.')
     return f"```\n{_text(ran, 'output', at)}\n```\n"
 
 
 def _call(tree: object, at: str, known: tuple[str, ...], *names: str) -> Call:
-    members = _members(tree, at, known)
+    members = members_of(tree, at, known)
     if members.get("partialArgs") or members.get("willContinue"):
         raise unserved(at, "Send the call whole, with its args.")
     arguments = _object(members, "args", at)
@@ -191,7 +191,7 @@ def _call(tree: object, at: str, known: tuple[str, ...], *names: str) -> Call:
 
 
 def _result(tree: object, at: str, known: tuple[str, ...], *names: str) -> CallResult:
-    members = _members(tree, at, known)
+    members = members_of(tree, at, known)
     if members.get("parts"):
         raise unserved(f"{at}.parts", "Put what the function answered into its response.")
     response = _object(members, "response", at)
@@ -225,16 +225,6 @@ def _text(members: dict[str, Any], name: str, at: str) -> str:
     if value is not None and not isinstance(value, str):
         raise wrong(f"{at}.{name}", "it is not a text.")
     return value or ""
-
-
-def _members(tree: object, at: str, known: tuple[str, ...]) -> dict[str, Any]:
-    """Read an object that has some members, in either spelling."""
-    if not isinstance(tree, dict):
-        raise wrong(at, "it is not an object.")
-    for name in tree:
-        if camel(name) not in known:
-            raise wrong(joined(at, quoted(name)), "there is no such field.")
-    return {camel(name): value for name, value in tree.items() if value is not None}
 
 
 _READERS: Final[dict[str, Callable[[object], Call | CallResult | str]]] = {

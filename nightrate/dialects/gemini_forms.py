@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from operator import attrgetter
-from typing import Any, Final
+from typing import Final
 
 from nightrate.dialects.gemini_schemas import json_schema_from
 from nightrate.dialects.gemini_shapes import GenerationConfig
 from nightrate.dialects.json_schema import schema_of_client
-from nightrate.dialects.refusals import unserved, within, wrong
-from nightrate.dialects.spelling import camel, quoted
+from nightrate.dialects.refusals import members_of, unserved, within, wrong
+from nightrate.dialects.spelling import quoted
 from nightrate.domain.schema import AnyValue, Choice, ChoiceForm, Form, JSONForm, Schema
 from nightrate.errors import Refused
 
@@ -72,7 +72,7 @@ def form_of(config: GenerationConfig) -> Form | None:
 def _of_format(config: GenerationConfig) -> Form | None:
     """Read the newer way to say it: ``{"text": {"mimeType", "schema"}}``."""
     field = "responseFormat"
-    members = _members(config.response_format, field, ("text", "image", "audio"))
+    members = members_of(config.response_format, field, ("text", "image", "audio"))
     for name in ("image", "audio"):
         if members.get(name):
             raise unserved(f"{field}.{name}", "Use the settings beside it.")
@@ -83,7 +83,7 @@ def _of_format(config: GenerationConfig) -> Form | None:
     if any(others):
         raise wrong(field, "the form of the answer is set beside it as well.")
     field = f"{field}.text"
-    text = _members(members.get("text") or {}, field, ("mimeType", "schema"))
+    text = members_of(members.get("text") or {}, field, ("mimeType", "schema"))
     name = str(text.get("mimeType") or "")
     mime_type = _FORMATS.get(name)
     if mime_type is None or mime_type == _ENUM:
@@ -95,16 +95,6 @@ def _of_format(config: GenerationConfig) -> Form | None:
     if mime_type == _TEXT:
         raise wrong(field, 'it needs a "mimeType" of "APPLICATION_JSON".')
     return JSONForm(_schema(text["schema"], field), f"{_PLACE}.{field}")
-
-
-def _members(tree: object, at: str, known: tuple[str, ...]) -> dict[str, Any]:
-    """Read an object that has some members, in either spelling."""
-    if not isinstance(tree, dict):
-        raise wrong(at, "it is not an object.")
-    for name in tree:
-        if camel(name) not in known:
-            raise wrong(f"{at}.{quoted(name)}", "there is no such field.")
-    return {camel(name): value for name, value in tree.items()}
 
 
 def _schema(tree: object, name: str) -> Schema:

@@ -6,8 +6,29 @@ A check deep inside a request knows only its own field. Each layer around it put
 
 from __future__ import annotations
 
-from nightrate.dialects.spelling import joined, spelled
+from typing import Any
+
+from nightrate.dialects.spelling import camel, joined, quoted, spelled
 from nightrate.errors import BadRequest, NotSupported, Refused
+
+
+def members_of(tree: object, at: str, known: tuple[str, ...]) -> dict[str, Any]:
+    """Read an object that has some members, in either spelling; null means absent.
+
+    Args:
+        tree: decoded JSON.
+        at: its path, for messages.
+        known: the names in camelCase.
+
+    Raises:
+        BadRequest: it is none, or has another member.
+    """
+    if not isinstance(tree, dict):
+        raise wrong(at, "it is not an object.")
+    for name in tree:
+        if camel(name) not in known:
+            raise wrong(f"{at}.{quoted(name)}", "there is no such field.")
+    return {camel(name): value for name, value in tree.items() if value is not None}
 
 
 def wrong(field: str, why: str) -> BadRequest:

@@ -27,8 +27,6 @@ class Capability(StrEnum):
     """It gives an answer the form that the prompt demands; see `domain.schema`."""
     IMAGES = "images"
     """It draws pictures."""
-    REUSE = "reuse"
-    """It counts which tokens of a prompt it did not compute again."""
     CALLS = "calls"
     """It answers with the call of a function where it must; see `domain.calling`."""
     LOGPROBS = "logprobs"

@@ -15,8 +15,8 @@ import signal
 import socket
 import struct
 import sys
-from collections.abc import Iterator
-from typing import TypeVar
+from collections.abc import Callable, Iterator
+from typing import NoReturn, TypeVar
 
 import msgspec
 from msgspec import Raw, Struct
@@ -189,6 +189,48 @@ class ParentLine:
             self._socket.sendall(frame(value))
         except (BrokenPipeError, ConnectionResetError) as error:
             raise ParentGone from error
+
+
+def troubled(number: int, message: str, code: Code, *, retriable: bool = False) -> Answer:
+    """Say why a question has no answer."""
+    return Answer(number, trouble=Trouble(message, int(code), retriable))
+
+
+def lead_life(
+    shape: type[Setup],
+    begin: Callable[[Setup], tuple[object, Callable[[ParentLine], None]]],
+    *,
+    library: str,
+    loaded: Callable[[Setup], str],
+    troubles: tuple[type[Exception], ...] = (RuntimeError,),
+) -> NoReturn:
+    """Be a child: load what the parent's first frame says, serve until the parent is gone, and end.
+
+    Args:
+        shape: of the first frame.
+        begin: loads; gives the offer that the parent is told, and what serves from then on.
+        library: what loads, for people.
+        loaded: names what it loads.
+        troubles: what it raises when it cannot.
+    """
+    line = ParentLine.from_arguments()
+    try:
+        setup = line.setup(shape)
+        try:
+            offer, serve = begin(setup)
+        except ImportError as error:
+            line.broken(f"{library} cannot be used on this machine: {error}", permanent=True)
+        except troubles as error:
+            line.broken(f"{library} cannot load {loaded(setup)}: {error}", permanent=True)
+        else:
+            line.started(offer)
+            serve(line)
+    except ParentGone:
+        pass
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Not an orderly exit: what is unfinished is nobody's any more, and libraries complain about it.
+    os._exit(0)
 
 
 def die_with_parent() -> None:

@@ -19,8 +19,9 @@ from msgspec import Meta
 
 from nightrate.domain.embedding import Embedding, Passage
 from nightrate.domain.generation import Capability
-from nightrate.engines.base import Capacity, Engine, Finding, Options, Progress, ignore_progress
-from nightrate.engines.child import Patience, SupervisedChild
+from nightrate.engines.base import Capacity, Finding, Options, Progress, ignore_progress
+from nightrate.engines.child import Patience
+from nightrate.engines.child_engine import ChildEngine, unicode_demanded
 from nightrate.engines.minilm_child import TOKENS_MAX, Setup
 from nightrate.engines.packages import Packaged, cache_directory, kept, lent
 from nightrate.engines.paraphrases import TEXTS, compare
@@ -73,7 +74,7 @@ class MiniLMOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """A child that works without a sign of life for this long is killed and started again."""
 
 
-class MiniLMEngine(Engine):
+class MiniLMEngine(ChildEngine):
     """Makes vectors with a model on this machine's processor."""
 
     name = "minilm"
@@ -82,8 +83,7 @@ class MiniLMEngine(Engine):
         self._options = options
         self.on_demand = not options.at_start
         self._capacity = Capacity(options.requests * _BATCHES_AT_HAND)
-        self._child = SupervisedChild(
-            "The minilm engine",
+        super().__init__(
             child,
             Patience(start_seconds=options.start_seconds, silence_seconds=options.silence_seconds),
         )
@@ -106,11 +106,6 @@ class MiniLMEngine(Engine):
         """A few batches."""
         return self._capacity
 
-    @property
-    def child_pid(self) -> int | None:
-        """The process that computes now; None while there is none."""
-        return self._child.process_id
-
     async def open(self, progress: Progress = ignore_progress) -> None:
         """Prepare the weights (once: fetched) and start the child."""
         options = self._options
@@ -132,18 +127,6 @@ class MiniLMEngine(Engine):
             )
         )
 
-    async def close(self) -> None:
-        """End the child."""
-        await self._child.close()
-
-    async def ready(self) -> None:
-        """Wait while the child restarts."""
-        await self._child.ready()
-
-    def hung(self, since: float) -> None:
-        """Have the child started again."""
-        self._child.hung(since)
-
     async def embed(self, passage: Passage) -> Embedding:
         """Have the child compute; it takes what is open at the same moment together."""
         size = len(passage.text) + len(passage.title or "")
@@ -157,11 +140,8 @@ class MiniLMEngine(Engine):
             title = None if passage.title is None else passage.title[:_CHARACTERS_MAX]
             cut = passage.text[: _CHARACTERS_MAX - len(title or "")]
             passage = msgspec.structs.replace(passage, text=cut, title=title)
-        try:
+        with unicode_demanded("The text"):
             return await self._child.ask("embed", passage, Embedding)
-        except UnicodeEncodeError as error:
-            message = f"The text is not valid Unicode: {error.reason}."
-            raise RequestFailed(message, code=Code.INVALID_ARGUMENT) from error
 
     async def self_check(self) -> list[Finding]:
         """Hold the likeness of fixed sentences against the reference; see `paraphrases`."""

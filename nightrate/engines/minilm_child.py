@@ -7,8 +7,9 @@ imported.
 
 from __future__ import annotations
 
-import os
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from nightrate.domain.embedding import Embedding, Passage
-from nightrate.engines.frames import CANCEL, Answer, ParentGone, ParentLine, Question, Trouble, raw
+from nightrate.engines.frames import CANCEL, Answer, ParentLine, Question, lead_life, raw, troubled
 from nightrate.engines.vectors import shortest, unit
 from nightrate.engines.wordpiece import WordPieces
 from nightrate.errors import Code, RequestFailed
@@ -194,7 +195,7 @@ class Worker:
         return Job(number, ids, dimensions)
 
     def _refuse(self, number: int, message: str, code: Code) -> None:
-        self._ready.append(Answer(number, trouble=Trouble(message, int(code))))
+        self._ready.append(troubled(number, message, code))
 
 
 def serve(line: ParentLine, worker: Worker) -> None:
@@ -205,26 +206,19 @@ def serve(line: ParentLine, worker: Worker) -> None:
         line.send(worker.turn())
 
 
+def _begin(setup: Setup) -> tuple[None, Callable[[ParentLine], None]]:
+    pieces = WordPieces.from_file(Path(setup.vocabulary))
+    return None, partial(serve, worker=Worker(Model(setup), pieces, setup))
+
+
 def main() -> None:
-    """Load what the parent's first frame says, then serve."""
-    line = ParentLine.from_arguments()
-    try:
-        setup = line.setup(Setup)
-        try:
-            pieces = WordPieces.from_file(Path(setup.vocabulary))
-            worker = Worker(Model(setup), pieces, setup)
-        except ImportError as error:
-            line.broken(f"OpenVINO cannot be used on this machine: {error}", permanent=True)
-        except (OSError, RuntimeError) as error:
-            line.broken(f"OpenVINO cannot load {setup.weights}: {error}", permanent=True)
-        else:
-            line.started(None)
-            serve(line, worker)
-    except ParentGone:
-        pass
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)  # what was left unfinished is nobody's any more
+    """Be the child of the engine."""
+    lead_life(
+        *(Setup, _begin),
+        library="OpenVINO",
+        loaded=lambda setup: setup.weights,
+        troubles=(OSError, RuntimeError),
+    )
 
 
 if __name__ == "__main__":

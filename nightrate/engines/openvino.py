@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncGenerator, Iterator, Sequence
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
@@ -20,13 +20,13 @@ from nightrate.domain.generation import Asked, Capability, Prompt, Reply
 from nightrate.engines import weights
 from nightrate.engines.base import (
     Capacity,
-    Engine,
     Finding,
     Options,
     Progress,
     ignore_progress,
 )
-from nightrate.engines.child import Patience, SupervisedChild, read_answer
+from nightrate.engines.child import Patience, read_answer
+from nightrate.engines.child_engine import ChildEngine, unicode_demanded
 from nightrate.engines.instructions import system_of
 from nightrate.engines.likelihood import Measured, Mode, compare
 from nightrate.engines.openvino_child import Offer
@@ -61,7 +61,7 @@ Seconds = Annotated[float, Meta(gt=0)]
 _CAPABILITIES = frozenset(
     {
         *(Capability.TEXT, Capability.STREAM, Capability.SCHEMA, Capability.CALLS),
-        *(Capability.LOGPROBS, Capability.REUSE),
+        Capability.LOGPROBS,
     }
 )
 
@@ -95,15 +95,14 @@ class OpenVINOOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     """For benchmarks: every answer runs to its token limit."""
 
 
-class OpenVINOEngine(Engine):
+class OpenVINOEngine(ChildEngine):
     """Answers with a model on this machine's processor."""
 
     name = "openvino"
 
     def __init__(self, options: OpenVINOOptions, child: Sequence[str] = CHILD) -> None:
         self._options = options
-        self._child = SupervisedChild(
-            "The openvino engine",
+        super().__init__(
             child,
             Patience(start_seconds=options.start_seconds, silence_seconds=options.silence_seconds),
         )
@@ -128,11 +127,6 @@ class OpenVINOEngine(Engine):
     def capacity(self) -> Capacity:
         """A few more than are computed, so that an ended one is replaced without a round trip."""
         return self._capacity
-
-    @property
-    def child_pid(self) -> int | None:
-        """The process that computes now; None while there is none."""
-        return self._child.process_id
 
     async def open(self, progress: Progress = ignore_progress) -> None:
         """Prepare the weights (once: fetched and converted) and start the child."""
@@ -159,18 +153,6 @@ class OpenVINOEngine(Engine):
         self._tokens_max = offer.tokens_max
         self._capacity = Capacity(_with_spare(options.requests), offer.cache_tokens, _live(options))
 
-    async def close(self) -> None:
-        """End the child."""
-        await self._child.close()
-
-    async def ready(self) -> None:
-        """Wait while the child restarts."""
-        await self._child.ready()
-
-    def hung(self, since: float) -> None:
-        """Have the child started again."""
-        self._child.hung(since)
-
     async def generate(self, prompt: Prompt) -> Reply:
         """Have the child answer."""
         return await self._ask("generate", prompt, Reply)
@@ -178,7 +160,7 @@ class OpenVINOEngine(Engine):
     async def stream(self, prompt: Prompt) -> AsyncGenerator[str | Reply, None]:
         """Have the child answer, and tell what is certain of the answer after each step."""
         self._check_length(prompt)
-        with _unicode_demanded():
+        with unicode_demanded():
             answers = self._child.answers("stream", prompt)
             async with aclosing(answers):
                 async for answer in answers:
@@ -225,7 +207,7 @@ class OpenVINOEngine(Engine):
 
     async def _ask(self, verb: str, prompt: Prompt, shape: type[Shape]) -> Shape:
         self._check_length(prompt)
-        with _unicode_demanded():
+        with unicode_demanded():
             return await self._child.ask(verb, prompt, shape)
 
     def _check_length(self, prompt: Prompt) -> None:
@@ -237,15 +219,6 @@ class OpenVINOEngine(Engine):
                 f"{self._tokens_max:,} tokens of the model's context.",
                 code=Code.INVALID_ARGUMENT,
             )
-
-
-@contextmanager
-def _unicode_demanded() -> Iterator[None]:
-    try:
-        yield
-    except UnicodeEncodeError as error:
-        message = f"The prompt's text is not valid Unicode: {error.reason}."
-        raise RequestFailed(message, code=Code.INVALID_ARGUMENT) from error
 
 
 def setup_of(options: OpenVINOOptions, prepared: weights.Weights) -> ModelSetup:

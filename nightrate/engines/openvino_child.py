@@ -8,8 +8,7 @@ starts it again.
 from __future__ import annotations
 
 import math
-import os
-import sys
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -20,9 +19,9 @@ from nightrate import clock
 from nightrate.domain.generation import Candidate, FinishReason, Prompt, Reply, Token, Usage
 from nightrate.engines.calls import candidate_of_call
 from nightrate.engines.certainty import cut
-from nightrate.engines.frames import CANCEL, Answer, ParentGone, ParentLine, Question, raw
+from nightrate.engines.frames import CANCEL, Answer, ParentLine, Question, lead_life, raw, troubled
 from nightrate.engines.likelihood import PASSAGES, Mode
-from nightrate.engines.openvino_lane import Draft, Job, Lane, troubled
+from nightrate.engines.openvino_lane import Draft, Job, Lane
 from nightrate.engines.openvino_model import Encoded, Model, ModelSetup
 from nightrate.engines.prefixes import beginnings_of
 from nightrate.errors import Code, RequestFailed
@@ -178,26 +177,14 @@ def serve(line: ParentLine, worker: Worker) -> None:
             beat = now
 
 
+def _begin(setup: ModelSetup) -> tuple[Offer, Callable[[ParentLine], None]]:
+    worker = Worker(Model(setup))
+    return worker.offer, partial(serve, worker=worker)
+
+
 def main() -> None:
-    """Load what the parent's first frame says, then serve."""
-    line = ParentLine.from_arguments()
-    try:
-        setup = line.setup(ModelSetup)
-        try:
-            worker = Worker(Model(setup))
-        except ImportError as error:
-            line.broken(f"OpenVINO GenAI cannot be used on this machine: {error}", permanent=True)
-        except RuntimeError as error:
-            line.broken(f"OpenVINO GenAI cannot load {setup.path}: {error}", permanent=True)
-        else:
-            line.started(worker.offer)
-            serve(line, worker)
-    except ParentGone:
-        pass
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # Not an orderly exit: the library complains about work that was left unfinished.
-    os._exit(0)
+    """Be the child of the engine."""
+    lead_life(ModelSetup, _begin, library="OpenVINO GenAI", loaded=lambda setup: setup.path)
 
 
 if __name__ == "__main__":

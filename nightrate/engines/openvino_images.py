@@ -20,8 +20,9 @@ from nightrate import clock
 from nightrate.domain.drawing import held_to, one_text, prompt_tokens_of, tokens_of
 from nightrate.domain.generation import Candidate, Capability, Prompt, Reply, Usage
 from nightrate.domain.picture import GRAIN, Picture, PictureWish
-from nightrate.engines.base import Capacity, Engine, Options, Progress, ignore_progress
-from nightrate.engines.child import Patience, SupervisedChild
+from nightrate.engines.base import Capacity, Options, Progress, ignore_progress
+from nightrate.engines.child import Patience
+from nightrate.engines.child_engine import ChildEngine, unicode_demanded
 from nightrate.engines.openvino_images_child import PainterSetup, PaintOrder
 from nightrate.engines.options import options_of
 from nightrate.errors import Code, EngineDown, RequestFailed
@@ -57,7 +58,7 @@ class OpenVINOImagesOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=T
     """A child that takes longer than this for one step is killed and started again."""
 
 
-class OpenVINOImagesEngine(Engine):
+class OpenVINOImagesEngine(ChildEngine):
     """Draws with a model on this machine's processor."""
 
     name = "openvino_images"
@@ -66,8 +67,7 @@ class OpenVINOImagesEngine(Engine):
         self._options = options
         self._folder = Path(options.model).expanduser()
         self._capacity = Capacity(_AT_HAND)
-        self._child = SupervisedChild(
-            "The openvino_images engine",
+        super().__init__(
             child,
             Patience(start_seconds=options.start_seconds, silence_seconds=options.silence_seconds),
         )
@@ -87,11 +87,6 @@ class OpenVINOImagesEngine(Engine):
         """One that is drawn, and one that waits."""
         return self._capacity
 
-    @property
-    def child_pid(self) -> int | None:
-        """The process that draws now; None while there is none."""
-        return self._child.process_id
-
     async def open(self, progress: Progress = ignore_progress) -> None:
         """Look at the folder and start the child."""
         await asyncio.to_thread(check, self._folder)
@@ -106,29 +101,14 @@ class OpenVINOImagesEngine(Engine):
             )
         )
 
-    async def close(self) -> None:
-        """End the child."""
-        await self._child.close()
-
-    async def ready(self) -> None:
-        """Wait while the child restarts."""
-        await self._child.ready()
-
-    def hung(self, since: float) -> None:
-        """Have the child started again."""
-        self._child.hung(since)
-
     async def generate(self, prompt: Prompt) -> Reply:
         """Have the child draw."""
         wish = prompt.picture
         if wish is None:
             return await super().generate(prompt)
         order = self._order(prompt, wish)
-        try:
+        with unicode_demanded():
             data = await self._child.ask("paint", order, bytes)
-        except UnicodeEncodeError as error:
-            message = f"The prompt's text is not valid Unicode: {error.reason}."
-            raise RequestFailed(message, code=Code.INVALID_ARGUMENT) from error
         version = self._folder.name
         caption = f"A picture by {version}." if wish.with_text else ""
         said, finish = held_to(caption, prompt.sampling)

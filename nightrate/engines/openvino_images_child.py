@@ -12,12 +12,22 @@ import os
 import sys
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-from nightrate.engines.frames import CANCEL, Answer, ParentGone, ParentLine, Question, Trouble, raw
+from nightrate.engines.frames import (
+    CANCEL,
+    Answer,
+    ParentGone,
+    ParentLine,
+    Question,
+    lead_life,
+    raw,
+    troubled,
+)
 from nightrate.errors import Code
 
 _COMPRESSION = 4
@@ -153,7 +163,7 @@ class Worker:
         return answers
 
     def _refuse(self, number: int, message: str, code: Code) -> None:
-        self._ready.append(Answer(number, trouble=Trouble(message, int(code))))
+        self._ready.append(troubled(number, message, code))
 
 
 def serve(line: ParentLine, worker: Worker) -> None:
@@ -173,25 +183,13 @@ def serve(line: ParentLine, worker: Worker) -> None:
         line.send(worker.turn(listen))
 
 
+def _begin(setup: PainterSetup) -> tuple[None, Callable[[ParentLine], None]]:
+    return None, partial(serve, worker=Worker(Painter(setup)))
+
+
 def main() -> None:
-    """Load what the parent's first frame says, then serve."""
-    line = ParentLine.from_arguments()
-    try:
-        setup = line.setup(PainterSetup)
-        try:
-            worker = Worker(Painter(setup))
-        except ImportError as error:
-            line.broken(f"OpenVINO GenAI cannot be used on this machine: {error}", permanent=True)
-        except RuntimeError as error:
-            line.broken(f"OpenVINO GenAI cannot load {setup.folder}: {error}", permanent=True)
-        else:
-            line.started(None)
-            serve(line, worker)
-    except ParentGone:
-        pass
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)  # what was left unfinished is nobody's any more
+    """Be the child of the engine."""
+    lead_life(PainterSetup, _begin, library="OpenVINO GenAI", loaded=lambda setup: setup.folder)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from msgspec import Struct, structs
 
 from nightrate.domain.generation import Reply
 from nightrate.engines.certainty import certain, cut
-from nightrate.engines.frames import Answer, Trouble, raw
+from nightrate.engines.frames import Answer, raw, troubled
 from nightrate.engines.likelihood import Mode
 from nightrate.engines.openvino_model import BLOCK_TOKENS, Encoded, Model
 from nightrate.engines.prefixes import CHUNK_TOKENS, Prefixes
@@ -208,11 +208,6 @@ class Lane:
 def _reused(reply: Reply, tokens: int) -> Reply:
     """Say of a reply how much of its prompt was not computed again."""
     return structs.replace(reply, usage=structs.replace(reply.usage, cached_tokens=tokens))
-
-
-def troubled(number: int, message: str, code: Code, *, retriable: bool = False) -> Answer:
-    """Say why a question has no answer."""
-    return Answer(number, trouble=Trouble(message, int(code), retriable))
 
 
 def _first_line(error: RuntimeError) -> str:

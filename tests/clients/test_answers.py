@@ -47,13 +47,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         server.close()
 
 
-@pytest.fixture
-def client(server: Server) -> Iterator[genai.Client]:
-    options = types.HttpOptions(base_url=server.base_url)
-    with genai.Client(api_key="any-key", http_options=options) as client:
-        yield client
-
-
 @pytest.fixture(scope="module")
 def said(javascript: JavaScript, server: Server, tmp_path_factory: pytest.TempPathFactory) -> Any:
     return javascript.run("answers.mjs", server.base_url, tmp_path_factory.mktemp("answers"))

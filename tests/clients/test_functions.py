@@ -42,13 +42,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture
-def client(server: Server) -> Iterator[genai.Client]:
-    options = types.HttpOptions(base_url=server.base_url)
-    with genai.Client(api_key="any-key", http_options=options) as client:
-        yield client
-
-
-@pytest.fixture
 def chats(server: Server) -> Iterator[OpenAI]:
     url = f"{server.base_url}/v1beta/openai/"
     with OpenAI(api_key="any", base_url=url, max_retries=0) as client:

@@ -75,13 +75,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         server.close()
 
 
-@pytest.fixture
-def client(server: Server) -> Iterator[genai.Client]:
-    options = types.HttpOptions(base_url=server.base_url)
-    with genai.Client(api_key="any-key", http_options=options) as client:
-        yield client
-
-
 def question(pages: Pages) -> str:
     bad = "http://169.254.169.254/latest"
     return f"England won the final in Basel.\nSee {pages.address}/euro, {pages.address}/no, {bad}."

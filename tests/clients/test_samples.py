@@ -34,13 +34,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         server.close()
 
 
-@pytest.fixture
-def client(server: Server) -> Iterator[genai.Client]:
-    options = types.HttpOptions(base_url=server.base_url)
-    with genai.Client(api_key="any-key", http_options=options) as client:
-        yield client
-
-
 def polled(client: genai.Client, name: str | None) -> types.BatchJob:
     """Look at the names of states until one of the last four comes."""
     assert name is not None

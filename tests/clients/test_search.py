@@ -35,13 +35,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         server.close()
 
 
-@pytest.fixture
-def client(server: Server) -> Iterator[genai.Client]:
-    options = types.HttpOptions(base_url=server.base_url)
-    with genai.Client(api_key="any-key", http_options=options) as client:
-        yield client
-
-
 def check(metadata: Any) -> None:
     """Demand the whole of what an answer rests on."""
     assert isinstance(metadata, types.GroundingMetadata)
