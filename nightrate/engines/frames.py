@@ -134,6 +134,10 @@ class ParentLine:
         die_with_parent()
         return line
 
+    def fileno(self) -> int:
+        """Give the descriptor that can be read when questions have come."""
+        return self._socket.fileno()
+
     def setup(self, shape: type[Setup]) -> Setup:
         """Wait for the first frame.
 

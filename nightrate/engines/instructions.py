@@ -47,3 +47,13 @@ def system_of(prompt: Prompt) -> str | None:
     else:
         return prompt.system
     return f"{prompt.system}\n{said}" if prompt.system else said
+
+
+def turns_of(prompt: Prompt) -> list[tuple[str, str]]:
+    """Give a conversation as chat templates know it: roles and texts, what is told first."""
+    system = system_of(prompt)
+    turns = [("system", system)] if system else []
+    return turns + [
+        ("assistant" if message.role == "model" else "user", message.words)
+        for message in prompt.messages
+    ]

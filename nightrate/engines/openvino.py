@@ -32,7 +32,8 @@ from nightrate.engines.likelihood import Measured, Mode, compare
 from nightrate.engines.openvino_child import Offer
 from nightrate.engines.openvino_model import ModelSetup
 from nightrate.engines.packages import cache_directory
-from nightrate.errors import Code, EngineDown, RequestFailed, SettingsFault
+from nightrate.engines.sampling import refuse_hopeless
+from nightrate.errors import EngineDown, SettingsFault
 
 CHILD = (sys.executable, "-m", "nightrate.engines.openvino_child")
 
@@ -49,9 +50,6 @@ _BYTES_PER_TOKEN = 3
 
 _TEMPLATE_TOKENS = 32
 """What the chat template adds to a prompt, about."""
-
-_CHARACTERS_PER_TOKEN_MAX = 128
-"""More than any text has. What is over it is not even counted: that would take seconds."""
 
 Shape = TypeVar("Shape")
 Whole = Annotated[int, Meta(ge=1)]
@@ -159,7 +157,7 @@ class OpenVINOEngine(ChildEngine):
 
     async def stream(self, prompt: Prompt) -> AsyncGenerator[str | Reply, None]:
         """Have the child answer, and tell what is certain of the answer after each step."""
-        self._check_length(prompt)
+        refuse_hopeless(prompt, self._tokens_max)
         with unicode_demanded():
             answers = self._child.answers("stream", prompt)
             async with aclosing(answers):
@@ -206,19 +204,9 @@ class OpenVINOEngine(ChildEngine):
         return findings
 
     async def _ask(self, verb: str, prompt: Prompt, shape: type[Shape]) -> Shape:
-        self._check_length(prompt)
+        refuse_hopeless(prompt, self._tokens_max)
         with unicode_demanded():
             return await self._child.ask(verb, prompt, shape)
-
-    def _check_length(self, prompt: Prompt) -> None:
-        characters = sum(len(message.words) for message in prompt.messages)
-        characters += len(prompt.system or "")
-        if 0 < self._tokens_max * _CHARACTERS_PER_TOKEN_MAX < characters:
-            raise RequestFailed(
-                f"The prompt has {characters:,} characters, far more than fit into the "
-                f"{self._tokens_max:,} tokens of the model's context.",
-                code=Code.INVALID_ARGUMENT,
-            )
 
 
 def setup_of(options: OpenVINOOptions, prepared: weights.Weights) -> ModelSetup:

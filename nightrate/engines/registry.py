@@ -53,6 +53,12 @@ def _openvino_images(options: Options) -> Engine:
     return OpenVINOImagesEngine.from_options(options)
 
 
+def _vllm(options: Options) -> Engine:
+    from nightrate.engines.vllm import VLLMEngine
+
+    return VLLMEngine.from_options(options)
+
+
 BUILT_IN: dict[str, Factory] = {
     "echo": _echo,
     "illustrator": _illustrator,
@@ -60,6 +66,7 @@ BUILT_IN: dict[str, Factory] = {
     "openai": _openai,
     "openvino": _openvino,
     "openvino_images": _openvino_images,
+    "vllm": _vllm,
 }
 
 

@@ -68,9 +68,12 @@ USED_THROUGH = {"uvicorn.protocols.http.httptools_impl": "httptools"}
 IMPORTED_AS = {"beautifulsoup4": "bs4", "pillow": "PIL", "pyjwt": "jwt"}
 """Dependencies whose modules are called otherwise."""
 
+BROUGHT_BY_EXTRAS = {"vllm": {"vllm", "jinja2"}}
+"""By extra, the modules that only those who asked for it have."""
+
 ENTRANCES = {
     *("__main__.py", "cli.py", "client.py"),
-    *("minilm_child.py", "openvino_child.py", "openvino_images_child.py"),
+    *("minilm_child.py", "openvino_child.py", "openvino_images_child.py", "vllm_child.py"),
 }
 """Modules that are started, or imported by programs of others."""
 
@@ -222,7 +225,10 @@ def test_the_base_install_brings_what_the_package_imports_and_nothing_else() -> 
         used for module, used in USED_THROUGH.items() if any(module in name for name in names)
     }
     named = GIVEN_BY_NAME & set[str]().union(*(constants(path) for path in package_files()))
-    assert (roots | named) - sys.stdlib_module_names - {"nightrate"} == {
+    assert set(BROUGHT_BY_EXTRAS) <= set(project["optional-dependencies"])
+    extra = set[str]().union(*BROUGHT_BY_EXTRAS.values())
+    assert extra <= roots
+    assert (roots | named) - sys.stdlib_module_names - {"nightrate"} - extra == {
         IMPORTED_AS.get(name, name) for name in declared
     }
 
