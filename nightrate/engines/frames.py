@@ -131,6 +131,8 @@ class ParentLine:
     def from_arguments(cls) -> ParentLine:
         """Take the socket that the last command line argument names, and die with the parent."""
         line = cls(int(sys.argv[-1]))
+        # The line ends with this process, whatever a library has forked from it.
+        os.register_at_fork(after_in_child=line.close)
         die_with_parent()
         return line
 
