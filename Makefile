@@ -53,7 +53,7 @@ check: $(READY) ## what CI runs: format, lint, types, imports, tests, coverage
 	@echo "Format, lint, types and imports:"
 	@$(RUN)/ruff format --check --quiet
 	@$(RUN)/ruff check --quiet
-	@$(RUN)/mypy nightrate tests $(wildcard bench examples scripts)
+	@$(RUN)/mypy nightrate tests $(wildcard bench benchmarks examples scripts)
 	@said=$$($(RUN)/lint-imports --no-logo 2>&1) || { echo "$$said"; exit 1; }
 	@echo "Tests:"
 	@$(RUN)/pytest --cov --cov-report= $(ARGS)

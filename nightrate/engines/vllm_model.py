@@ -96,7 +96,7 @@ class Model:
                 "it finds no GPU here. Look whether the driver lists one (`nvidia-smi`), and "
                 "whether this process may use it"
             )
-        config = AsyncEngineArgs(**_arguments_of(setup)).create_engine_config(
+        config = AsyncEngineArgs(**arguments_of(setup)).create_engine_config(
             UsageContext.ENGINE_CONTEXT
         )
         try:
@@ -289,7 +289,8 @@ def _import_vllm() -> Any:
     return vllm
 
 
-def _arguments_of(setup: VLLMSetup) -> dict[str, Any]:
+def arguments_of(setup: VLLMSetup) -> dict[str, Any]:
+    """Say what is loaded, and how, in the words of vLLM's ``EngineArgs``."""
     cache = setup.kv_cache_gib
     return {
         "model": setup.model,

@@ -12,7 +12,14 @@ from nightrate.engines.registry import create_engine
 PAGE = Path(__file__).parents[2] / "docs" / "guide" / "options.md"
 BEGIN = "<!-- printed from the table in nightrate/dialects/gemini_options.py -->"
 
-_ENGINES = ("openvino", "minilm", "illustrator", "echo")
+_ENGINES: dict[str, dict[str, str]] = {
+    "openvino": {},
+    "vllm": {"model": "any"},
+    "minilm": {},
+    "illustrator": {},
+    "echo": {},
+}
+"""By name, the options without which an engine cannot be made."""
 
 
 def printed() -> str:
@@ -50,7 +57,7 @@ def _table(options: Iterable[Option]) -> list[str]:
 
 
 def _engines() -> list[str]:
-    able = {name: create_engine(name, {}).capabilities for name in _ENGINES}
+    able = {name: create_engine(name, options).capabilities for name, options in _ENGINES.items()}
     rows = [
         f"| {capability.value} | "
         + " | ".join(_mark(capability in able[name]) for name in _ENGINES)

@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "nightrate"
 
-_PYTHON_FOLDERS = ("nightrate", "tests", "examples", "bench", "scripts")
+_PYTHON_FOLDERS = ("nightrate", "tests", "examples", "bench", "benchmarks", "scripts")
 _FOREIGN_FOLDERS = {"build", "dist", "shared", "nightrate-data", "demo-data", "__pycache__"}
 _TEXT = {"", ".py", ".md", ".toml", ".lock", ".sql", ".json", ".jsonl", ".sh", ".yaml", ".yml"}
 
