@@ -13,15 +13,16 @@ import select
 import signal
 import sys
 
-_LOOKS = 50
-_LOOK_SECONDS = 0.1
+PATIENCE_SECONDS = 20
 """Between being asked and being killed, so that what the library keeps elsewhere is given back:
-shared memory has no owner that the kernel would clean up after."""
+shared memory has no owner that the kernel would clean up after. Ten were measured."""
+
+_LOOKS_A_SECOND = 10
 
 _DESCRIPTORS_MAX = 4096
 
 
-def take_kin_along() -> None:
+def take_kin_along(patience_seconds: int = PATIENCE_SECONDS) -> None:
     """Have all that this process starts from now on die with it; elsewhere than on Linux, not.
 
     Called early: the watcher is a copy of this process as it is now.
@@ -42,8 +43,8 @@ def take_kin_along() -> None:
     select.select([ended], [], [])
     with contextlib.suppress(ProcessLookupError):  # Once nobody is left.
         os.killpg(group, signal.SIGTERM)
-        for _ in range(_LOOKS):
-            select.select([], [], [], _LOOK_SECONDS)
+        for _ in range(patience_seconds * _LOOKS_A_SECOND):
+            select.select([], [], [], 1 / _LOOKS_A_SECOND)
             os.killpg(group, 0)
         os.killpg(group, signal.SIGKILL)
     os._exit(0)

@@ -18,7 +18,7 @@ _STUBBORN = _GRANDCHILD.replace("print", "signal.signal(signal.SIGTERM, signal.S
 _CHILD = """
 import os, signal, subprocess, sys
 from nightrate.engines.kin import take_kin_along
-take_kin_along()
+take_kin_along(patience_seconds=1)
 subprocess.Popen([sys.executable, "-c", sys.argv[1]])
 {then}
 """
