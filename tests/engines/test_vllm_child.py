@@ -26,6 +26,7 @@ from nightrate.domain.generation import (
     Usage,
 )
 from nightrate.engines import vllm_child
+from nightrate.engines.calls import candidate_of_call
 from nightrate.engines.frames import (
     CANCEL,
     Answer,
@@ -198,7 +199,7 @@ async def test_a_call_comes_whole_with_the_reply(desk: Desk) -> None:
     draft = Draft(())
     draft.grow(piece(said, "stop"))
     text, finish, _ = draft.end()
-    assert vllm_child.candidate_of_call(text, finish, calling).calls == (Call("clock", "{}"),)
+    assert candidate_of_call(text, finish, calling).calls == (Call("clock", "{}"),)
 
 
 async def test_how_likely_tokens_were_is_told_where_it_was_wished(desk: Desk) -> None:
