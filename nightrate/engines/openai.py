@@ -89,6 +89,7 @@ class OpenAIEngine(Engine):
     """Answers with the model behind an endpoint."""
 
     name = "openai"
+    reuses_beginnings = True  # All servers of note do, by themselves.
 
     def __init__(self, options: OpenAIOptions) -> None:
         self._options = options
