@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import msgspec
@@ -81,3 +86,36 @@ def test_a_child_notices_that_its_parent_is_gone(ends: Ends) -> None:
         line.questions(wait=False)
     with pytest.raises(ParentGone):
         line.started(None)
+
+
+FORKS = """
+import os, signal
+from nightrate.engines.frames import ParentLine
+line = ParentLine.from_arguments()
+forked = os.fork()
+if forked:
+    print(forked, flush=True)
+    os._exit(0)
+signal.pause()
+"""
+"""A child with a library that forks, and ends; what was forked does not."""
+
+
+async def test_what_a_child_forked_does_not_keep_its_line_open() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)  # noqa: FBT003 - the library takes it so
+        child = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", FORKS, str(theirs.fileno())),
+            pass_fds=(theirs.fileno(),),
+            stdout=subprocess.PIPE,
+        )
+        theirs.close()
+        assert child.stdout
+        forked = int(await child.stdout.readline())
+        try:
+            assert await asyncio.get_running_loop().sock_recv(ours, 1) == b""
+            os.kill(forked, 0)  # It lives.
+        finally:
+            os.kill(forked, signal.SIGKILL)
+        await child.wait()
