@@ -86,16 +86,17 @@ class Model:
         """
         self.setup = setup
         self._vllm = vllm = _import_vllm()
-        from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.platforms import current_platform
-        from vllm.usage.usage_lib import UsageContext
-        from vllm.v1.engine.async_llm import AsyncLLM
 
         if current_platform.is_unspecified():
             raise RuntimeError(
                 "it finds no GPU here. Look whether the driver lists one (`nvidia-smi`), and "
                 "whether this process may use it"
             )
+        from vllm.engine.arg_utils import AsyncEngineArgs
+        from vllm.usage.usage_lib import UsageContext
+        from vllm.v1.engine.async_llm import AsyncLLM
+
         config = AsyncEngineArgs(**arguments_of(setup)).create_engine_config(
             UsageContext.ENGINE_CONTEXT
         )

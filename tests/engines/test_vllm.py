@@ -443,3 +443,22 @@ class TestTemplates:
         engine = opened(write_model(tmp_path / "bare", None))
         with pytest.raises(EngineDown, match="Set `chat_template`"):
             await engine.open()
+
+
+class TestNoGPU:
+    """What becomes of it on a machine without one."""
+
+    pytestmark = real_vllm
+
+    async def test_without_a_gpu_the_engine_is_down_and_says_what_to_do(
+        self, tmp_path: Path
+    ) -> None:
+        blind = (
+            "import vllm.platforms as platforms;"
+            "platforms._current_platform = platforms.interface.UnspecifiedPlatform();"
+            "import nightrate.engines.vllm_child as child; child.main()"
+        )
+        engine = VLLMEngine(VLLMOptions(model=str(tmp_path)), (sys.executable, "-c", blind))
+        with pytest.raises(EngineDown, match=r"finds no GPU here.*nvidia-smi") as down:
+            await engine.open()
+        assert "`openvino` answers on the processor" in down.value.message

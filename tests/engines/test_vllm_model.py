@@ -144,6 +144,7 @@ def test_options_become_arguments() -> None:
 
 
 @pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed here")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Of libraries among each other.
 def test_vllm_knows_every_name_that_it_is_told() -> None:
     from vllm import SamplingParams  # noqa: PLC0415 - where it is installed only
     from vllm.engine.arg_utils import AsyncEngineArgs  # noqa: PLC0415 - likewise
