@@ -33,8 +33,9 @@ from nightrate.engines.instructions import system_of
 from nightrate.engines.likelihood import Measured, Mode, compare
 from nightrate.engines.openvino_child import Offer
 from nightrate.engines.openvino_model import ModelSetup
+from nightrate.engines.options import options_of
 from nightrate.engines.packages import cache_directory
-from nightrate.errors import Code, EngineDown, RequestFailed, SettingsFault
+from nightrate.errors import Code, EngineDown, RequestFailed
 
 CHILD = (sys.executable, "-m", "nightrate.engines.openvino_child")
 
@@ -121,10 +122,7 @@ class OpenVINOEngine(ChildEngine):
     @classmethod
     def from_options(cls, options: Options) -> OpenVINOEngine:
         """Read the settings table."""
-        try:
-            return cls(msgspec.convert(dict(options), OpenVINOOptions))
-        except msgspec.ValidationError as error:
-            raise SettingsFault([f"engines.openvino: {error}"]) from error
+        return cls(options_of(cls.name, options, OpenVINOOptions))
 
     @property
     def capabilities(self) -> frozenset[Capability]:
