@@ -15,8 +15,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct, json
 
-from nightrate.dialects.openai_answers import unreadable
-from nightrate.dialects.openai_asks import encoded
+from nightrate.dialects.other_servers import encoded, unreadable
 from nightrate.domain.drawing import held_to, one_text, prompt_tokens_of, tokens_of
 from nightrate.domain.generation import Candidate, FinishReason, Prompt, Reply, Usage
 from nightrate.domain.picture import Picture, PictureWish
