@@ -115,3 +115,9 @@ def denial(
 def detail(kind: str, **members: Any) -> dict[str, Any]:
     """Make a detail of a refusal."""
     return {"@type": f"type.googleapis.com/google.rpc.{kind}", **members}
+
+
+WRONG_KEY = denial(400, "INVALID_ARGUMENT", detail("ErrorInfo", reason="API_KEY_INVALID"))
+ABROAD = denial(
+    400, "FAILED_PRECONDITION", message="User location is not supported for the API use."
+)
