@@ -221,15 +221,12 @@ class EngineBusy(EngineFault):
         code: Code = Code.UNAVAILABLE,
         after_seconds: float | None = None,
         in_flight: bool = False,
-        asked: bool = True,
     ) -> None:
         super().__init__(message)
         self.code = code
         self.after_seconds = after_seconds
         """How long the engine asks us to wait before another try."""
         self.in_flight = in_flight
-        self.asked = asked
-        """Whether it said so to this request; else to one before."""
 
 
 class EngineDown(EngineFault):

@@ -165,7 +165,7 @@ class Endpoint:
             EngineBusy: nobody is.
             EngineDown: the endpoint or its configuration is.
         """
-        self._check_open()
+        self.check()
         sent_at = clock.monotonic()
         try:
             async with self._session.post(url, data=body, allow_redirects=False) as response:
@@ -189,7 +189,7 @@ class Endpoint:
             EngineBusy: nobody is.
             EngineDown: the endpoint or its configuration is.
         """
-        self._check_open()
+        self.check()
         sent_at = clock.monotonic()
         try:
             async with self._session.post(url, data=body, allow_redirects=False) as response:
@@ -230,14 +230,20 @@ class Endpoint:
         self._code = Code.UNAVAILABLE
         return EngineBusy(failure.message, code=failure.code, in_flight=True)
 
-    def _check_open(self) -> None:
+    def check(self) -> None:
+        """See whether it may be asked now.
+
+        Raises:
+            EngineBusy: it refused others a moment ago.
+            EngineDown: it must not be asked as it is.
+        """
         if self._closed:
             raise EngineDown("The engine is closed.")
         if self._given_up is not None:
             raise self._given_up
         if pause := self.pace.pause_seconds():
             message = "The endpoint refused others a moment ago."
-            raise EngineBusy(message, code=self._code, after_seconds=pause, asked=False)
+            raise EngineBusy(message, code=self._code, after_seconds=pause)
 
     # trouble ----------------------------------------------------------------------------------
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Annotated
 from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
 
+from nightrate import endpoint_limits
 from nightrate.dialects.other_servers import Speech
+from nightrate.domain.embedding import Passage
+from nightrate.domain.generation import Asked, Reply
+from nightrate.engines.allowance import Allowance
 from nightrate.engines.base import Capacity, Engine, Progress, ignore_progress
 from nightrate.engines.endpoint import Endpoint
 from nightrate.engines.pace import Pace
@@ -19,6 +24,10 @@ from nightrate.errors import EngineDown
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\x20-\x7e\t]*")
 _OK, _UNKEYED, _ELSEWHERE, _REFUSED = 200, 401, 300, 400
+
+
+_Requests = Annotated[int, Meta(ge=1, le=endpoint_limits.REQUESTS_PER_MINUTE_MAX)]
+_Tokens = Annotated[int, Meta(ge=1, le=endpoint_limits.TOKENS_PER_MINUTE_MAX)]
 
 
 class EndpointOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -36,6 +45,22 @@ class EndpointOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     """How many requests are under way at most; fewer while the endpoint refuses some."""
     timeout_seconds: Annotated[float, Meta(gt=0)] = 600.0
     """How long one answer may take, from the first byte sent to the last one received."""
+    requests_per_minute: _Requests | None = None
+    """How many requests begin in a minute at most; those beyond wait."""
+    tokens_per_minute: _Tokens | None = None
+    """How many tokens, of prompts and answers, these have at most."""
+
+
+class _Account(msgspec.Struct):
+    """What becomes of a request: was it sent, and what did it use?"""
+
+    sent: bool = False
+    tokens: int | None = None
+
+    def of(self, reply: Reply) -> Reply:
+        """Take note of what an answer used."""
+        self.tokens = reply.usage.prompt_tokens + reply.usage.output_tokens
+        return reply
 
 
 class EndpointEngine(Engine):
@@ -57,6 +82,9 @@ class EndpointEngine(Engine):
         self._pace = Pace(options.concurrency_max)
         self._endpoint: Endpoint | None = None
         self._model = options.model
+        requests, tokens = options.requests_per_minute, options.tokens_per_minute
+        if requests is not None or tokens is not None:
+            self.allowance = Allowance(requests, tokens)
 
     @property
     def capacity(self) -> Capacity:
@@ -115,10 +143,54 @@ class EndpointEngine(Engine):
         """Wait while the endpoint cannot be reached."""
         await self._opened().ready()
 
+    def cost(self, asked: Asked) -> int:
+        """Estimate the tokens of what is asked and its answer, where these are limited."""
+        if self._common.tokens_per_minute is None:
+            return 0
+        if isinstance(asked, Passage):
+            return _estimated(asked.text) + _estimated(asked.title or "")
+        limit = asked.sampling.max_output_tokens
+        output = endpoint_limits.ESTIMATED_OUTPUT_TOKENS if limit is None else limit
+        texts = (asked.system or "", *(message.words for message in asked.messages))
+        return sum(map(_estimated, texts)) + output
+
+    @contextmanager
+    def _accounted(self, asked: Asked) -> Iterator[_Account]:
+        """Settle what a request spent of the allowance when it was let in.
+
+        What one used that failed nobody tells: its estimate stays spent.
+        """
+        account = _Account()
+        try:
+            yield account
+        finally:
+            if self.allowance is not None:
+                if not account.sent:
+                    self.allowance.unspend(self.cost(asked))
+                elif account.tokens is not None:
+                    self.allowance.settle(self.cost(asked), account.tokens)
+
+    def _asking(self, account: _Account) -> Endpoint:
+        """Give the endpoint, for a request that is sent now.
+
+        Raises:
+            EngineBusy: it is asked nothing at the moment.
+            EngineDown: it must not be asked as it is.
+        """
+        endpoint = self._opened()
+        endpoint.check()
+        account.sent = True
+        return endpoint
+
     def _opened(self) -> Endpoint:
         if self._endpoint is None:
             raise EngineDown(f"The {self.name} engine is closed.")
         return self._endpoint
+
+
+def _estimated(text: str) -> int:
+    size_bytes = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+    return -(-size_bytes // endpoint_limits.ESTIMATED_BYTES_PER_TOKEN)
 
 
 def contradictions(options: EndpointOptions) -> list[str]:

@@ -75,12 +75,13 @@ class GeminiEngine(EndpointEngine):
 
     async def generate(self, prompt: Prompt) -> Reply:
         """Have the endpoint answer, or draw."""
-        self._check(prompt)
-        return await self._opened().post(
-            self._call("generateContent"),
-            render_prompt(prompt),
-            lambda answer: read_reply(answer, prompt, self._model),
-        )
+        with self._accounted(prompt) as account:
+            self._check(prompt)
+            body, url = render_prompt(prompt), self._call("generateContent")
+            said = self._asking(account).post(
+                url, body, lambda answer: read_reply(answer, prompt, self._model)
+            )
+            return account.of(await said)
 
     async def stream(self, prompt: Prompt) -> AsyncGenerator[str | Reply, None]:
         """Have the endpoint answer, and give the texts as it sends them."""
@@ -90,14 +91,16 @@ class GeminiEngine(EndpointEngine):
             async for piece in super().stream(prompt):
                 yield piece
             return
-        self._check(prompt)
-        answer = Stream(prompt, self._model)
-        url = self._call("streamGenerateContent?alt=sse")
-        async with aclosing(self._opened().events(url, render_prompt(prompt))) as events:
-            async for event in events:
-                if text := answer.read(event):
-                    yield text
-        yield answer.reply()
+        with self._accounted(prompt) as account:
+            self._check(prompt)
+            answer = Stream(prompt, self._model)
+            body, url = render_prompt(prompt), self._call("streamGenerateContent?alt=sse")
+            async with aclosing(self._asking(account).events(url, body)) as events:
+                async for event in events:
+                    if text := answer.read(event):
+                        yield text
+            reply = account.of(answer.reply())
+        yield reply
 
     async def embed(self, passage: Passage) -> Embedding:
         """Have the endpoint make a vector."""
@@ -107,11 +110,12 @@ class GeminiEngine(EndpointEngine):
 
         from nightrate.engines.vectors import shortest, unit
 
-        values, tokens = await self._opened().post(
-            self._call("embedContent"),
-            render_passage(passage),
-            lambda answer: read_vector(answer, passage),
-        )
+        with self._accounted(passage) as account:
+            body, url = render_passage(passage), self._call("embedContent")
+            values, tokens = await self._asking(account).post(
+                url, body, lambda answer: read_vector(answer, passage)
+            )
+            account.tokens = tokens
         (numbers,) = shortest(unit(np.array([values])))
         return Embedding(numbers, tokens, self._model)
 

@@ -98,16 +98,21 @@ class OpenAIEngine(EndpointEngine):
 
     async def generate(self, prompt: Prompt) -> Reply:
         """Have the endpoint answer, or draw."""
-        self._check(prompt)
-        if (wish := prompt.picture) is not None:
-            body = render_picture(prompt, wish, self._model, self._picture_customs)
-            return await self._opened().post(
-                self._pictures, body, lambda answer: read_picture(answer, prompt, wish, self._model)
+        with self._accounted(prompt) as account:
+            self._check(prompt)
+            if (wish := prompt.picture) is not None:
+                body = render_picture(prompt, wish, self._model, self._picture_customs)
+                drawn = self._asking(account).post(
+                    self._pictures,
+                    body,
+                    lambda answer: read_picture(answer, prompt, wish, self._model),
+                )
+                return account.of(await drawn)
+            body = render_prompt(prompt, self._model, self._customs, streamed=False)
+            said = self._asking(account).post(
+                self._chat, body, lambda answer: read_reply(answer, prompt, self._model)
             )
-        body = render_prompt(prompt, self._model, self._customs, streamed=False)
-        return await self._opened().post(
-            self._chat, body, lambda answer: read_reply(answer, prompt, self._model)
-        )
+            return account.of(await said)
 
     async def stream(self, prompt: Prompt) -> AsyncGenerator[str | Reply, None]:
         """Have the endpoint answer, and give the texts as it sends them."""
@@ -116,14 +121,16 @@ class OpenAIEngine(EndpointEngine):
             async for piece in super().stream(prompt):
                 yield piece
             return
-        self._check(prompt)
-        body = render_prompt(prompt, self._model, self._customs, streamed=True)
-        answer = Stream(prompt, self._model)
-        async with aclosing(self._opened().events(self._chat, body)) as events:
-            async for event in events:
-                if text := answer.read(event):
-                    yield text
-        yield answer.reply()
+        with self._accounted(prompt) as account:
+            self._check(prompt)
+            body = render_prompt(prompt, self._model, self._customs, streamed=True)
+            answer = Stream(prompt, self._model)
+            async with aclosing(self._asking(account).events(self._chat, body)) as events:
+                async for event in events:
+                    if text := answer.read(event):
+                        yield text
+            reply = account.of(answer.reply())
+        yield reply
 
     async def embed(self, passage: Passage) -> Embedding:
         """Have the endpoint make a vector."""
@@ -133,10 +140,12 @@ class OpenAIEngine(EndpointEngine):
 
         from nightrate.engines.vectors import shortest, unit
 
-        body = render_passage(passage, self._model, self._customs)
-        values, tokens, version = await self._opened().post(
-            self._vectors, body, lambda answer: read_vector(answer, passage, self._model)
-        )
+        with self._accounted(passage) as account:
+            body = render_passage(passage, self._model, self._customs)
+            values, tokens, version = await self._asking(account).post(
+                self._vectors, body, lambda answer: read_vector(answer, passage, self._model)
+            )
+            account.tokens = tokens
         (numbers,) = shortest(unit(np.array([values])))
         return Embedding(numbers, tokens, version)
 

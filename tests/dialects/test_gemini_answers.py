@@ -120,7 +120,7 @@ def test_what_was_used_is_believed_where_it_can_be(used: dict[str, int], expecte
 
 
 def test_thoughts_and_unknown_members_are_no_part_of_the_answer() -> None:
-    parts = [
+    parts: list[dict[str, Any]] = [
         {"text": "SECRET thinking", "thought": True, "thoughtSignature": "x"},
         {"text": "a", "thoughtSignature": "y", "new": 1},
         {"executableCode": {"code": "1"}},
@@ -165,7 +165,8 @@ def test_a_prompt_that_was_blocked_is_not_tried_again(reason: str, words: str) -
 
 def test_feedback_beside_an_answer_says_nothing() -> None:
     answer = msgspec.json.decode(document({"text": "a"}))
-    assert read(msgspec.json.encode(answer | {"promptFeedback": {"blockReason": "OTHER"}}))
+    both = msgspec.json.encode(answer | {"promptFeedback": {"blockReason": "OTHER"}})
+    assert read(both).text == "a"
     assert failure(b'{"promptFeedback":{}}').retriable
 
 

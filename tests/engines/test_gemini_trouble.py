@@ -110,12 +110,11 @@ async def test_a_used_up_quota_is_waited_for_as_long_as_its_body_says(
     ]
     busy = await fault_of(engine)
     assert isinstance(busy, EngineBusy)
-    assert (busy.code, busy.asked) == (Code.RESOURCE_EXHAUSTED, True)
+    assert busy.code is Code.RESOURCE_EXHAUSTED
     assert busy.after_seconds == pytest.approx(26.5, abs=0.5)
     sent = len(upstream.headers)
     held = await fault_of(engine)
     assert isinstance(held, EngineBusy)
-    assert not held.asked, "it was not sent"
     assert len(upstream.headers) == sent
 
 
