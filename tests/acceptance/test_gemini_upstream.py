@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -228,3 +229,19 @@ def test_nothing_is_lost_when_the_server_behind_is_killed_and_comes_back(
         again.close()
     assert [result["key"] for result in results] == [str(number) for number in range(120)]
     assert all(text_of(result).startswith(result["key"]) for result in results)
+
+
+def test_what_is_beyond_a_limit_of_a_minute_waits_and_is_answered(
+    make_server: MakeServer, echo: Server, tmp_path: Path
+) -> None:
+    config = tmp_path / "settings.toml"
+    text = SETTINGS.format(base_url=echo.base_url, concurrency=32)
+    config.write_text(text.replace("logprobs = true", "requests_per_minute = 120"))
+    server = make_server("--config", str(config), environment=KEY)
+    began = time.monotonic()
+    name = server.submit(b"".join(request_line(str(key), f"say {key}") for key in range(12)))
+    answered = call(server, "generateContent", {"contents": "meanwhile"})
+    assert text_of({"response": answered}) == "meanwhile"
+    server.finish(name)
+    assert time.monotonic() - began >= (13 - 5.8) / 2
+    assert [text_of(result) for result in server.results(name)] == [f"say {n}" for n in range(12)]
