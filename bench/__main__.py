@@ -16,6 +16,7 @@ from bench import (
     polling,
     prefixes,
     restart,
+    schemas,
 )
 
 
@@ -53,6 +54,8 @@ def main() -> None:
     prefixes.report(prefixes.SHARED, wanted.rounds)
     print()
     prefixes.report(prefixes.INTERLEAVED, 1)
+    print()
+    schemas.report(schemas.REQUESTS, wanted.rounds)
     print()
     live.report(live.REQUESTS, live.LIVE)
     print()

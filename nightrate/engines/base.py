@@ -61,6 +61,9 @@ class Engine(ABC):
     """What it may be asked in a minute, if that is limited. `service/places` lets nobody in beyond
     it, and spends `cost` for whoever comes in; the engine settles that when it knows better."""
 
+    reuses_beginnings: bool = False
+    """Whether it gains when prompts that begin alike come one after the other."""
+
     on_demand: bool = False
     """Whether it is opened only when it is first asked for, so that nobody else waits for it."""
 

@@ -61,12 +61,15 @@ class OpenAIOptions(EndpointOptions, frozen=True, forbid_unknown_fields=True, kw
     """Whether it holds answers to a JSON Schema."""
     functions: bool = False
     """Whether its model calls functions."""
+    logprobs: bool = False
+    """Whether it says how likely tokens were, and which others."""
 
 
 class OpenAIEngine(EndpointEngine):
     """Answers with the model behind an endpoint."""
 
     name = "openai"
+    reuses_beginnings = True  # All servers of note do, by themselves.
 
     def __init__(self, options: OpenAIOptions) -> None:
         key = {"authorization": f"Bearer {options.api_key}"} if options.api_key else {}
@@ -175,6 +178,8 @@ def _capabilities(options: OpenAIOptions) -> set[Capability]:
         found.add(Capability.IMAGES)
     if options.functions:
         found |= {Capability.CALLS, Capability.TOOLS}
+    if options.logprobs:
+        found |= {Capability.LOGPROBS, Capability.TOP_LOGPROBS}
     if options.embeddings:
         found.add(Capability.EMBEDDINGS)
     return found
@@ -195,6 +200,8 @@ def _contradictions(options: OpenAIOptions) -> list[str]:
         problems.append("schema: it is about text, and `text` is false")
     if options.functions and not options.text:
         problems.append("functions: it is about text, and `text` is false")
+    if options.logprobs and not options.text:
+        problems.append("logprobs: it is about text, and `text` is false")
     return problems
 
 

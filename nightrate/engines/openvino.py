@@ -99,6 +99,7 @@ class OpenVINOEngine(ChildEngine):
     """Answers with a model on this machine's processor."""
 
     name = "openvino"
+    reuses_beginnings = True
 
     def __init__(self, options: OpenVINOOptions, child: Sequence[str] = CHILD) -> None:
         self._options = options
