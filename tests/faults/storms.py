@@ -197,11 +197,10 @@ STORMS = (
 
 
 @contextlib.asynccontextmanager
-async def running(shop: Workshop, engine: Engine) -> AsyncIterator[asyncio.Event]:
+async def running(shop: Workshop, lane: Lane) -> AsyncIterator[asyncio.Event]:
     """Let a runner work on an endpoint's answers; the event tells that a batch has ended."""
     ended = asyncio.Event()
-    lane = Lane("far", engine)
-    executor = Executor({"far": lane})
+    executor = Executor({lane.name: lane})
     runner = Runner(
         *(lane, executor, shop.store, shop.blobs),
         serves=lambda _model: True,
@@ -227,9 +226,9 @@ async def outlive(storm: Storm, lines: int, rng: random.Random, path: Path) -> F
             upstream.fault = weather.strike
             await shop.plan(numbered(lines))
             engine = storm.protocol.engine(upstream, concurrency_max=storm.concurrency)
-            async with running(shop, engine) as ended:
+            async with running(shop, Lane("far", engine)) as ended:
                 await asyncio.wait_for(ended.wait(), 3000)
-        await _judge(shop, lines, figures)
+        figures.violations += await judge(shop, lines)
     finally:
         await shop.store.close()
     _judge_rates(weather, figures)
@@ -237,14 +236,17 @@ async def outlive(storm: Storm, lines: int, rng: random.Random, path: Path) -> F
     return figures
 
 
-async def _judge(shop: Workshop, lines: int, figures: Figures, failed: int = 0) -> None:
+async def judge(shop: Workshop, lines: int, failed: int = 0) -> list[str]:
+    """Name what is wrong with a batch that has ended."""
+    violations = []
     batch = await shop.batch()
     if batch.state is not BatchState.SUCCEEDED:
-        figures.violations.append(f"the batch is {batch.state}")
+        violations.append(f"the batch is {batch.state}")
     if (batch.tally.succeeded, batch.tally.failed) != (lines - failed, failed):
-        figures.violations.append(f"{batch.tally.failed} of {lines} lines failed, not {failed}")
+        violations.append(f"{batch.tally.failed} of {lines} lines failed, not {failed}")
     if await shop.keys() != [str(number) for number in range(lines)]:
-        figures.violations.append("the lines are not those of the input, in its order")
+        violations.append("the lines are not those of the input, in its order")
+    return violations
 
 
 def _judge_rates(weather: Weather, figures: Figures) -> None:
@@ -323,10 +325,11 @@ async def poisoned(place: int, lines: int, path: Path) -> Figures:
 
             upstream.fault = strike
             await shop.plan(numbered(lines))
-            async with running(shop, made(upstream, concurrency_max=CONCURRENCY)) as ended:
+            lane = Lane("far", made(upstream, concurrency_max=CONCURRENCY))
+            async with running(shop, lane) as ended:
                 await asyncio.wait_for(ended.wait(), 3000)
             await asyncio.gather(*restarts)
-        await _judge(shop, lines, figures, failed=1)
+        figures.violations += await judge(shop, lines, failed=1)
         if b'"error"' not in (await shop.output())[place]:
             figures.violations.append("another line than the poisoned one failed")
     finally:
