@@ -9,7 +9,8 @@ from msgspec import UNSET, Raw, Struct, UnsetType, json, structs
 
 from nightrate.dialects.gemini_calls import called_in
 from nightrate.dialects.gemini_pictures import settings_of
-from nightrate.dialects.gemini_shapes import FunctionCall, TextPart
+from nightrate.dialects.gemini_ranges import safety_settings_of, settings_of_thinking
+from nightrate.dialects.gemini_shapes import FunctionCall, SafetySetting, TextPart
 from nightrate.dialects.other_servers import encoded
 from nightrate.domain.calling import Calling, CallMode, CallResult, Function
 from nightrate.domain.embedding import Passage
@@ -62,6 +63,7 @@ class _Config(Struct, rename="camel", kw_only=True, omit_defaults=True):
     response_json_schema: dict[str, Any] | None = None
     response_modalities: tuple[str, ...] = ()
     image_config: dict[str, str] | None = None
+    thinking_config: dict[str, int | str] | None = None
 
 
 _NO_SETTINGS: Final = _Config()
@@ -73,6 +75,7 @@ class _Ask(Struct, rename="camel", kw_only=True, omit_defaults=True):
     generation_config: _Config | None = None
     tools: list[dict[str, Any]] = []
     tool_config: dict[str, Any] | None = None
+    safety_settings: list[SafetySetting] = []
     model: str | None = None
 
 
@@ -133,8 +136,11 @@ def _ask(prompt: Prompt) -> _Ask:
     if prompt.picture is not None:
         config.image_config = settings_of(prompt.picture)
         config.response_modalities = ("TEXT", "IMAGE") if prompt.picture.with_text else ("IMAGE",)
+    if prompt.thinking is not None:
+        config.thinking_config = settings_of_thinking(prompt.thinking)
     if config != _NO_SETTINGS:
         ask.generation_config = config
+    ask.safety_settings = safety_settings_of(prompt.filters)
     if prompt.calling is not None:
         functions = [_declaration(function) for function in prompt.calling.functions]
         ask.tools = [{"functionDeclarations": functions}]

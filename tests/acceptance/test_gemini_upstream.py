@@ -94,6 +94,11 @@ REQUESTS: tuple[dict[str, Any], ...] = (
     },
     {"contents": "sure?", "generationConfig": {"responseLogprobs": True, "logprobs": 2}},
     {"contents": "twice", "generationConfig": {"candidateCount": 2}},
+    {
+        "contents": "think",
+        "generationConfig": {"thinkingConfig": {"thinkingBudget": 0}},
+        "safetySettings": [{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "OFF"}],
+    },
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from typing import Any
 
 import msgspec
@@ -17,6 +18,7 @@ from nightrate.dialects.json_schema import read_schema
 from nightrate.domain.calling import Call, Calling, CallMode, CallResult, Function
 from nightrate.domain.embedding import EmbeddingTask, Passage
 from nightrate.domain.generation import LogprobsWish, Message, Prompt, Sampling
+from nightrate.domain.guidance import Harm, HarmFilter, Thinking, ThinkingLevel, Threshold
 from nightrate.domain.picture import PictureWish
 from nightrate.domain.schema import AnyValue, ChoiceForm, Form, JSONForm, Schema
 from nightrate.errors import Code, RequestFailed
@@ -65,6 +67,10 @@ def calling(mode: CallMode, *, held: bool = False, strict: bool = False) -> Call
         wishing(logprobs=LogprobsWish(0, "generationConfig.responseLogprobs")),
         wishing(picture=PictureWish(1024, 1024, with_text=True, field=MODALITIES)),
         wishing(picture=PictureWish(688, 384, with_text=False, field=MODALITIES)),
+        wishing(thinking=Thinking(0)),
+        wishing(thinking=Thinking(level=ThinkingLevel.HIGH)),
+        wishing(thinking=Thinking(-1, ThinkingLevel.MINIMAL)),
+        wishing(filters=tuple(map(HarmFilter, Harm, cycle(Threshold)))),
         wishing(calling=calling(CallMode.AUTO)),
         wishing(calling=calling(CallMode.AUTO, held=True)),
         wishing(calling=calling(CallMode.ANY, held=True)),
