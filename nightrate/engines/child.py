@@ -82,6 +82,7 @@ class Child:
         self._numbers = itertools.count(1)
         self._heard = self._started = clock.monotonic()
         self._killed_because = ""
+        self._paused = False
         self._line_ended = False
         self._output: deque[str] = deque(maxlen=_LAST_WORDS_LINES)
         self._output_read = asyncio.create_task(self._keep_output())
@@ -246,7 +247,7 @@ class Child:
         while True:
             await clock.sleep(silence_seconds / 4)
             quiet_seconds = clock.monotonic() - self._heard
-            if self._waiting and quiet_seconds > silence_seconds:
+            if self._waiting and not self._paused and quiet_seconds > silence_seconds:
                 self._kill("gave no sign of life and was killed.")
                 return
 
@@ -254,6 +255,22 @@ class Child:
         """Kill it if it ran at that moment already; its death ends `run`."""
         if self._started <= since:
             self._kill("did not answer in time and was killed.")
+
+    def pause(self) -> None:
+        """Have the process stand still. What its owner dies of ends it all the same."""
+        self._paused = True
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let the process go on where it was."""
+        self._paused = False
+        self._heard = clock.monotonic()
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: int) -> None:
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(number)
 
     async def end(self) -> None:
         """Kill the process if it still runs, reap it and fail what waits. May be called again."""
@@ -274,8 +291,7 @@ class Child:
     def _kill(self, because: str = "") -> None:
         if self._process.returncode is None:
             self._killed_because = self._killed_because or because
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
+            self._signal(signal.SIGKILL)
 
     async def _keep_output(self) -> None:
         """Keep the last lines the child prints: they are its last words if it dies."""
@@ -391,6 +407,21 @@ class SupervisedChild:
         """
         if self._child is not None:
             self._child.hung(since)
+
+    @property
+    def answering(self) -> bool:
+        """Whether it can be asked now."""
+        return self._answering() is not None
+
+    def pause(self) -> None:
+        """Have the child stand still; one that is started meanwhile runs."""
+        if self._child is not None:
+            self._child.pause()
+
+    def resume(self) -> None:
+        """Let the child go on."""
+        if self._child is not None:
+            self._child.resume()
 
     def _running(self) -> Child:
         child = self._answering()
