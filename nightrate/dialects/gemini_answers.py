@@ -265,7 +265,10 @@ class Stream:
             self._pictures.append(Picture(blob.mime_type, blob.data))
         if (call := part.function_call) is not None:
             # Whole answers are indented and events are not: either way it is the same call.
-            arguments = json.format(call.args or b"{}", indent=-1).decode()
+            try:
+                arguments = json.format(call.args or b"{}", indent=-1).decode()
+            except UnicodeDecodeError as error:  # nobody has looked into them yet
+                raise unreadable(self._size_bytes) from error
             arguments = "{}" if arguments == "null" else arguments
             self._calls.append(Call(call.name or "", arguments, call.id or None))
         return part.text or ""

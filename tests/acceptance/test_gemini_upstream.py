@@ -200,6 +200,27 @@ def test_vectors_through_two_servers_are_those_of_one(server: Server, echo: Serv
         assert [len(vector.values or ()) for vector in many.embeddings or ()] == [768, 768]
 
 
+def test_a_batch_of_vectors_through_two_servers_is_that_of_one(
+    server: Server, echo: Server
+) -> None:
+    lines = [
+        {"key": str(key), "request": {"content": {"parts": [{"text": f"word {key}"}]}} | more}
+        for key, more in enumerate(({}, {"taskType": "CLUSTERING"}, {"outputDimensionality": 8}))
+    ]
+    found = []
+    for each in (echo, server):
+        file = each.upload(b"\n".join(map(msgspec.json.encode, lines)))
+        order = {"batch": {"displayName": "v", "inputConfig": {"fileName": file}}}
+        name = call(each, "asyncBatchEmbedContent", order, "gemini-embedding-001")["name"]
+        assert each.finish(name)["done"]
+        found.append(each.results(name))
+    for one, two in zip(*found, strict=True):
+        values = [each["response"].pop("embedding")["values"] for each in (one, two)]
+        assert values[0] == pytest.approx(values[1], rel=1e-6)
+        assert one == two
+    assert len(found[0]) == 3
+
+
 def test_pictures_come_from_the_server_behind_in_their_size(server: Server) -> None:
     config = {
         "responseModalities": ["TEXT", "IMAGE"],

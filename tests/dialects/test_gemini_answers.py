@@ -223,6 +223,14 @@ def test_what_may_not_be_called_is_a_bad_call(call: dict[str, Any]) -> None:
     assert (found.finish_reason, found.calls) == (FinishReason.BAD_CALL, ())
 
 
+@pytest.mark.parametrize(
+    "arguments", [b'{"a":"\xff"}', b'{"a":' + b"[" * 3000 + b"]" * 3000 + b"}"]
+)
+def test_arguments_that_cannot_be_read_are_no_answer(arguments: bytes) -> None:
+    body = document(CALL).replace(b'{"a":1}', arguments)
+    assert failure(body, wishing(calling=LOOK)).retriable
+
+
 def test_a_call_that_nobody_asked_for_is_no_answer() -> None:
     assert failure(document(CALL)).retriable
 
