@@ -203,9 +203,14 @@ def test_vectors_through_two_servers_are_those_of_one(server: Server, echo: Serv
 def test_a_batch_of_vectors_through_two_servers_is_that_of_one(
     server: Server, echo: Server
 ) -> None:
+    settings: tuple[dict[str, Any], ...] = (
+        {},
+        {"taskType": "CLUSTERING"},
+        {"outputDimensionality": 8},
+    )
     lines = [
-        {"key": str(key), "request": {"content": {"parts": [{"text": f"word {key}"}]}} | more}
-        for key, more in enumerate(({}, {"taskType": "CLUSTERING"}, {"outputDimensionality": 8}))
+        {"key": str(key), "request": {"content": {"parts": [{"text": f"word {key}"}]}, **more}}
+        for key, more in enumerate(settings)
     ]
     found = []
     for each in (echo, server):
