@@ -53,7 +53,6 @@ class GeminiEngine(EndpointEngine):
     """Answers with the model behind an endpoint."""
 
     name = "gemini"
-    reuses_beginnings = True
     reuses_beginnings = True  # Google's models do, by themselves.
 
     def __init__(self, options: GeminiOptions) -> None:
