@@ -41,6 +41,12 @@ def _illustrator(options: Options) -> Engine:
     return IllustratorEngine.from_options(options)
 
 
+def _gemini(options: Options) -> Engine:
+    from nightrate.engines.gemini import GeminiEngine
+
+    return GeminiEngine.from_options(options)
+
+
 def _openai(options: Options) -> Engine:
     from nightrate.engines.openai import OpenAIEngine
 
@@ -61,6 +67,7 @@ def _vllm(options: Options) -> Engine:
 
 BUILT_IN: dict[str, Factory] = {
     "echo": _echo,
+    "gemini": _gemini,
     "illustrator": _illustrator,
     "minilm": _minilm,
     "openai": _openai,

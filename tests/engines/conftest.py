@@ -43,7 +43,7 @@ async def embedded() -> AsyncIterator[OpenVINOEngine]:
 @pytest.fixture
 async def upstream() -> AsyncIterator[Upstream]:
     """Give a server that speaks OpenAI's protocol."""
-    async with serving() as upstream:
+    async with serving(Upstream) as upstream:
         yield upstream
 
 
