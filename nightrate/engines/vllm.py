@@ -108,6 +108,8 @@ class VLLMEngine(ChildEngine):
 
     name = "vllm"
 
+    reuses_beginnings = True
+
     def __init__(self, options: VLLMOptions, child: Sequence[str] = CHILD) -> None:
         self._options = options
         super().__init__(

@@ -17,6 +17,7 @@ from msgspec import Struct
 from nightrate import limits
 from nightrate.domain.calling import form_of_calls
 from nightrate.domain.generation import Prompt, Token
+from nightrate.domain.guidance import Thinking
 from nightrate.engines.control_words import defused, mark_for
 from nightrate.engines.grammars import grammar_of
 from nightrate.engines.instructions import turns_of
@@ -143,14 +144,14 @@ class Model:
         turns = turns_of(prompt)
         mark = mark_for((text for _, text in turns), self._control)
         turns = [(role, defused(text, self._control, mark)) for role, text in turns]
-        text = self._rendered(turns)
+        text = self._rendered(turns, prompt.thinking)
         pieces = text.split(mark) if mark else [text]
         ids: list[int] = []
         for piece in pieces:
             ids += self._tokenizer.encode(piece, add_special_tokens=False)
         return ids
 
-    def _rendered(self, turns: list[tuple[str, str]]) -> str:
+    def _rendered(self, turns: list[tuple[str, str]], thinking: Thinking | None) -> str:
         """Render a conversation; one that the template refuses, in the form that all of them take.
 
         Some templates know no system, or want the roles to take turns.
@@ -158,20 +159,28 @@ class Model:
         from jinja2 import TemplateError
 
         try:
-            return self._render(turns)
+            return self._render(turns, thinking)
         except TemplateError:
             pass
         try:
-            return self._render(alternating(turns))
+            return self._render(alternating(turns), thinking)
         except TemplateError as error:
             message = "The model's chat template has no place for such a conversation."
             raise RequestFailed(message, code=Code.INVALID_ARGUMENT) from error
 
-    def _render(self, turns: list[tuple[str, str]]) -> str:
+    def _render(self, turns: list[tuple[str, str]], thinking: Thinking | None) -> str:
         history = [{"role": role, "content": text} for role, text in turns]
+        more: dict[str, Any] = {}
+        if thinking is not None and thinking.budget_tokens == 0:
+            # What templates of models that can think or not look for; the others look for nothing.
+            more["enable_thinking"] = False
         return str(
             self._tokenizer.apply_chat_template(
-                history, chat_template=self._template, tokenize=False, add_generation_prompt=True
+                history,
+                chat_template=self._template,
+                tokenize=False,
+                add_generation_prompt=True,
+                **more,
             )
         )
 

@@ -12,6 +12,7 @@ import pytest
 from msgspec import structs
 
 from nightrate.domain.generation import LogprobsWish, Message, Prompt
+from nightrate.domain.guidance import Thinking
 from nightrate.domain.schema import ChoiceForm
 from nightrate.engines.instructions import turns_of
 from nightrate.engines.vllm import VLLMOptions, setup_of
@@ -113,6 +114,28 @@ def test_a_conversation_for_strict_templates_alternates_and_keeps_every_word() -
         ("assistant", "three"),
         ("user", "four"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("thinking", "told_so"),
+    [
+        (None, {}),
+        (Thinking(0), {"enable_thinking": False}),
+        (Thinking(-1), {}),
+        (Thinking(500), {}),
+    ],
+)
+def test_a_model_that_shall_not_think_is_told_so_by_its_template(
+    thinking: Thinking | None, told_so: dict[str, Any]
+) -> None:
+    model, seen = unloaded(), dict[str, Any]()
+    model._template = "a template"
+    model._tokenizer = SimpleNamespace(
+        apply_chat_template=lambda _history, **words: seen.update(words) or "text"
+    )
+    assert model._render([("user", "x")], thinking) == "text"
+    usual = {"chat_template": "a template", "tokenize": False, "add_generation_prompt": True}
+    assert seen == usual | told_so
 
 
 def test_options_become_arguments() -> None:
