@@ -130,9 +130,12 @@ def test_a_model_that_shall_not_think_is_told_so_by_its_template(
 ) -> None:
     model, seen = unloaded(), dict[str, Any]()
     model._template = "a template"
-    model._tokenizer = SimpleNamespace(
-        apply_chat_template=lambda _history, **words: seen.update(words) or "text"
-    )
+
+    def render(_history: Any, **words: Any) -> str:
+        seen.update(words)
+        return "text"
+
+    model._tokenizer = SimpleNamespace(apply_chat_template=render)
     assert model._render([("user", "x")], thinking) == "text"
     usual = {"chat_template": "a template", "tokenize": False, "add_generation_prompt": True}
     assert seen == usual | told_so
