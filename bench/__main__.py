@@ -12,6 +12,7 @@ from bench import (
     embeddings,
     large_results,
     live,
+    llama_cpp,
     planning,
     polling,
     prefixes,
@@ -45,6 +46,8 @@ def main() -> None:
         restart.report(restart.REQUESTS, restart.OPEN_SHARDS, restart.ROUNDS)
         print()
         alternatives.report(alternatives.REQUESTS, alternatives.ROUNDS)
+        print()
+        llama_cpp.report(llama_cpp.CONCURRENCY, llama_cpp.REQUESTS, wanted.rounds, batch.USUAL)
         print()
     batch.report(concurrency=32, requests=256, rounds=wanted.rounds)
     print()
