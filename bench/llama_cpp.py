@@ -41,8 +41,8 @@ from bench.engine import OUTPUT_TOKENS, PROMPT_TOKENS, Load, prompts
 from bench.server import CALL_SECONDS, Served, pause, served
 from nightrate.domain.generation import Prompt
 from nightrate.engines import weights
-from nightrate.engines.openvino_model import TEMPERATURE_DEFAULT, TOP_K_DEFAULT, TOP_P_DEFAULT
 from nightrate.engines.packages import cache_directory
+from nightrate.engines.sampling import TEMPERATURE_DEFAULT, TOP_K_DEFAULT, TOP_P_DEFAULT
 
 REQUESTS = 128
 CONCURRENCY = 32

@@ -26,13 +26,13 @@ from nightrate.engines.base import (
     ignore_progress,
 )
 from nightrate.engines.child import Patience, read_answer
-from nightrate.engines.child_engine import ChildEngine, unicode_demanded
+from nightrate.engines.child_engine import ChildEngine, check_length, unicode_demanded
 from nightrate.engines.instructions import system_of
-from nightrate.engines.likelihood import Measured, Mode, compare
+from nightrate.engines.likelihood import Measured, Mode, compare, findings_of
 from nightrate.engines.openvino_child import Offer
 from nightrate.engines.openvino_model import ModelSetup
 from nightrate.engines.packages import cache_directory
-from nightrate.errors import Code, EngineDown, RequestFailed, SettingsFault
+from nightrate.errors import EngineDown, SettingsFault
 
 CHILD = (sys.executable, "-m", "nightrate.engines.openvino_child")
 
@@ -49,9 +49,6 @@ _BYTES_PER_TOKEN = 3
 
 _TEMPLATE_TOKENS = 32
 """What the chat template adds to a prompt, about."""
-
-_CHARACTERS_PER_TOKEN_MAX = 128
-"""More than any text has. What is over it is not even counted: that would take seconds."""
 
 Shape = TypeVar("Shape")
 Whole = Annotated[int, Meta(ge=1)]
@@ -159,7 +156,7 @@ class OpenVINOEngine(ChildEngine):
 
     async def stream(self, prompt: Prompt) -> AsyncGenerator[str | Reply, None]:
         """Have the child answer, and tell what is certain of the answer after each step."""
-        self._check_length(prompt)
+        check_length(prompt, self._tokens_max)
         with unicode_demanded():
             answers = self._child.answers("stream", prompt)
             async with aclosing(answers):
@@ -192,33 +189,13 @@ class OpenVINOEngine(ChildEngine):
 
     async def self_check(self) -> list[Finding]:
         """Hold the likelihood of fixed passages against the reference; see `likelihood`."""
-        findings = []
-        for passage, one in (await self.likelihood()).items():
-            found = f"{one['measured']['nats_per_token']:.3f} nats a token"
-            if one["reference"] is None:
-                found += ", no reference for this model"
-            else:
-                found += f", {one['reference']['nats_per_token']:.3f} expected"
-            ok = one["passed"] is not False
-            remedy = "" if ok else "the weights are computed wrongly: remove the cached file"
-            check = f"{self.name}: likelihood, {passage} passage"
-            findings.append(Finding(check, ok, found, remedy))
-        return findings
+        measured = await self._child.ask("likelihood", "fast", dict[str, Measured])
+        return findings_of(self.name, compare(self._model_version, measured))
 
     async def _ask(self, verb: str, prompt: Prompt, shape: type[Shape]) -> Shape:
-        self._check_length(prompt)
+        check_length(prompt, self._tokens_max)
         with unicode_demanded():
             return await self._child.ask(verb, prompt, shape)
-
-    def _check_length(self, prompt: Prompt) -> None:
-        characters = sum(len(message.words) for message in prompt.messages)
-        characters += len(prompt.system or "")
-        if 0 < self._tokens_max * _CHARACTERS_PER_TOKEN_MAX < characters:
-            raise RequestFailed(
-                f"The prompt has {characters:,} characters, far more than fit into the "
-                f"{self._tokens_max:,} tokens of the model's context.",
-                code=Code.INVALID_ARGUMENT,
-            )
 
 
 def setup_of(options: OpenVINOOptions, prepared: weights.Weights) -> ModelSetup:

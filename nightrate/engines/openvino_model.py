@@ -13,13 +13,21 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from nightrate import clock, limits
+from nightrate import clock
 from nightrate.domain.calling import form_of_calls
 from nightrate.domain.generation import Prompt, Sampling
+from nightrate.engines.control_words import defused, mark_for
 from nightrate.engines.grammars import grammar_of
 from nightrate.engines.instructions import system_of
 from nightrate.engines.likelihood import Measured, Mode
-from nightrate.errors import Code, RequestFailed
+from nightrate.engines.sampling import (
+    TEMPERATURE_DEFAULT,
+    TOP_K_DEFAULT,
+    TOP_P_DEFAULT,
+    check_sampling,
+    either,
+    output_tokens_max,
+)
 
 EXACT_PROPERTIES = {
     "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0",
@@ -28,12 +36,6 @@ EXACT_PROPERTIES = {
 }
 """With these an answer does not depend on its neighbours; measured identical, at half the speed."""
 
-TEMPERATURE_DEFAULT = 1.0
-TOP_P_DEFAULT = 0.95
-TOP_K_DEFAULT = 64
-"""What Gemini models draw with when a request does not say."""
-
-PENALTY_MAX = 2.0
 STEP_TOKENS_MAX = 512
 """Tokens of one step: enough to fill the processor, few enough for a step to stay short."""
 
@@ -149,8 +151,10 @@ class Model:
             ("assistant" if message.role == "model" else "user", message.words)
             for message in prompt.messages
         ]
-        mark = self._mark(text for _, text in turns)
-        history = [{"role": role, "content": self._defused(text, mark)} for role, text in turns]
+        mark = mark_for((text for _, text in turns), self._control)
+        history = [
+            {"role": role, "content": defused(text, mark, self._control)} for role, text in turns
+        ]
         text = self._tokenizer.apply_chat_template(history, add_generation_prompt=True)
         return self.encode_text(*text.split(mark)) if mark else self.encode_text(text)
 
@@ -197,23 +201,6 @@ class Model:
         ]
         return [word.decode() for word, number in bracketed if not self._tokenizer.decode([number])]
 
-    def _mark(self, texts: Any) -> str:
-        """Give a character that no text has, if a text has a control word in it; else nothing."""
-        whole = "".join(texts)
-        if not any(word in whole for word in self._control):
-            return ""
-        return next(mark for mark in map(chr, range(0xE000, 0xF8FF)) if mark not in whole)
-
-    def _defused(self, text: str, mark: str) -> str:
-        """Mark where control words in a client's text are cut, so that they stay plain text.
-
-        A client must not be able to end its turn and speak as the system.
-        """
-        if mark:
-            for word in self._control:
-                text = text.replace(word, word[0] + mark + word[1:])
-        return text
-
     def tokens_max(self, cache_tokens: int) -> int:
         """Give how many tokens a prompt and its answer may have together."""
         return min(self.setup.context_tokens or cache_tokens, cache_tokens)
@@ -226,18 +213,18 @@ class Model:
                 form has bounds that no grammar of a sensible size keeps.
         """
         sampling = prompt.sampling
-        _check(sampling)
+        check_sampling(sampling)
         config = self._config(output_tokens_max(sampling, prompt_tokens, tokens_max))
         config.ignore_eos = self.setup.ignore_eos
         config.presence_penalty = sampling.presence_penalty or 0.0
         config.frequency_penalty = sampling.frequency_penalty or 0.0
-        temperature = _either(sampling.temperature, TEMPERATURE_DEFAULT)
-        top_p = _either(sampling.top_p, TOP_P_DEFAULT)
+        temperature = either(sampling.temperature, TEMPERATURE_DEFAULT)
+        top_p = either(sampling.top_p, TOP_P_DEFAULT)
         if temperature > 0 and top_p > 0:
             config.do_sample = True
             config.temperature = temperature
             config.top_p = top_p
-            config.top_k = _either(sampling.top_k, TOP_K_DEFAULT)
+            config.top_k = either(sampling.top_k, TOP_K_DEFAULT)
             seed = sampling.seed
             config.rng_seed = int(clock.jitter() * _SEEDS) if seed is None else seed % _SEEDS
         if prompt.logprobs is not None:
@@ -281,43 +268,3 @@ class Model:
         config.stop_token_ids = {self._tokenizer.get_eos_token_id()}
         config.eos_token_id = self._tokenizer.get_eos_token_id()
         return config
-
-
-def output_tokens_max(sampling: Sampling, prompt_tokens: int, tokens_max: int) -> int:
-    """Give the longest answer: as asked or by default, clipped to the room the prompt leaves.
-
-    Raises:
-        RequestFailed: it leaves none.
-    """
-    if prompt_tokens >= tokens_max:
-        raise _invalid(
-            f"The prompt has {prompt_tokens:,} tokens; with its answer it must fit into the "
-            f"{tokens_max:,} tokens of the model's context."
-        )
-    wanted = sampling.max_output_tokens or limits.OUTPUT_TOKENS_DEFAULT
-    return min(wanted, tokens_max - prompt_tokens)
-
-
-def _either(value: float | None, default: float) -> Any:
-    return default if value is None else value
-
-
-def _check(sampling: Sampling) -> None:
-    """Refuse what the library would refuse in its own words, or not at all."""
-    ranges = {
-        "temperature": (sampling.temperature, 0.0, float("inf")),
-        "top_p": (sampling.top_p, 0.0, 1.0),
-        "top_k": (sampling.top_k, 0, float("inf")),
-        "presence_penalty": (sampling.presence_penalty, -PENALTY_MAX, PENALTY_MAX),
-        "frequency_penalty": (sampling.frequency_penalty, -PENALTY_MAX, PENALTY_MAX),
-        "max_output_tokens": (sampling.max_output_tokens, 1, float("inf")),
-    }
-    for name, (value, least, most) in ranges.items():
-        if value is not None and not least <= value <= most:
-            raise _invalid(
-                f"The {name.replace('_', ' ')} is {value}; it must lie in [{least}, {most}]."
-            )
-
-
-def _invalid(message: str) -> RequestFailed:
-    return RequestFailed(message, code=Code.INVALID_ARGUMENT)

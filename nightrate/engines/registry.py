@@ -41,6 +41,12 @@ def _illustrator(options: Options) -> Engine:
     return IllustratorEngine.from_options(options)
 
 
+def _llama_cpp(options: Options) -> Engine:
+    from nightrate.engines.llama_cpp import LlamaCppEngine
+
+    return LlamaCppEngine.from_options(options)
+
+
 def _openai(options: Options) -> Engine:
     from nightrate.engines.openai import OpenAIEngine
 
@@ -56,6 +62,7 @@ def _openvino_images(options: Options) -> Engine:
 BUILT_IN: dict[str, Factory] = {
     "echo": _echo,
     "illustrator": _illustrator,
+    "llama_cpp": _llama_cpp,
     "minilm": _minilm,
     "openai": _openai,
     "openvino": _openvino,

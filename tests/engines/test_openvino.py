@@ -16,8 +16,8 @@ from nightrate import limits
 from nightrate.domain.generation import FinishReason, Message, Prompt, Sampling
 from nightrate.engines.base import Engine
 from nightrate.engines.openvino import OpenVINOEngine, OpenVINOOptions
-from nightrate.engines.openvino_model import output_tokens_max
 from nightrate.engines.registry import create_engine
+from nightrate.engines.sampling import output_tokens_max
 from nightrate.errors import Code, EngineDown, RequestFailed, SettingsFault
 from nightrate.testing.engine_contract import (
     EngineContract,
