@@ -8,12 +8,13 @@ it can be taken back. A fault of the library ends the process; the parent starts
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import traceback
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 from msgspec import Struct, structs
@@ -187,15 +188,11 @@ class Worker:
 
     def _work(self) -> None:
         """Be the thread of a slot."""
-        try:
-            while True:
-                with self._lock:
-                    self._lock.wait_for(lambda: self._waiting)
-                    _, job = self._waiting.popleft()
-                job()
-        except BaseException:  # noqa: BLE001 - a slot that is lost would be missed by nobody
-            traceback.print_exc()
-            os._exit(1)
+        while True:
+            with self._lock:
+                self._lock.wait_for(lambda: self._waiting)
+                _, job = self._waiting.popleft()
+            job()
 
     def _answer(self, number: int, prompt: Prompt, order: dict[str, Any], draft: Draft) -> None:
         def look(piece: Piece) -> bool:
@@ -236,8 +233,16 @@ def _refusal(number: int, prompt: Prompt, refused: Refused) -> Answer:
     return troubled(number, message, Code.INTERNAL, retriable=True)
 
 
+def _end(fault: threading.ExceptHookArgs) -> NoReturn:
+    """End the process with its last words: a slot that lost its thread would never be missed."""
+    traceback.print_exception(fault.exc_type, fault.exc_value, fault.exc_traceback)
+    sys.stderr.flush()
+    os._exit(1)
+
+
 def serve(line: ParentLine, model: Model) -> None:
     """Answer questions until the parent is gone."""
+    threading.excepthook = _end
     worker = Worker(model, Outbox(line))
     while True:
         for question in line.questions(wait=True):

@@ -36,8 +36,9 @@ from nightrate.engines.sampling import (
 )
 from nightrate.errors import Code, RequestFailed
 
-STEP_TOKENS_MAX = 512
-"""Tokens that are read in one step: between two steps a request can be given up."""
+STEP_TOKENS_MAX = 128
+"""Tokens of one step: enough to fill a processor, few enough for a step to stay short. Between two
+steps others get their tokens, and a request can be given up."""
 
 _HTTP_THREADS = 2
 _HTTP_SECONDS = 60.0
@@ -279,7 +280,7 @@ def _parameters(library: Any, setup: ModelSetup, key: str) -> Any:
     # neighbours, and with it the last digits of every sum.
     parameters.n_ctx = setup.slots * setup.context_tokens
     parameters.kv_unified = False
-    parameters.n_batch = parameters.n_ubatch = STEP_TOKENS_MAX
+    parameters.n_batch = parameters.n_ubatch = max(STEP_TOKENS_MAX, setup.slots)
     if setup.threads is not None:
         parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = setup.threads
     parameters.fit_params = False

@@ -262,7 +262,7 @@ class TestRealModel(EngineContract):
         assert reply.usage.cached_tokens > 100
 
     async def test_a_prompt_that_is_read_can_be_given_up(self, llama_cpp: LlamaCppEngine) -> None:
-        long = [asked(f"{number} word" * 500, max_output_tokens=900) for number in range(4)]
+        long = [asked(f"{number} word" * 250, max_output_tokens=900) for number in range(4)]
         reading = [asyncio.create_task(llama_cpp.generate(prompt)) for prompt in long]
         await llama_cpp.count_tokens(asked("Are you there?"))  # They have reached the engine now.
         for task in reading:
@@ -275,7 +275,7 @@ class TestRealModel(EngineContract):
         self, llama_cpp: LlamaCppEngine
     ) -> None:
         prompts = [
-            formed("Tell me of a cookie.", form_of(tree), seed=number, max_output_tokens=60)
+            formed("Tell me of a cookie.", form_of(tree), seed=number, max_output_tokens=40)
             for number, tree in enumerate(KINDS_OF_SCHEMAS)
         ]
         replies = await asyncio.gather(*map(llama_cpp.generate, prompts))

@@ -12,7 +12,7 @@ from nightrate.engines.registry import create_engine
 PAGE = Path(__file__).parents[2] / "docs" / "guide" / "options.md"
 BEGIN = "<!-- printed from the table in nightrate/dialects/gemini_options.py -->"
 
-_ENGINES = ("openvino", "minilm", "illustrator", "echo")
+_ENGINES = ("openvino", "llama_cpp", "minilm", "illustrator", "echo")
 
 
 def printed() -> str:
