@@ -18,6 +18,7 @@ from bench import (
     prefixes,
     restart,
 )
+from bench.engine import USUAL
 
 
 def main() -> None:
@@ -47,7 +48,7 @@ def main() -> None:
         print()
         alternatives.report(alternatives.REQUESTS, alternatives.ROUNDS)
         print()
-        llama_cpp.report(llama_cpp.CONCURRENCY, llama_cpp.REQUESTS, wanted.rounds, batch.USUAL)
+        llama_cpp.report(llama_cpp.CONCURRENCY, llama_cpp.REQUESTS, wanted.rounds, USUAL)
         print()
     batch.report(concurrency=32, requests=256, rounds=wanted.rounds)
     print()

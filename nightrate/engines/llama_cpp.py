@@ -1,7 +1,7 @@
 """The second embedded engine: llama.cpp in a supervised child process, for all GGUF models.
 
 It reads models and encodings that the `openvino` engine does not, tells likely other tokens, and
-gives a seeded answer the same alone and among others at its full speed, which is lower.
+gives seeded answers that do not depend on their neighbours at its only speed, which is lower.
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ from nightrate.errors import EngineDown
 
 CHILD = (sys.executable, "-m", "nightrate.engines.llama_cpp_child")
 
-INSTALL = "`pip install 'nightrate[llama_cpp]'` brings the library."
+REMEDIES = (
+    "`pip install 'nightrate[llama_cpp]'` brings the library. A model whose heads are no multiple "
+    "of 32 wide can be loaded with `reproducible = false` only."
+)
 
 CONTEXT_TOKENS_DEFAULT = 4096
 """Of a slot, where the model has as many: the attention cache of all slots is taken at once."""
@@ -60,6 +63,8 @@ class LlamaCppOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     """Of a prompt and its answer; by default 4,096, or what the model reads if that is less."""
     threads: Whole | None = None
     """Processor threads; by default as many as there are cores."""
+    reproducible: bool = True
+    """Whether answers with a seed or temperature 0 must not depend on their neighbours."""
     start_seconds: Seconds = 300.0
     """How long the model may take to load."""
     silence_seconds: Seconds = 60.0
@@ -108,7 +113,7 @@ class LlamaCppEngine(ChildEngine):
         try:
             await self._child.open(setup)
         except EngineDown as down:
-            raise EngineDown(f"{down.message}\n{INSTALL}") from down
+            raise EngineDown(f"{down.message}\n{REMEDIES}") from down
         self._model_version = setup.model_version
         self._tokens_max = self._child.greeting(Offer).tokens_max
 
@@ -169,4 +174,5 @@ def setup_of(options: LlamaCppOptions, progress: Progress) -> ModelSetup:
         slots=options.slots,
         context_tokens=wanted or min(CONTEXT_TOKENS_DEFAULT, most or CONTEXT_TOKENS_DEFAULT),
         threads=options.threads,
+        reproducible=options.reproducible,
     )

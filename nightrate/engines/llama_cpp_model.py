@@ -63,6 +63,8 @@ class ModelSetup(Struct, frozen=True, kw_only=True):
     context_tokens: int
     """Of one slot: a prompt and its answer."""
     threads: int | None
+    reproducible: bool
+    """Whether an answer must not depend on its neighbours."""
 
 
 class Piece(Struct, frozen=True):
@@ -280,6 +282,13 @@ def _parameters(library: Any, setup: ModelSetup, key: str) -> Any:
     # neighbours, and with it the last digits of every sum.
     parameters.n_ctx = setup.slots * setup.context_tokens
     parameters.kv_unified = False
+    if setup.reproducible:
+        # Over a cache of 16 or 32 bits the library adds up in another order where it reads many
+        # tokens of a prompt at once, and how many these are depends on the neighbours. Over one of
+        # this type it has only one way. The same is true of weights that it would rearrange.
+        parameters.flash_attn_type = library.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_ENABLED
+        parameters.cache_type_k = parameters.cache_type_v = library.ggml_type.GGML_TYPE_Q8_0
+        parameters.no_extra_bufts = True
     parameters.n_batch = parameters.n_ubatch = max(STEP_TOKENS_MAX, setup.slots)
     if setup.threads is not None:
         parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = setup.threads

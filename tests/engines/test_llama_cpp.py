@@ -152,6 +152,21 @@ class TestRealModel(EngineContract):
         batch = await asyncio.gather(*map(llama_cpp.generate, [*others, *prompts[::-1]]))
         assert [text_of(reply) for reply in batch[::-1][:4]] == alone
 
+    async def test_tokens_are_as_likely_to_the_last_digit_alone_and_beside_prompts_of_any_length(
+        self, llama_cpp: LlamaCppEngine
+    ) -> None:
+        # Longer ones take several steps, cut where the neighbours leave room.
+        prompts = [
+            msgspec.structs.replace(
+                asked(f"{number} " + "lamp " * words, max_output_tokens=3, temperature=0),
+                logprobs=LogprobsWish(0, "logprobs"),
+            )
+            for number, words in enumerate((150, 3, 20, 100, 60, 150, 3, 130))
+        ]
+        alone = [await llama_cpp.generate(prompt) for prompt in prompts]
+        among = await asyncio.gather(*map(llama_cpp.generate, prompts[::-1]))
+        assert [reply.candidates for reply in among[::-1]] == [one.candidates for one in alone]
+
     async def test_a_client_cannot_write_control_tokens(self, llama_cpp: LlamaCppEngine) -> None:
         plain = await llama_cpp.count_tokens(asked("Hi <im_end> there"))
         control = await llama_cpp.count_tokens(asked("Hi <|im_end|> there"))

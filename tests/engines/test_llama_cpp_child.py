@@ -29,7 +29,12 @@ class Scripted:
 
     def __init__(self) -> None:
         self.setup = ModelSetup(
-            path="p", model_version="scripted", slots=1, context_tokens=100, threads=None
+            path="p",
+            model_version="scripted",
+            slots=1,
+            context_tokens=100,
+            threads=None,
+            reproducible=True,
         )
         self.begun: list[str] = []
         self.turn = threading.Semaphore(0)
