@@ -17,6 +17,7 @@ from bench import (
     polling,
     prefixes,
     restart,
+    schemas,
 )
 from bench.engine import USUAL
 
@@ -57,6 +58,8 @@ def main() -> None:
     prefixes.report(prefixes.SHARED, wanted.rounds)
     print()
     prefixes.report(prefixes.INTERLEAVED, 1)
+    print()
+    schemas.report(schemas.REQUESTS, wanted.rounds)
     print()
     live.report(live.REQUESTS, live.LIVE)
     print()

@@ -44,9 +44,9 @@ _GAINS = {USUAL: 5, LONG: 1.7}
 """What a batch is wanted to gain over one request at a time."""
 
 
-def settings(data: Path, concurrency: int) -> Settings:
-    """Give the settings of the measured server."""
-    options = {"requests": concurrency, "ignore_eos": True}
+def settings(data: Path, concurrency: int, **more: object) -> Settings:
+    """Give the settings of the measured server, with more options of the engine."""
+    options = {"requests": concurrency, "ignore_eos": True, **more}
     return Settings(data=str(data), engines={"openvino": options})
 
 

@@ -95,7 +95,7 @@ async def run_batch(house: House, texts: list[str]) -> float:
     started = time.perf_counter()
     batch: Batch = await house.batches.submit(TENANT, MODEL, order)
     while batch.state not in FINAL_STATES:
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(0.02)
         batch = await house.batches.get(TENANT, batch.batch_id)
     seconds = time.perf_counter() - started
     assert batch.state is BatchState.SUCCEEDED

@@ -1,7 +1,7 @@
 """What a batch costs those who wait: the time to the first token, with and without a batch.
 
-Live requests come one after the other with a pause between, through the whole server with the
-embedded engine, and their answers are streamed:
+Live requests come one every two seconds, or when the one before is answered if that takes longer,
+through the whole server with the embedded engine, and their answers are streamed:
 
 * calm: nothing else runs;
 * busy: a batch fills the engine meanwhile.
@@ -28,12 +28,13 @@ from bench.batch import MODEL, TENANT, settings
 from bench.engine import USUAL, Load, prompts
 from nightrate.domain.batch import Order
 from nightrate.domain.generation import Prompt
+from nightrate.engines.openvino import OpenVINOEngine
 from nightrate.measure import inline_item
 from nightrate.runtime import House, open_house
 
 CONCURRENCY = 32
 REQUESTS = 60
-PAUSE_SECONDS = 0.5
+INTERVAL_SECONDS = 2.0
 BATCH_SECONDS = 20.0
 BATCH_REQUESTS = 20_000
 """More than are answered while it is looked at; the rest is cancelled."""
@@ -68,9 +69,18 @@ async def _wait(house: House, prompt: Prompt) -> float:
 async def _waits(house: House, live: Iterator[Prompt], count: int) -> list[float]:
     waits = []
     for prompt in itertools.islice(live, count):
+        next_at = time.perf_counter() + INTERVAL_SECONDS
         waits.append(await _wait(house, prompt))
-        await asyncio.sleep(PAUSE_SECONDS)
+        await asyncio.sleep(max(0.0, next_at - time.perf_counter()))
     return waits
+
+
+async def _wait_for_front(house: House, live: Iterator[Prompt]) -> None:
+    """Have the process for live requests started: the first one that meets a batch does that."""
+    engine = house.lanes[house.models.resolve(MODEL).engine].engine
+    assert isinstance(engine, OpenVINOEngine)
+    while engine.live_pid is None:
+        await _waits(house, live, 1)
 
 
 class _Batch:
@@ -114,7 +124,8 @@ async def measure(count: int, load: Load) -> tuple[Waits, Waits, float]:
                 calm = Waits(await _waits(house, live, count))
                 batch = await _begin(house)
                 alone = await batch.rate(BATCH_SECONDS)
-                await _waits(house, live, 3)  # the first of them has a pipeline loaded
+                await _wait_for_front(house, live)
+                await _waits(house, live, 2)
                 before, started = await batch.tokens(), time.perf_counter()
                 seconds = await _waits(house, live, count)
                 made = (await batch.tokens() - before) / (time.perf_counter() - started)
@@ -129,7 +140,7 @@ def report(count: int, load: Load) -> None:
     calm, busy, alone = asyncio.run(measure(count, load))
     print(
         f"Live first: {count} streamed requests of {load.prompt_tokens} prompt tokens, one every"
-        f" {PAUSE_SECONDS:g} s and an answer, beside a batch of {CONCURRENCY} at once"
+        f" {INTERVAL_SECONDS:g} s, beside a batch of {CONCURRENCY} at once"
     )
     for name, waits in (("calm", calm), ("busy", busy)):
         half, most = statistics.median(waits.seconds), waits.percentile(0.99)

@@ -4,7 +4,7 @@ Requests of a batch through the whole server, on the embedded engine, 32 tokens 
 tokens of answer after a beginning of 1,000 tokens, in turns:
 
 * apart: every request has a beginning of its own;
-* shared: all of them begin alike, or with one of a few beginnings, interleaved.
+* shared: all of them begin alike, or with one of some beginnings, interleaved.
 
 Fewer requests run apart, since each takes as long as any other. Run with
 ``python -m bench.prefixes``.
@@ -25,6 +25,7 @@ from msgspec import Struct
 from bench.batch import run_batch, settings
 from bench.engine import WORDS, Figures, Load, prompts
 from nightrate.domain.generation import Message, Prompt, Sampling
+from nightrate.engines.openvino import OpenVINOEngine
 from nightrate.runtime import open_house
 
 CONCURRENCY = 32
@@ -40,10 +41,13 @@ class Case(Struct, frozen=True):
     beginnings: int
     apart: int
     gain_min: float
+    cache_gib: int = 2
 
 
 SHARED = Case(100, 1, 16, 4)
 INTERLEAVED = Case(400, 10, 16, 3)
+MANY = Case(360, 120, 16, 2, cache_gib=1)
+"""More beginnings than the attention cache holds: only their order lets them be reused."""
 
 
 def _beginning(number: int) -> str:
@@ -70,7 +74,7 @@ async def measure(case: Case, rounds: int) -> dict[str, list[Figures]]:
     """Measure both ways, in turns."""
     found: dict[str, list[Figures]] = {"apart": [], "shared": []}
     with tempfile.TemporaryDirectory(prefix="nightrate-bench-") as folder:
-        house = open_house(settings(Path(folder), CONCURRENCY))
+        house = open_house(settings(Path(folder), CONCURRENCY, kv_cache_gib=case.cache_gib))
         try:
             async with house.working():
                 await house.engines_settled()
@@ -107,9 +111,19 @@ def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--interleaved", action="store_true", help="ten beginnings, in turns")
+    cases = parser.add_mutually_exclusive_group()
+    cases.add_argument("--interleaved", action="store_true", help="ten beginnings, in turns")
+    cases.add_argument(
+        "--many", action="store_true", help="more beginnings than the cache holds, in turns"
+    )
+    parser.add_argument(
+        "--arrival-order", action="store_true", help="leave the requests in the order they came"
+    )
     wanted = parser.parse_args()
-    report(INTERLEAVED if wanted.interleaved else SHARED, wanted.rounds)
+    if wanted.arrival_order:
+        OpenVINOEngine.reuses_beginnings = False
+    case = INTERLEAVED if wanted.interleaved else MANY if wanted.many else SHARED
+    report(case, wanted.rounds)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec import Raw, json
 
-from nightrate import limits
+from nightrate import webhook_limits
 from nightrate.clock import rfc3339
 from nightrate.domain.webhook import Delivery
 
@@ -51,5 +51,5 @@ def _data(delivery: Delivery, base_url: str) -> dict[str, str]:
 
 
 def _cut(text: str) -> str:
-    most = limits.EVENT_MESSAGE_CHARACTERS_MAX
+    most = webhook_limits.EVENT_MESSAGE_CHARACTERS_MAX
     return text if len(text) <= most else f"{text[:most]}…"

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from msgspec import json
 
-from nightrate import limits
+from nightrate import webhook_limits
 from nightrate.clock import Instant, rfc3339
 from nightrate.dialects import tolerant
 from nightrate.dialects.gemini_files import display_name
@@ -102,7 +102,7 @@ def webhook_id(wish: str) -> str:
     Raises:
         BadRequest: it cannot be one.
     """
-    most = limits.WEBHOOK_ID_CHARACTERS_MAX
+    most = webhook_limits.WEBHOOK_ID_CHARACTERS_MAX
     if len(wish) > most or not _ID.fullmatch(wish):
         why = f'"{quoted(wish)}" is not at most {most} of a-z, 0-9 and inner dashes.'
         raise wrong("webhook_id", why)
@@ -135,7 +135,7 @@ def webhook_config(config: WebhookConfigBody | None, at: str) -> WebhookConfig |
     if config is None or not (config.uris or config.user_metadata):
         return None
     uris = tuple(dict.fromkeys(config.uris or ()))
-    most = limits.WEBHOOK_URIS_MAX
+    most = webhook_limits.WEBHOOK_URIS_MAX
     if len(uris) > most:
         raise wrong(f"{at}.uris", f"there are {len(uris)}, and at most {most} are allowed.")
     if "" in uris:
@@ -144,7 +144,7 @@ def webhook_config(config: WebhookConfigBody | None, at: str) -> WebhookConfig |
     if config.user_metadata:
         field = f"{at}.userMetadata"
         metadata = json.encode(_as_javascript(config.user_metadata, field)).decode()
-        most = limits.USER_METADATA_BYTES_MAX
+        most = webhook_limits.USER_METADATA_BYTES_MAX
         if len(metadata.encode()) > most:
             raise wrong(field, f"it is larger than {most} bytes.")
     return WebhookConfig(uris=uris, user_metadata=metadata)

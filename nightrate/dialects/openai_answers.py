@@ -15,9 +15,10 @@ from msgspec import Struct, json, structs
 from nightrate import limits
 from nightrate.dialects.calls import is_call
 from nightrate.dialects.openai_asks import CHOICE
+from nightrate.dialects.openai_likely import ChosenLikelihood, Likelihoods, tokens_of
 from nightrate.domain.calling import Call, Calling, CallMode
 from nightrate.domain.embedding import Passage
-from nightrate.domain.generation import Candidate, FinishReason, Prompt, Reply, Usage
+from nightrate.domain.generation import Candidate, FinishReason, Prompt, Reply, Token, Usage
 from nightrate.domain.schema import ChoiceForm, Form
 from nightrate.errors import Code, RequestFailed
 
@@ -71,6 +72,7 @@ class _Said(Struct):
 class _Answer(Struct):
     message: _Said
     finish_reason: str | None = None
+    logprobs: Likelihoods | None = None
 
 
 class _Details(Struct):
@@ -97,6 +99,7 @@ class _Completion(Struct):
 class _Part(Struct):
     delta: _Said | None = None
     finish_reason: str | None = None
+    logprobs: Likelihoods | None = None
 
 
 class _Chunk(Struct):
@@ -164,7 +167,8 @@ def read_reply(body: bytes, prompt: Prompt, model: str) -> Reply:
         raise unreadable(len(body)) from error
     said = answer.message
     text = said.content if said.content is not None else said.refusal or ""
-    answered = _Candidate(text, answer.finish_reason, said.tool_calls or [])
+    likely = answer.logprobs or Likelihoods()
+    answered = _Candidate(text, answer.finish_reason, said.tool_calls or [], likely)
     return _reply(answered, found, prompt, model)
 
 
@@ -172,6 +176,7 @@ class _Candidate(Struct):
     text: str
     reason: str | None
     calls: list[_ToolCall]
+    likely: Likelihoods
 
 
 def _reply(answered: _Candidate, found: _Completion | _Chunk, prompt: Prompt, model: str) -> Reply:
@@ -186,7 +191,18 @@ def _reply(answered: _Candidate, found: _Completion | _Chunk, prompt: Prompt, mo
     candidate = Candidate(text, finish)
     if prompt.calling is not None:
         candidate = _called(candidate, answered.calls, prompt.calling)
+    if prompt.logprobs is not None:
+        candidate = structs.replace(candidate, tokens=_likely(answered))
     return Reply((candidate,), usage, found.model or model)
+
+
+def _likely(answered: _Candidate) -> tuple[Token, ...]:
+    """Give the tokens of an answer; a server may pass over that they were asked for."""
+    tokens = tokens_of(answered.likely)
+    if answered.text and not tokens:
+        message = "The endpoint does not say how likely the tokens of its answer were."
+        raise RequestFailed(message, code=Code.INTERNAL, retriable=True)
+    return tokens
 
 
 def _called(candidate: Candidate, written: list[_ToolCall], calling: Calling) -> Candidate:
@@ -268,6 +284,7 @@ class Stream:
         self._characters = 0
         self._reason: str | None = None
         self._calls: dict[int, _ToolCall] = {}
+        self._likely: list[ChosenLikelihood] = []
 
     def read(self, event: bytes) -> str:
         """Read one event, and give the text that it adds.
@@ -289,6 +306,9 @@ class Stream:
             said = part.delta
             text = "" if said is None else said.content or said.refusal or ""
             self._reason = part.finish_reason or self._reason
+            if part.logprobs is not None:
+                self._likely += part.logprobs.content or ()
+                self._characters += len(event)
             for call in (said.tool_calls if said is not None else None) or ():
                 self._call(call)
         self._characters += len(text)
@@ -314,7 +334,8 @@ class Stream:
             RequestFailed: it did not come to its end.
         """
         calls = [self._calls[index] for index in sorted(self._calls)]
-        answered = _Candidate("".join(self._texts), self._reason, calls)
+        likely = Likelihoods(self._likely)
+        answered = _Candidate("".join(self._texts), self._reason, calls, likely)
         return _reply(answered, self._last, self._prompt, self._model)
 
 

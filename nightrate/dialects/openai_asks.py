@@ -54,6 +54,8 @@ class _Ask(Struct, kw_only=True, omit_defaults=True):
     tools: list[dict[str, Any]] = []
     tool_choice: Any = None
     parallel_tool_calls: bool | None = None
+    logprobs: bool = False
+    top_logprobs: int | None = None
     stream: bool = False
     stream_options: dict[str, bool] | None = None
 
@@ -101,6 +103,9 @@ def render_prompt(prompt: Prompt, model: str, customs: Customs, *, streamed: boo
         ask.tools = _tools(prompt.calling)
         ask.tool_choice = "required" if prompt.calling.mode is CallMode.ANY else "auto"
         ask.parallel_tool_calls = False if prompt.calling.single else None
+    if prompt.logprobs is not None:
+        ask.logprobs = True
+        ask.top_logprobs = prompt.logprobs.others or None
     if streamed:
         ask.stream = True
         ask.stream_options = {"include_usage": True}

@@ -26,20 +26,17 @@ from nightrate.dialects.openai_shapes import (
 from nightrate.dialects.openai_turns import turns_of
 from nightrate.dialects.refusals import located, unserved, within, wrong
 from nightrate.dialects.spelling import Shape, joined, quoted
-from nightrate.domain.generation import DEFAULT_SAMPLING, Prompt, Sampling
+from nightrate.domain.generation import DEFAULT_SAMPLING, LogprobsWish, Prompt, Sampling
 from nightrate.domain.schema import AnyValue, Form, JSONForm, Object, Schema
 from nightrate.errors import Refused
 
 _NO_TOOLS = "Leave it out: no tools are run."
 _USE_TOOLS = 'Use "tools" and "tool_choice".'
-_NO_LOGPROBS = "Leave it out: no log probabilities are given."
 _BESIDE_CACHE = "a request that continues a cached content has no system of its own."
 
 UNSERVED: Final = {
     "functions": _USE_TOOLS,
     "web_search_options": _NO_TOOLS,
-    "logprobs": _NO_LOGPROBS,
-    "top_logprobs": _NO_LOGPROBS,
     "logit_bias": "Leave it out.",
     "audio": "Leave it out: answers are text.",
     "prediction": "Leave it out.",
@@ -79,6 +76,7 @@ _RANGES: Final[tuple[tuple[str, float, float], ...]] = (
     ("presence_penalty", -2, 2),
     ("frequency_penalty", -2, 2),
     ("n", 1, limits.CANDIDATES_MAX),
+    ("top_logprobs", 0, limits.LOGPROBS_MAX),
     ("seed", -(2**63), 2**63 - 1),
 )
 """Member, its smallest and its greatest value."""
@@ -158,6 +156,9 @@ def prompt_of_chat(body: ChatBody) -> Prompt:
         raise wrong(calling.field, "an answer that calls a function has no form.")
     cache = _google_options(body)
     sampling = _sampling(body)
+    logprobs = _logprobs(body)
+    if calling is not None and logprobs is not None:
+        raise wrong(logprobs.field, "an answer that may call functions does not tell it.")
     system, messages = turns_of(body.messages)
     if cache is not None and system is not None:
         raise wrong("messages", _BESIDE_CACHE)
@@ -167,6 +168,7 @@ def prompt_of_chat(body: ChatBody) -> Prompt:
         sampling=sampling,
         form=form,
         calling=calling,
+        logprobs=logprobs,
         candidates=body.n or 1,
         cache=cache,
     )
@@ -250,6 +252,16 @@ def _sampling(body: ChatBody) -> Sampling:
         max_output_tokens=most,
         stop=_stop(body.stop),
     )
+
+
+def _logprobs(body: ChatBody) -> LogprobsWish | None:
+    """Find out whether the answer shall say how likely its tokens were."""
+    if body.logprobs:
+        others = body.top_logprobs or 0
+        return LogprobsWish(others, "top_logprobs" if others else "logprobs")
+    if body.top_logprobs:
+        raise wrong("top_logprobs", 'it needs "logprobs": true.')
+    return None
 
 
 def _stop(stop: str | list[str] | None) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from msgspec import UNSET, Struct, UnsetType, json
 
 from nightrate.clock import Instant
 from nightrate.dialects.openai_calls import AnswerCall, calls_of
+from nightrate.dialects.openai_likely import Likelihoods, likelihoods_of
 from nightrate.domain.generation import Candidate, FinishReason, Reply, Usage
 
 _FINISH: Final = {
@@ -61,7 +62,7 @@ class Choice(Struct):
     index: int
     message: AnswerMessage
     finish_reason: str
-    logprobs: None = None
+    logprobs: Likelihoods | None = None
 
 
 class ChatCompletion(Struct, kw_only=True):
@@ -123,7 +124,12 @@ def completion_of(reply: Reply, response_id: str, now: Instant) -> ChatCompletio
         created=seconds(now),
         model=reply.model_version,
         choices=[
-            Choice(index, _message(candidate, index, response_id), finish_of(candidate))
+            Choice(
+                index,
+                _message(candidate, index, response_id),
+                finish_of(candidate),
+                likelihoods_of(candidate),
+            )
             for index, candidate in enumerate(reply.candidates)
         ],
         usage=usage_of(reply.usage),

@@ -10,6 +10,7 @@ from nightrate.clock import Instant
 from nightrate.dialects.ascii import escaped
 from nightrate.dialects.openai_calls import AnswerCall, calls_of
 from nightrate.dialects.openai_errors import error_of
+from nightrate.dialects.openai_likely import Likelihoods, likelihoods_of
 from nightrate.dialects.openai_replies import (
     CompletionUsage,
     completion_id,
@@ -35,7 +36,7 @@ class _ChunkChoice(Struct):
     index: int
     delta: _Delta
     finish_reason: str | None = None
-    logprobs: None = None
+    logprobs: Likelihoods | None = None
 
 
 class _Chunk(Struct, kw_only=True):
@@ -95,10 +96,18 @@ class ChatStream:
         )
         for call in calls_of(candidate, index, self._response_id, streamed=True):
             said += self._chunk(index, _Delta(tool_calls=[call]))
-        return said + self._chunk(index, _Delta(), finish_of(candidate))
+        likely = likelihoods_of(candidate)  # Known at the end: clients add up what chunks tell.
+        return said + self._chunk(index, _Delta(), finish_of(candidate), likely)
 
-    def _chunk(self, index: int, delta: _Delta, finish: str | None = None) -> bytes:
-        return self._event([_ChunkChoice(index, delta, finish)], None if self._usage else UNSET)
+    def _chunk(
+        self,
+        index: int,
+        delta: _Delta,
+        finish: str | None = None,
+        likely: Likelihoods | None = None,
+    ) -> bytes:
+        choice = _ChunkChoice(index, delta, finish, likely)
+        return self._event([choice], None if self._usage else UNSET)
 
     def _event(
         self, choices: list[_ChunkChoice], usage: CompletionUsage | UnsetType | None

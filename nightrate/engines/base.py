@@ -56,6 +56,9 @@ class Engine(ABC):
 
     name: str
 
+    reuses_beginnings: bool = False
+    """Whether it gains when prompts that begin alike come one after the other."""
+
     on_demand: bool = False
     """Whether it is opened only when it is first asked for, so that nobody else waits for it."""
 

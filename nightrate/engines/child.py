@@ -14,8 +14,7 @@ import itertools
 import signal
 import socket
 from collections import deque
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -77,10 +76,13 @@ class Child:
         self._reader: asyncio.StreamReader
         self._writer: asyncio.StreamWriter
         self._unframer = Unframer()
-        self._waiting: dict[int, asyncio.Queue[Answer | EngineDown]] = {}
+        self._waiting: dict[int, Callable[[Answer | EngineDown], None]] = {}
+        """Who takes what comes to a question: by its number."""
+        self._unsent: list[bytes] = []
         self._numbers = itertools.count(1)
         self._heard = self._started = clock.monotonic()
         self._killed_because = ""
+        self._paused = False
         self._line_ended = False
         self._output: deque[str] = deque(maxlen=_LAST_WORDS_LINES)
         self._output_read = asyncio.create_task(self._keep_output())
@@ -154,9 +156,18 @@ class Child:
 
     async def ask(self, verb: str, body: object, shape: type[Shape]) -> Shape:
         """Ask what has one answer, and wait for it; otherwise as `answers`."""
-        async with aclosing(self.answers(verb, body)) as answers:
-            answer: Shape = read_answer(await anext(answers), shape)
+        answered: asyncio.Future[Answer | EngineDown] = asyncio.get_running_loop().create_future()
+
+        def take(answer: Answer | EngineDown) -> None:
+            if not answered.done():  # else it was withdrawn in this very moment
+                answered.set_result(answer)
+
+        number = self._ask(verb, body, take)
+        try:
+            answer: Shape = read_answer(_body(await answered), shape)
             return answer
+        finally:
+            self._withdraw(number)
 
     async def answers(self, verb: str, body: object) -> AsyncGenerator[msgspec.Raw, None]:
         """Ask, and give the answers as they come; cancelling or closing withdraws the question.
@@ -167,26 +178,41 @@ class Child:
             RequestFailed: the child refused or failed this question.
             EngineDown: the child died over it.
         """
-        number = next(self._numbers)
-        question = frame(Question(number, verb, raw(body)))
-        if not self._waiting:
-            self._heard = clock.monotonic()
         inbox: asyncio.Queue[Answer | EngineDown] = asyncio.Queue()
-        self._waiting[number] = inbox
-        self._writer.write(question)
+        number = self._ask(verb, body, inbox.put_nowait)
         try:
             more = True
             while more:
                 answer = await inbox.get()
-                if isinstance(answer, EngineDown):
-                    raise answer
-                if answer.trouble is not None:
-                    raise _failure(answer.trouble)
-                more = answer.more
-                yield answer.body
+                yield _body(answer)
+                more = isinstance(answer, Answer) and answer.more
         finally:
-            if self._waiting.pop(number, None) is not None and self.answering:
-                self._writer.write(frame(Question(number, CANCEL)))
+            self._withdraw(number)
+
+    def _ask(self, verb: str, body: object, take: Callable[[Answer | EngineDown], None]) -> int:
+        number = next(self._numbers)
+        question = frame(Question(number, verb, raw(body)))
+        if not self._waiting:
+            self._heard = clock.monotonic()
+        self._waiting[number] = take
+        self._send(question)
+        return number
+
+    def _withdraw(self, number: int) -> None:
+        """Tell the child that nobody waits for an answer any more, if it has not come."""
+        if self._waiting.pop(number, None) is not None and self.answering:
+            self._send(frame(Question(number, CANCEL)))
+
+    def _send(self, question: bytes) -> None:
+        """Send what is asked in one turn of the loop together: each write wakes the child."""
+        if not self._unsent:
+            asyncio.get_running_loop().call_soon(self._send_all)
+        self._unsent.append(question)
+
+    def _send_all(self) -> None:
+        unsent, self._unsent = self._unsent, []
+        if self.answering:
+            self._writer.write(b"".join(unsent))
 
     async def run(self, silence_seconds: float) -> None:
         """Hand answers out until the child has ended, then fail what it leaves open."""
@@ -212,16 +238,16 @@ class Child:
 
     def _settle(self, answer: Answer) -> None:
         number = answer.number
-        inbox = self._waiting.get(number) if answer.more else self._waiting.pop(number, None)
-        if inbox is not None:  # Else it was withdrawn while the answer was on its way.
-            inbox.put_nowait(answer)
+        take = self._waiting.get(number) if answer.more else self._waiting.pop(number, None)
+        if take is not None:  # Else it was withdrawn while the answer was on its way.
+            take(answer)
 
     async def _watch(self, silence_seconds: float) -> None:
         """Kill a child that works in silence for too long; its death ends `run`."""
         while True:
             await clock.sleep(silence_seconds / 4)
             quiet_seconds = clock.monotonic() - self._heard
-            if self._waiting and quiet_seconds > silence_seconds:
+            if self._waiting and not self._paused and quiet_seconds > silence_seconds:
                 self._kill("gave no sign of life and was killed.")
                 return
 
@@ -229,6 +255,22 @@ class Child:
         """Kill it if it ran at that moment already; its death ends `run`."""
         if self._started <= since:
             self._kill("did not answer in time and was killed.")
+
+    def pause(self) -> None:
+        """Have the process stand still. What its owner dies of ends it all the same."""
+        self._paused = True
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let the process go on where it was."""
+        self._paused = False
+        self._heard = clock.monotonic()
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: int) -> None:
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(number)
 
     async def end(self) -> None:
         """Kill the process if it still runs, reap it and fail what waits. May be called again."""
@@ -243,15 +285,13 @@ class Child:
         else:
             self._socket.close()
         waiting, self._waiting = self._waiting, {}
-        for inbox in waiting.values():
-            words = f"The engine's process {self.last_words()}"
-            inbox.put_nowait(EngineDown(words, in_flight=True))
+        for take in waiting.values():
+            take(EngineDown(f"The engine's process {self.last_words()}", in_flight=True))
 
     def _kill(self, because: str = "") -> None:
         if self._process.returncode is None:
             self._killed_because = self._killed_because or because
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
+            self._signal(signal.SIGKILL)
 
     async def _keep_output(self) -> None:
         """Keep the last lines the child prints: they are its last words if it dies."""
@@ -368,6 +408,21 @@ class SupervisedChild:
         if self._child is not None:
             self._child.hung(since)
 
+    @property
+    def answering(self) -> bool:
+        """Whether it can be asked now."""
+        return self._answering() is not None
+
+    def pause(self) -> None:
+        """Have the child stand still; one that is started meanwhile runs."""
+        if self._child is not None:
+            self._child.pause()
+
+    def resume(self) -> None:
+        """Let the child go on."""
+        if self._child is not None:
+            self._child.resume()
+
     def _running(self) -> Child:
         child = self._answering()
         if child is None:
@@ -418,6 +473,15 @@ def read_answer(body: msgspec.Raw, shape: Any) -> Any:
         return msgspec.msgpack.decode(body, type=shape)
     except msgspec.MsgspecError as error:
         raise EngineDown("The engine's answer cannot be read.", in_flight=True) from error
+
+
+def _body(answer: Answer | EngineDown) -> msgspec.Raw:
+    """Give the body of an answer, or raise what came in its place."""
+    if isinstance(answer, EngineDown):
+        raise answer
+    if answer.trouble is not None:
+        raise _failure(answer.trouble)
+    return answer.body
 
 
 def _failure(trouble: Trouble) -> RequestFailed:

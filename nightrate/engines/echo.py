@@ -36,8 +36,9 @@ from nightrate.domain.schema import JSONForm
 from nightrate.engines.base import Capacity, Engine, Options, Progress, ignore_progress
 from nightrate.engines.drawing import draw
 from nightrate.engines.likeness import vector_of
+from nightrate.engines.options import options_of
 from nightrate.engines.specimens import specimen_of
-from nightrate.errors import Code, EngineDown, RequestFailed, SettingsFault
+from nightrate.errors import Code, EngineDown, RequestFailed
 
 CHARACTERS_PER_TOKEN = 4
 
@@ -95,10 +96,7 @@ class EchoEngine(Engine):
     @classmethod
     def from_options(cls, options: Options) -> EchoEngine:
         """Read the settings table."""
-        try:
-            return cls(msgspec.convert(dict(options), EchoOptions))
-        except msgspec.ValidationError as error:
-            raise SettingsFault([f"engines.echo: {error}"]) from error
+        return cls(options_of(cls.name, options, EchoOptions))
 
     @property
     def capabilities(self) -> frozenset[Capability]:

@@ -75,6 +75,7 @@ class LlamaCppEngine(ChildEngine):
     """Answers with a model on this machine's processor."""
 
     name = "llama_cpp"
+    reuses_beginnings = True
 
     def __init__(self, options: LlamaCppOptions, child: Sequence[str] = CHILD) -> None:
         self._options = options

@@ -167,16 +167,20 @@ class Worker:
         order = self._model.order(prompt, ids)
         draft = Draft(number, prompt, len(ids), streamed=streamed)
         self._drafts[number] = draft
-        self._wait(number, partial(self._answer, number, prompt, order, draft))
+        self._wait(number, partial(self._answer, number, prompt, order, draft), first=prompt.live)
 
     def _passages(self) -> dict[str, list[int]]:
         return {
             name: self._model.encode_text(text, begins=False) for name, text in PASSAGES.items()
         }
 
-    def _wait(self, number: int, job: Callable[[], None]) -> None:
+    def _wait(self, number: int, job: Callable[[], None], *, first: bool = False) -> None:
+        """Have a job done by the next free slot; ``first`` before all others that wait."""
         with self._lock:
-            self._waiting.append((number, job))
+            if first:
+                self._waiting.appendleft((number, job))
+            else:
+                self._waiting.append((number, job))
             self._lock.notify()
 
     def _cancel(self, number: int) -> None:

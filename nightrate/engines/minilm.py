@@ -23,9 +23,10 @@ from nightrate.engines.base import Capacity, Finding, Options, Progress, ignore_
 from nightrate.engines.child import Patience
 from nightrate.engines.child_engine import ChildEngine, unicode_demanded
 from nightrate.engines.minilm_child import TOKENS_MAX, Setup
+from nightrate.engines.options import options_of
 from nightrate.engines.packages import Packaged, cache_directory, kept, lent
 from nightrate.engines.paraphrases import TEXTS, compare
-from nightrate.errors import Code, RequestFailed, SettingsFault
+from nightrate.errors import Code, RequestFailed
 
 CHILD = (sys.executable, "-m", "nightrate.engines.minilm_child")
 
@@ -91,10 +92,7 @@ class MiniLMEngine(ChildEngine):
     @classmethod
     def from_options(cls, options: Options) -> MiniLMEngine:
         """Read the settings table."""
-        try:
-            return cls(msgspec.convert(dict(options), MiniLMOptions))
-        except msgspec.ValidationError as error:
-            raise SettingsFault([f"engines.minilm: {error}"]) from error
+        return cls(options_of(cls.name, options, MiniLMOptions))
 
     @property
     def capabilities(self) -> frozenset[Capability]:

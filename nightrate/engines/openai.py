@@ -79,6 +79,8 @@ class OpenAIOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """Whether it holds answers to a JSON Schema."""
     functions: bool = False
     """Whether its model calls functions."""
+    logprobs: bool = False
+    """Whether it says how likely tokens were, and which others."""
     concurrency_max: Annotated[int, Meta(ge=1, le=10_000)] = 64
     """How many requests are under way at most; fewer while the endpoint refuses some."""
     timeout_seconds: Annotated[float, Meta(gt=0)] = 600.0
@@ -89,6 +91,7 @@ class OpenAIEngine(Engine):
     """Answers with the model behind an endpoint."""
 
     name = "openai"
+    reuses_beginnings = True  # All servers of note do, by themselves.
 
     def __init__(self, options: OpenAIOptions) -> None:
         self._options = options
@@ -251,6 +254,8 @@ def _capabilities(options: OpenAIOptions) -> set[Capability]:
         found.add(Capability.IMAGES)
     if options.functions:
         found |= {Capability.CALLS, Capability.TOOLS}
+    if options.logprobs:
+        found |= {Capability.LOGPROBS, Capability.TOP_LOGPROBS}
     if options.embeddings:
         found.add(Capability.EMBEDDINGS)
     return found
@@ -276,6 +281,8 @@ def _contradictions(options: OpenAIOptions) -> list[str]:
         problems.append("schema: it is about text, and `text` is false")
     if options.functions and not options.text:
         problems.append("functions: it is about text, and `text` is false")
+    if options.logprobs and not options.text:
+        problems.append("logprobs: it is about text, and `text` is false")
     for name, value in {"authorization": options.api_key, **options.headers}.items():
         if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
             at = "api_key" if name == "authorization" else "headers"

@@ -1,19 +1,20 @@
 """The embedded engine: OpenVINO GenAI's continuous batching in a supervised child process.
 
 Requests with a seed or temperature 0 go through a second, exact pipeline in the same child, loaded
-when the first of them comes: its answers do not depend on what else is in the batch.
+when the first of them comes: its answers do not depend on what else is in the batch. Those that
+somebody waits for have a child of their own as soon as one of them meets a batch.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, Raw, structs
 
 from nightrate import limits
 from nightrate.domain.generation import Asked, Capability, Prompt, Reply
@@ -27,12 +28,14 @@ from nightrate.engines.base import (
 )
 from nightrate.engines.child import Patience, read_answer
 from nightrate.engines.child_engine import ChildEngine, check_length, unicode_demanded
+from nightrate.engines.front_child import FrontChild
 from nightrate.engines.instructions import system_of
 from nightrate.engines.likelihood import Measured, Mode, compare, findings_of
 from nightrate.engines.openvino_child import Offer
 from nightrate.engines.openvino_model import ModelSetup
+from nightrate.engines.options import options_of
 from nightrate.engines.packages import cache_directory
-from nightrate.errors import EngineDown, SettingsFault
+from nightrate.errors import EngineDown
 
 CHILD = (sys.executable, "-m", "nightrate.engines.openvino_child")
 
@@ -50,7 +53,6 @@ _BYTES_PER_TOKEN = 3
 _TEMPLATE_TOKENS = 32
 """What the chat template adds to a prompt, about."""
 
-Shape = TypeVar("Shape")
 Whole = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
 
@@ -75,7 +77,7 @@ class OpenVINOOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     requests: Whole = 32
     """How many requests are computed at once."""
     live_requests: Annotated[int, Meta(ge=0)] | None = None
-    """How many live requests are computed at once, in a pipeline of their own, which takes memory
+    """How many live requests are computed at once, in a process of their own, which takes memory
     for the weights once more; 0: they share the others. By default 8 for the built-in model, and 0
     for any other."""
     threads: Whole | None = None
@@ -96,24 +98,28 @@ class OpenVINOEngine(ChildEngine):
     """Answers with a model on this machine's processor."""
 
     name = "openvino"
+    reuses_beginnings = True
 
     def __init__(self, options: OpenVINOOptions, child: Sequence[str] = CHILD) -> None:
         self._options = options
-        super().__init__(
-            child,
-            Patience(start_seconds=options.start_seconds, silence_seconds=options.silence_seconds),
+        patience = Patience(
+            start_seconds=options.start_seconds, silence_seconds=options.silence_seconds
         )
+        super().__init__(child, patience)
+        self._live_requests = _live(options)
+        what = f"The {self.name} engine's process for live requests"
+        self._front = FrontChild(what, child, patience, self._child)
+        self._setup: ModelSetup | None = None
+        self._batch_requests = 0
+        """Requests of batches that are inside."""
         self._model_version = ""
         self._tokens_max = 0
-        self._capacity = Capacity(_with_spare(options.requests), live=_live(options))
+        self._capacity = Capacity(_with_spare(options.requests), live=self._live_requests)
 
     @classmethod
     def from_options(cls, options: Options) -> OpenVINOEngine:
         """Read the settings table."""
-        try:
-            return cls(msgspec.convert(dict(options), OpenVINOOptions))
-        except msgspec.ValidationError as error:
-            raise SettingsFault([f"engines.openvino: {error}"]) from error
+        return cls(options_of(cls.name, options, OpenVINOOptions))
 
     @property
     def capabilities(self) -> frozenset[Capability]:
@@ -141,31 +147,77 @@ class OpenVINOEngine(ChildEngine):
             progress=tell,
         )
         progress(f"Loading {prepared.model_version}", None)
+        self._setup = setup_of(options, prepared)
         try:
-            await self._child.open(setup_of(options, prepared))
+            await self._child.open(self._setup)
         except EngineDown as down:
             raise EngineDown(f"{down.message}\n{ALTERNATIVES}") from down
         self._model_version = prepared.model_version
         offer = self._child.greeting(Offer)
         self._tokens_max = offer.tokens_max
-        self._capacity = Capacity(_with_spare(options.requests), offer.cache_tokens, _live(options))
+        requests = _with_spare(options.requests)
+        self._capacity = Capacity(requests, offer.cache_tokens, self._live_requests)
+
+    @property
+    def live_pid(self) -> int | None:
+        """The process that computes what somebody waits for; None while there is none."""
+        return self._front.process_id
+
+    async def close(self) -> None:
+        """End the children."""
+        await self._front.close()
+        await super().close()
+
+    def hung(self, since: float) -> None:
+        """Have both children started again: which of them it was is not known."""
+        self._front.hung(since)
+        super().hung(since)
 
     async def generate(self, prompt: Prompt) -> Reply:
-        """Have the child answer."""
-        return await self._ask("generate", prompt, Reply)
+        """Have a child answer."""
+        if prompt.live:
+            async with aclosing(self._pieces("generate", prompt)) as pieces:
+                *_, reply = [piece async for piece in pieces]
+            assert isinstance(reply, Reply), "the last of all"
+            return reply
+        self._batch_requests += 1
+        try:
+            check_length(prompt, self._tokens_max)
+            with unicode_demanded():
+                return await self._child.ask("generate", prompt, Reply)
+        finally:
+            self._batch_requests -= 1
 
     async def stream(self, prompt: Prompt) -> AsyncGenerator[str | Reply, None]:
-        """Have the child answer, and tell what is certain of the answer after each step."""
+        """Have a child answer, and tell what is certain of the answer after each step."""
+        async with aclosing(self._pieces("stream", prompt)) as pieces:
+            async for piece in pieces:
+                if piece is not None:
+                    yield piece
+
+    async def _pieces(self, verb: str, prompt: Prompt) -> AsyncGenerator[str | Reply | None, None]:
+        """Give what a child says of an answer: None when it begins, if somebody waits for it."""
         check_length(prompt, self._tokens_max)
         with unicode_demanded():
-            answers = self._child.answers("stream", prompt)
-            async with aclosing(answers):
+            async with aclosing(self._line(prompt)(verb, prompt)) as answers:
                 async for answer in answers:
-                    yield read_answer(answer, str | Reply)
+                    yield read_answer(answer, str | Reply | None)
+
+    def _line(self, prompt: Prompt) -> Callable[[str, object], AsyncGenerator[Raw, None]]:
+        """Choose the child that answers a prompt; the second one is for those who wait."""
+        if prompt.live and self._live_requests:
+            if self._front.answering:
+                return self._front.answers
+            if self._batch_requests and self._setup is not None:
+                self._front.open_soon(structs.replace(self._setup, requests=self._live_requests))
+        return self._child.answers
 
     async def count_tokens(self, prompt: Prompt) -> int:
         """Count with the model's own tokenizer and template."""
-        return await self._ask("count_tokens", prompt, int)
+        check_length(prompt, self._tokens_max)
+        ask = self._front.ask if self._front.answering else self._child.ask
+        with unicode_demanded():
+            return await ask("count_tokens", prompt, int)
 
     def cost(self, asked: Asked) -> int:
         """Estimate from the length of the text and the output limit."""
@@ -192,11 +244,6 @@ class OpenVINOEngine(ChildEngine):
         measured = await self._child.ask("likelihood", "fast", dict[str, Measured])
         return findings_of(self.name, compare(self._model_version, measured))
 
-    async def _ask(self, verb: str, prompt: Prompt, shape: type[Shape]) -> Shape:
-        check_length(prompt, self._tokens_max)
-        with unicode_demanded():
-            return await self._child.ask(verb, prompt, shape)
-
 
 def setup_of(options: OpenVINOOptions, prepared: weights.Weights) -> ModelSetup:
     """Put together what the child is told."""
@@ -209,7 +256,6 @@ def setup_of(options: OpenVINOOptions, prepared: weights.Weights) -> ModelSetup:
         requests=options.requests,
         reproducible=options.reproducible,
         ignore_eos=options.ignore_eos,
-        live_requests=_live(options),
     )
 
 

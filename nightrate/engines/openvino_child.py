@@ -7,7 +7,6 @@ starts it again.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -29,9 +28,6 @@ from nightrate.errors import Code, RequestFailed
 BEAT_SECONDS = 1.0
 """How often the parent hears of a child that works but has nothing to answer."""
 
-HURRY_SECONDS_MAX = 1.0
-"""For so long at most only those are stepped whose first token is waited for: batches go on."""
-
 
 class Offer(Struct, frozen=True):
     """What the child tells when it is ready."""
@@ -45,16 +41,12 @@ class Offer(Struct, frozen=True):
 class Worker:
     """Turns questions into jobs and answers.
 
-    Jobs that somebody waits for have a lane of their own as soon as they meet others, where the
-    settings allow it. While one of them has given no token yet, only theirs are stepped: a step of
-    a full lane takes as long as the reading of a short prompt. After that the lanes take turns.
+    Each mode has a lane, loaded when it is first needed; the lanes take turns.
     """
 
     def __init__(self, model: Model) -> None:
         self._model = model
-        self._lanes: dict[tuple[Mode, bool], Lane] = {}
-        """By mode, and whether it is for those who wait."""
-        self._all_stepped_at = -math.inf
+        self._lanes: dict[Mode, Lane] = {}
         self._where: dict[int, Lane] = {}
         self._ready: list[Answer] = []
         self._prompt = msgspec.msgpack.Decoder(Prompt).decode
@@ -89,41 +81,21 @@ class Worker:
     def turn(self) -> list[Answer]:
         """Step every lane that has work, one step each, and give what is answered."""
         answers, self._ready = self._ready, []
-        for lane in self._lanes_of_turn():
-            answers += lane.turn()
+        for lane in self._lanes.values():
+            if lane.busy:
+                answers += lane.turn()
         for answer in answers:
             if not answer.more:
                 self._where.pop(answer.number, None)
         return answers
 
-    def _lanes_of_turn(self) -> list[Lane]:
-        """Choose who is stepped: those whose first token is waited for, or all that are busy."""
-        now = clock.monotonic()
-        if now - self._all_stepped_at < HURRY_SECONDS_MAX:
-            awaited = [lane for (_, live), lane in self._lanes.items() if live and lane.awaited]
-            if awaited:
-                return awaited
-        self._all_stepped_at = now
-        return [lane for lane in self._lanes.values() if lane.busy]
-
-    def _lane(self, mode: Mode, *, live: bool = False) -> Lane:
-        if (mode, live) not in self._lanes:
-            setup = self._model.setup
-            seats = setup.live_requests if live else setup.requests
-            self._lanes[mode, live] = Lane(self._model, mode, seats)
-        return self._lanes[mode, live]
-
-    def _lane_of(self, prompt: Prompt) -> Lane:
-        """Give the lane of a prompt; the one for those who wait is loaded when there are others."""
-        mode = self._model.mode_of(prompt.sampling)
-        lane = self._lane(mode)
-        apart = prompt.live and self._model.setup.live_requests > 0
-        if apart and (lane.busy or (mode, True) in self._lanes):
-            return self._lane(mode, live=True)
-        return lane
+    def _lane(self, mode: Mode) -> Lane:
+        if mode not in self._lanes:
+            self._lanes[mode] = Lane(self._model, mode, self._model.setup.requests)
+        return self._lanes[mode]
 
     def _generate(self, number: int, prompt: Prompt, *, streamed: bool) -> None:
-        lane = self._lane_of(prompt)
+        lane = self._lane(self._model.mode_of(prompt.sampling))
         encoded = self._model.encode(prompt)
         tokens_max = self._model.tokens_max(lane.cache_tokens)
         config = self._model.config(prompt, encoded.tokens, tokens_max)
@@ -133,7 +105,8 @@ class Worker:
         finish = partial(self._reply, encoded=encoded, prompt=prompt)
         streamed = streamed and prompt.calling is None  # A call comes whole, with the reply.
         draft = Draft(self._model, stops, streamed=streamed) if streamed or stops else None
-        lane.add(Job(number, encoded, config, finish, beginnings, draft=draft))
+        job = Job(number, encoded, config, finish, beginnings, draft=draft, live=prompt.live)
+        lane.add(job)
 
     def _reply(
         self,

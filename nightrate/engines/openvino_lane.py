@@ -84,6 +84,8 @@ class Job(Struct):
     """Of the prompt, what was not computed again."""
     draft: Draft | None = None
     """Kept only where somebody looks at an unfinished answer."""
+    live: bool = False
+    """Whether somebody waits for it: it comes before others, and it is told when it begins."""
 
     @property
     def room(self) -> int:
@@ -114,14 +116,12 @@ class Lane:
         """Whether a turn would do anything."""
         return bool(self._waiting or self._live or self._pipeline.has_non_finished_requests())
 
-    @property
-    def awaited(self) -> bool:
-        """Whether a job has given no token yet."""
-        return bool(self._waiting or self._reading)
-
     def add(self, job: Job) -> None:
         """Queue a job."""
-        self._waiting.append(job)
+        if job.live:
+            self._waiting.appendleft(job)
+        else:
+            self._waiting.append(job)
 
     def cancel(self, number: int) -> None:
         """Forget a job; its place is free after the next step."""
@@ -163,11 +163,13 @@ class Lane:
         return refused
 
     def _collect(self) -> list[Answer]:
+        answers: list[Answer] = []
         for number, (job, handle) in list(self._reading.items()):
             if handle.can_read():
                 del self._reading[number]
                 self._prefixes.done(job.beginnings)
-        answers: list[Answer] = []
+                if job.live:
+                    answers.append(Answer(number, more=True))
         for number, (job, handle) in list(self._live.items()):
             status = handle.get_status()
             draft = job.draft

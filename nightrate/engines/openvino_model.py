@@ -62,9 +62,6 @@ class ModelSetup(Struct, frozen=True, kw_only=True):
     requests: int
     reproducible: Literal["auto", "always", "never"]
     ignore_eos: bool
-    live_requests: int = 0
-    """How many are computed at once, of those that somebody waits for; 0: they share the others'
-    places."""
 
 
 class Encoded(Struct, frozen=True):

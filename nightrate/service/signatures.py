@@ -8,7 +8,7 @@ import hmac
 from collections.abc import Sequence
 from typing import Any
 
-from nightrate import limits
+from nightrate import webhook_limits
 from nightrate.clock import Instant
 from nightrate.service.vault import Vault
 
@@ -43,7 +43,7 @@ def token_headers(
         {
             **claims,
             "iat": seconds,
-            "exp": seconds + limits.TOKEN_LIFETIME_SECONDS,
+            "exp": seconds + webhook_limits.TOKEN_LIFETIME_SECONDS,
             "jti": message_id,
             "body_sha256": hashlib.sha256(body).hexdigest(),
         }

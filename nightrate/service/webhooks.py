@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Sequence
 
-from nightrate import clock, limits
+from nightrate import clock, webhook_limits
 from nightrate.clock import Instant
 from nightrate.domain.file import Page
 from nightrate.domain.webhook import Delivery, Secret, Webhook, WebhookState, WebhookWish
@@ -75,7 +75,7 @@ class Webhooks:
             updated_at=now,
             secrets=(secret,),
         )
-        await self._store.add_webhook(webhook, limits.WEBHOOKS_MAX)
+        await self._store.add_webhook(webhook, webhook_limits.WEBHOOKS_MAX)
         return webhook, text
 
     async def get(self, tenant: str, webhook_id: str) -> Webhook:
@@ -149,8 +149,8 @@ class Webhooks:
         """
         now = clock.now()
         text, secret = self._new_secret(tenant, webhook_id, now)
-        until = clock.later(now, 0 if at_once else limits.SECRET_OVERLAP_SECONDS)
-        keep = limits.SIGNING_SECRETS_MAX
+        until = clock.later(now, 0 if at_once else webhook_limits.SECRET_OVERLAP_SECONDS)
+        keep = webhook_limits.SIGNING_SECRETS_MAX
         if not await self._store.rotate_secret(tenant, webhook_id, secret, until, keep):
             raise _missing(webhook_id)
         return text

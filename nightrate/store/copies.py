@@ -6,6 +6,8 @@ lacks its bytes. Taken the other way round, the database could name what came af
 been copied. Only what the copy of the database names is copied: files of later epochs must not
 stand in the way of the owners that a restored server makes.
 
+The index of the operator's documents knows of neither; it is one moment of its own.
+
 Blobs never change once they are named, so on the same file system they are linked. What still grows
 is copied, as far as it is counted at least.
 
@@ -17,9 +19,8 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import quote
 
 import apsw
 from msgspec import Struct
@@ -27,8 +28,9 @@ from msgspec import Struct
 from nightrate import limits, upkeep_limits
 from nightrate.domain.backup import Progress
 from nightrate.domain.batch import journal_blob
-from nightrate.errors import BadRequest, Damaged, StoreFault
+from nightrate.errors import BadRequest, Damaged
 from nightrate.store import copy_statements as sql
+from nightrate.store.database_copies import Steps, copy_database, reader_of, unchanging
 from nightrate.store.directory import (
     COPY_MARK,
     mark_copy,
@@ -42,7 +44,8 @@ from nightrate.store.rows import journal_parts
 DATABASE = "state.sqlite"
 
 
-Steps = Generator[Progress, None, None]
+INDEX = "search.sqlite"
+"""Of the operator's documents: whoever damages or loses it can make it again from these."""
 
 
 class _Named(Struct, frozen=True):
@@ -96,7 +99,7 @@ def back_up(source: Path, target: Path) -> Steps:
         OSError: a disk refused.
     """
     require_target(target, again=True)
-    yield from _copy(source, target, source / DATABASE, into_backup=True)
+    yield from _copy(source, target, into_backup=True)
 
 
 def restore(source: Path, target: Path) -> Steps:
@@ -110,10 +113,14 @@ def restore(source: Path, target: Path) -> Steps:
     """
     require_copy(source)
     require_target(target, again=False)
-    yield from _copy(source, target, _unchanging(source / DATABASE), into_backup=False)
+    yield from _copy(source, target, into_backup=False)
 
 
-def _copy(source: Path, target: Path, database: Path | str, *, into_backup: bool) -> Steps:
+def _copy(source: Path, target: Path, *, into_backup: bool) -> Steps:
+    def named(database: str) -> Path | str:
+        path = source / database
+        return path if into_backup else unchanging(path)  # nobody writes to a backup
+
     _require_same_server(source / "keys", target / "keys")
     target.mkdir(mode=0o700, parents=True, exist_ok=True)
     sync_folder(target.parent)
@@ -121,12 +128,17 @@ def _copy(source: Path, target: Path, database: Path | str, *, into_backup: bool
     progress = Progress()
     new = target / f"{DATABASE}.new"
     new.unlink(missing_ok=True)
-    yield from _copy_database(database, new, progress)
+    yield from copy_database(named(DATABASE), new, progress, table="schema_version")
     progress.doing = "copying blobs"
-    with contextlib.closing(_reader(_unchanging(new))) as snapshot:
+    with contextlib.closing(reader_of(unchanging(new))) as snapshot:
         progress.whole_bytes = snapshot.execute(sql.TOTALS).get
         copier = _Copier(source / "blobs", target / "blobs", progress, link=into_backup)
         yield from copier.copy(_named(snapshot))
+    if (source / INDEX).exists():
+        progress.doing = "copying the index"
+        yield from _copy_index(named(INDEX), target / INDEX, progress)
+    else:
+        (target / INDEX).unlink(missing_ok=True)
     _copy_keys(source / "keys", target / "keys")
     write_format(target)
     new.replace(target / DATABASE)  # from here on the copy is whole
@@ -138,58 +150,25 @@ def _copy(source: Path, target: Path, database: Path | str, *, into_backup: bool
     yield progress
 
 
+def _copy_index(source: Path | str, target: Path, progress: Progress) -> Steps:
+    """Copy the index; a damaged one is told like a damaged blob, and the copy has the last one."""
+    new = target.with_name(f"{target.name}.new")
+    new.unlink(missing_ok=True)
+    try:
+        yield from copy_database(source, new, progress, table="documents")
+    except Damaged:
+        new.unlink(missing_ok=True)
+        _note_damage(progress, INDEX)
+        return
+    new.replace(target)
+
+
 def _require_same_server(source: Path, target: Path) -> None:
     """Refuse to replace the backup of another server."""
     for key in target.glob("*.key"):
         if (source / key.name).exists() and (source / key.name).read_bytes() != key.read_bytes():
             message = f"{target.parent} is the backup of another server; name another place."
             raise BadRequest(message)
-
-
-# the database ---------------------------------------------------------------------------------
-
-
-def _copy_database(source: Path | str, target: Path, progress: Progress) -> Steps:
-    """Copy one moment of a database, some pages a step, while others write to it."""
-    try:
-        with (
-            contextlib.closing(_reader(source)) as reader,
-            contextlib.closing(apsw.Connection(str(target))) as copy,
-        ):
-            reader.execute("BEGIN")
-            if not reader.execute("SELECT count(*) FROM schema_version").get:
-                raise Damaged(f"{source} is not a database of nightrate")
-            with copy.backup("main", reader, "main") as backup:
-                while not backup.done:
-                    backup.step(upkeep_limits.BACKUP_PAGES)
-                    yield progress
-            if (found := copy.execute("PRAGMA quick_check(1)").get) != "ok":
-                raise Damaged(f"{source} is damaged ({found})")
-    except (apsw.CorruptError, apsw.NotADBError) as error:
-        raise Damaged(f"{source} is damaged ({error})") from error
-    except apsw.Error as error:
-        raise StoreFault(f"{source} cannot be copied: {error}") from error
-    target.chmod(0o600)
-    descriptor = os.open(target, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        sync_file(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _reader(source: Path | str) -> apsw.Connection:
-    flags = apsw.SQLITE_OPEN_READWRITE
-    if isinstance(source, str):  # a name that says how to read: nobody writes there
-        flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
-    reader = apsw.Connection(str(source), flags=flags)
-    reader.execute("PRAGMA query_only=ON")
-    reader.set_busy_timeout(int(limits.READER_BUSY_SECONDS * 1000))
-    return reader
-
-
-def _unchanging(path: Path) -> str:
-    """Name a database that nobody writes to, so that reading it leaves nothing beside it."""
-    return f"file:{quote(str(path.absolute()))}?immutable=1"
 
 
 def _named(snapshot: apsw.Connection) -> Iterator[_Named]:
@@ -234,7 +213,7 @@ class _Copier:
         held = source.stat().st_size if source.exists() else -1
         if held < blob.byte_length:
             if held >= 0 or blob.byte_length or not blob.grows:  # a journal may not exist yet
-                self._note_damage(blob.name)
+                _note_damage(self._progress, blob.name)
             return
         wanted = held if blob.whole else blob.byte_length
         self._enter_folder(target.parent)
@@ -293,9 +272,11 @@ class _Copier:
             self._made.clear()
         self._made.add(folder)
 
-    def _note_damage(self, name: str) -> None:
-        self._progress.damaged += 1
-        self._progress.first_damaged = self._progress.first_damaged or name
+
+def _note_damage(progress: Progress, name: str) -> None:
+    """Tell of what is in no copy because its bytes are not what they should be."""
+    progress.damaged += 1
+    progress.first_damaged = progress.first_damaged or name
 
 
 def _linked(source: Path, target: Path) -> bool:

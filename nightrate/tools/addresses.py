@@ -12,7 +12,7 @@ import socket
 from typing import Any
 from urllib.parse import urlsplit
 
-from nightrate import limits
+from nightrate import webhook_limits
 from nightrate.errors import BadRequest
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -83,7 +83,7 @@ class Addresses:
             BadRequest: it is no web address, names an address that is not allowed, or would send
                 what is signed in the clear over a network.
         """
-        most = limits.WEBHOOK_URI_CHARACTERS_MAX
+        most = webhook_limits.WEBHOOK_URI_CHARACTERS_MAX
         if len(uri) > most:
             raise BadRequest(f"{field}: it is longer than {most} characters.", field=field)
         host = _host(uri)

@@ -7,7 +7,7 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING
 
-from nightrate import clock, limits
+from nightrate import clock, limits, webhook_limits
 from nightrate.dialects.gemini_events import event_claims, render_event
 from nightrate.dialects.retry_after import asked_seconds
 from nightrate.domain.webhook import Delivery, DeliveryState, judge
@@ -93,12 +93,14 @@ class Courier:
 
     async def _fresh(self) -> list[Delivery]:
         """Give what is due and not under way, as much as there is room for."""
-        room = limits.DELIVERIES_AT_ONCE_MAX - len(self._under_way)
+        room = webhook_limits.DELIVERIES_AT_ONCE_MAX - len(self._under_way)
         if room <= 0:
             return []
         # Those under way are due too, and must not hide the others.
         due = await self._store.due_deliveries(
-            clock.now(), limits.DELIVERIES_EACH_MAX, 2 * limits.DELIVERIES_AT_ONCE_MAX
+            clock.now(),
+            webhook_limits.DELIVERIES_EACH_MAX,
+            2 * webhook_limits.DELIVERIES_AT_ONCE_MAX,
         )
         return [one for one in due if _key(one) not in self._under_way][:room]
 
@@ -129,7 +131,7 @@ class Courier:
         except _NotSent as error:
             outcome = str(error)
         except TimeoutError:
-            outcome = f"no answer within {limits.WEBHOOK_TIMEOUT_SECONDS:g} seconds"
+            outcome = f"no answer within {webhook_limits.WEBHOOK_TIMEOUT_SECONDS:g} seconds"
         except (aiohttp.ClientError, OSError, ValueError) as error:
             outcome = _trouble(error)
         verdict = judge(delivery, status, after_seconds, clock.jitter())
@@ -157,7 +159,7 @@ class Courier:
         }
         import aiohttp  # noqa: PLC0415 - see `client`
 
-        timeout = aiohttp.ClientTimeout(total=limits.WEBHOOK_TIMEOUT_SECONDS)
+        timeout = aiohttp.ClientTimeout(total=webhook_limits.WEBHOOK_TIMEOUT_SECONDS)
         async with client.post(
             uri, data=body, headers=headers, timeout=timeout, allow_redirects=False
         ) as response:

@@ -3,7 +3,7 @@
 It works ahead of the workers by as many requests as the engine wants in flight, or by as many more
 as are handed out while it claims and reads: the next shard is claimed while the last requests of
 the one before are being handed out, so neither a commit nor a read is ever waited for by an idle
-engine. Requests are handed out in order.
+engine. Requests are handed out in order, or as the engine profits most (`work.shard_lines`).
 """
 
 from __future__ import annotations
@@ -247,7 +247,10 @@ class Feed:
             if batch is None:  # deleted just now
                 return None
             try:
-                shard = await open_shard(claim, batch, self._store, self._blobs, beside)
+                arranged = self._lane.engine.reuses_beginnings
+                shard = await open_shard(
+                    claim, batch, self._store, self._blobs, beside, arranged=arranged
+                )
             except ClaimLost:
                 return None
             except Damaged as fault:

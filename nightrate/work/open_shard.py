@@ -1,4 +1,4 @@
-"""A claimed shard at work: where its lines come from and where its answers go."""
+"""A claimed shard at work: its lines, and where its answers go."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ import logging
 import msgspec
 
 from nightrate import clock, limits
-from nightrate.dialects.lines import LineSplitter, RawLine
+from nightrate.dialects.lines import RawLine
 from nightrate.domain.batch import Batch
 from nightrate.domain.shard import Beat, Claim, Segment, Tally, taken_over
-from nightrate.errors import ClaimLost, Damaged
+from nightrate.errors import ClaimLost
 from nightrate.store.base import Store
 from nightrate.store.blobs import Blobs, Reader
 from nightrate.work.journal import Journal, journal_name, readable_bytes
 from nightrate.work.segments import segment_name, write_segment
+from nightrate.work.shard_lines import ShardLines
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,9 @@ class _Input:
 class OpenShard:
     """A shard in the hands of this process."""
 
-    def __init__(self, claim: Claim, batch: Batch, journal: Journal, input_: _Input) -> None:
+    def __init__(
+        self, claim: Claim, batch: Batch, journal: Journal, input_: _Input, lines: ShardLines
+    ) -> None:
         self.claim = claim
         self.batch = batch
         self.journal = journal
@@ -55,10 +58,7 @@ class OpenShard:
         self._first_request = plan.first_request
         self.request_count = plan.request_count
         self._response_prefix = f"{batch.batch_id}-"
-        self._position = plan.byte_offset
-        self._end = plan.byte_offset + plan.byte_length
-        self._splitter = LineSplitter(first_offset=plan.byte_offset, first_number=plan.first_line)
-        self._next_index = 0
+        self._lines = lines
         self._beat_at = clock.monotonic()
         self._shown = Tally()
 
@@ -70,7 +70,7 @@ class OpenShard:
     @property
     def exhausted(self) -> bool:
         """Whether every line has been handed out."""
-        return self._next_index == self.request_count
+        return self._lines.exhausted
 
     async def read(self) -> list[tuple[int, RawLine]]:
         """Read on, and give the requests that have no outcome yet, with their index.
@@ -82,21 +82,10 @@ class OpenShard:
         async with self._using_input:
             if self.lost or self._input is None:
                 return []
-            length = min(limits.READ_BYTES, self._end - self._position)
-            block = await self._input.reader.read(self._position, length)
-            lines = self._splitter.feed(block)
-        self._position += length
-        if self._position == self._end:
-            lines += self._splitter.finish()
-        first, self._next_index = self._next_index, self._next_index + len(lines)
-        if self._next_index > self.request_count or (
-            self._position == self._end and not self.exhausted
-        ):
-            raise Damaged(f"blob {self.batch.input_blob} has other lines than were planned")
-        numbered = enumerate(lines, first)
+            lines = await self._lines.read(self._input.reader)
         if not self.journal.count:
-            return list(numbered)
-        return [(index, line) for index, line in numbered if index not in self.journal]
+            return lines
+        return [(index, line) for index, line in lines if index not in self.journal]
 
     def response_id(self, index: int) -> str:
         """Name a response: the same for the same request, whoever runs it."""
@@ -157,7 +146,13 @@ class OpenShard:
 
 
 async def open_shard(
-    claim: Claim, batch: Batch, store: Store, blobs: Blobs, beside: OpenShard | None = None
+    claim: Claim,
+    batch: Batch,
+    store: Store,
+    blobs: Blobs,
+    beside: OpenShard | None = None,
+    *,
+    arranged: bool = False,
 ) -> OpenShard:
     """Begin work on a claim: freeze what counts of earlier owners, and take it over.
 
@@ -167,6 +162,7 @@ async def open_shard(
         store: durable truth.
         blobs: the input, the journals and the segments.
         beside: another shard of the batch that is open, if one is.
+        arranged: whether requests that begin alike are handed out together.
 
     Raises:
         ClaimLost: somebody else has the shard already.
@@ -193,4 +189,5 @@ async def open_shard(
         await input_.leave()
         await journal.close()
         raise
-    return OpenShard(claim, batch, journal, input_)
+    lines = ShardLines(claim.plan, batch, arranged=arranged)
+    return OpenShard(claim, batch, journal, input_, lines)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 
-from nightrate import clock, limits, upkeep_limits
+from nightrate import clock, limits, upkeep_limits, webhook_limits
 from nightrate.clock import Instant
 from nightrate.domain.batch import Batch, batch_folder
 from nightrate.errors import StoreFault
@@ -83,9 +83,9 @@ class Upkeep:
         await self._blobs.delete(*blobs)
         await self._blobs.delete(*await self._store.sweep_caches(now, limits.SWEEP_ROWS_MAX))
         await self._prune(now)
-        deliveries_before = clock.later(now, -limits.DELIVERY_LOG_SECONDS)
+        deliveries_before = clock.later(now, -webhook_limits.DELIVERY_LOG_SECONDS)
         await self._store.sweep_deliveries(
-            deliveries_before, limits.DELIVERY_LOG_ROWS, limits.SWEEP_ROWS_MAX
+            deliveries_before, webhook_limits.DELIVERY_LOG_ROWS, limits.SWEEP_ROWS_MAX
         )
         calls_before = clock.later(now, -limits.IDEMPOTENCY_SECONDS)
         await self._store.sweep_idempotency(calls_before, limits.SWEEP_ROWS_MAX)

@@ -99,6 +99,23 @@ def test_a_batch_is_run_and_its_answers_are_those_of_live_calls(openai_client: O
     assert {name: value for name, value in body.items() if name not in changing} == expected
 
 
+def test_how_likely_tokens_were_is_told_live_streamed_and_in_batches(openai_client: OpenAI) -> None:
+    row = line("a", "Hello there", logprobs=True, top_logprobs=1)
+    batch = finished(openai_client, submit(openai_client, row))
+    (found,) = rows(openai_client, batch.output_file_id)
+    told = found["response"]["body"]["choices"][0]["logprobs"]["content"]
+    assert "".join(token["token"] for token in told) == "Hello there"
+    asked: dict[str, Any] = {"model": MODEL, "logprobs": True, "top_logprobs": 1}
+    asked["messages"] = [{"role": "user", "content": "Hello there"}]
+    live = openai_client.chat.completions.create(**asked).choices[0].logprobs
+    assert live is not None
+    assert [token.to_dict() for token in live.content or ()] == told
+    with openai_client.chat.completions.stream(**asked) as stream:
+        streamed = stream.get_final_completion().choices[0].logprobs
+    assert streamed is not None
+    assert [token.to_dict() for token in streamed.content or ()] == told
+
+
 def test_failures_stand_in_a_file_of_their_own(openai_client: OpenAI) -> None:
     content = line("a", "x") + line("b", "x", n=9) + line("c", "[[fail 7]]") + line("d", "y")
     batch = finished(openai_client, submit(openai_client, content))

@@ -9,7 +9,7 @@ import pytest
 from google import genai
 from google.genai import types
 
-from nightrate import limits
+from nightrate import webhook_limits
 from nightrate.dialects import gemini as wire
 from tests.api.doors import Answer, Doors
 
@@ -176,7 +176,7 @@ def test_webhooks_are_listed_page_by_page(doors: Doors) -> None:
 
 
 def test_there_are_only_so_many(doors: Doors, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "WEBHOOKS_MAX", 0)
+    monkeypatch.setattr(webhook_limits, "WEBHOOKS_MAX", 0)
     assert post(doors, "/v1/webhooks", HOOK).error[1] == "RESOURCE_EXHAUSTED"
 
 

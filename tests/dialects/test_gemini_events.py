@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from nightrate import limits
+from nightrate import webhook_limits
 from nightrate.dialects.gemini_events import event_claims, render_event
 from nightrate.domain.generation import Failure
 from nightrate.domain.webhook import PING
@@ -45,7 +45,7 @@ def test_a_failed_batch_says_why_raw_and_unescaped() -> None:
 
 
 def test_a_long_reason_is_cut_visibly() -> None:
-    most = limits.EVENT_MESSAGE_CHARACTERS_MAX
+    most = webhook_limits.EVENT_MESSAGE_CHARACTERS_MAX
     text = told(type="batch.failed", failure=Failure(Code.INTERNAL, "x" * (most + 1)))
     assert f'"{"x" * most}…"' in text
 

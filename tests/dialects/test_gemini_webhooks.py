@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from nightrate import limits
+from nightrate import limits, webhook_limits
 from nightrate.dialects.gemini_shapes import WebhookConfigBody
 from nightrate.dialects.gemini_webhooks import (
     parse_rotation,
@@ -196,9 +196,9 @@ def test_numbers_that_languages_spell_differently_are_refused(number: float) -> 
 @pytest.mark.parametrize(
     ("uris", "metadata", "field"),
     [
-        ([f"https://{n}" for n in range(limits.WEBHOOK_URIS_MAX + 1)], None, "c.uris"),
+        ([f"https://{n}" for n in range(webhook_limits.WEBHOOK_URIS_MAX + 1)], None, "c.uris"),
         ([""], None, "c.uris"),
-        (["https://a"], {"k": "x" * limits.USER_METADATA_BYTES_MAX}, "c.userMetadata"),
+        (["https://a"], {"k": "x" * webhook_limits.USER_METADATA_BYTES_MAX}, "c.userMetadata"),
     ],
 )
 def test_a_config_has_bounds(

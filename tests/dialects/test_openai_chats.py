@@ -256,8 +256,6 @@ def test_what_is_wrong_is_refused_by_its_path(members: dict[str, Any], path: str
 @pytest.mark.parametrize(
     ("members", "path"),
     [
-        ({"logprobs": True}, "logprobs"),
-        ({"top_logprobs": 3}, "top_logprobs"),
         ({"logit_bias": {"5": 1}}, "logit_bias"),
         ({"tools": [{"type": "custom", "custom": {"name": "f"}}]}, "tools[0].type"),
         ({"functions": [{}]}, "functions"),

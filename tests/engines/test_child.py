@@ -193,6 +193,17 @@ async def test_a_child_that_hung_is_killed_unless_it_was_started_since(opened: O
     assert await say(child, "hello") == "hello"
 
 
+async def test_one_that_stands_still_is_not_taken_for_hung(opened: Open) -> None:
+    child = await opened()  # its silence is borne for a fifth of a second
+    child.pause()
+    question = asyncio.ensure_future(say(child, "hello"))
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(question), 0.6)
+    child.resume()
+    assert await question == "hello"
+    assert child.restarts == 0
+
+
 async def test_silence_without_work_is_no_hang(opened: Open) -> None:
     child = await opened(Patience(silence_seconds=0.01, backoff_seconds=0.001))
     first = child.process_id

@@ -149,6 +149,15 @@ def test_what_waits_for_a_slot_and_is_taken_back_is_never_begun(desk: Desk) -> N
     assert desk.model.begun == ["a b", "c"]
 
 
+def test_what_somebody_waits_for_comes_before_others_that_wait(desk: Desk) -> None:
+    desk.ask(1, asked("a"))
+    desk.ask(2, asked("b"))
+    desk.ask(3, msgspec.structs.replace(asked("c"), live=True))
+    desk.go(3)
+    numbers = [answer.number for answer in desk.line.get(3)]
+    assert numbers.index(3) < numbers.index(2)
+
+
 def test_what_is_answered_and_taken_back_gives_its_slot_to_the_next_one(desk: Desk) -> None:
     desk.ask(1, asked("a b c d e f"), "stream")
     desk.go(1)

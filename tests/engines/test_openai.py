@@ -355,6 +355,7 @@ def test_all_problems_of_the_options_are_told_at_once() -> None:
         ({"image_sizes": ["1024x1024"]}, "`images` is false"),
         ({"api_key": "a\nb"}, "api_key"),
         ({"text": False, "embeddings": True, "functions": True}, "functions"),
+        ({"text": False, "embeddings": True, "logprobs": True}, "logprobs"),
         ({"headers": {"a b": "c"}}, "headers"),
     ],
 )
@@ -370,6 +371,9 @@ def test_it_can_what_it_was_told_that_the_endpoint_can() -> None:
     assert engine.capabilities == {Capability.TEXT, Capability.STREAM}
     calls = create_engine("openai", {"base_url": "http://gpu:8000/v1", "functions": True})
     assert calls.capabilities - engine.capabilities == {Capability.CALLS, Capability.TOOLS}
+    likely = create_engine("openai", {"base_url": "http://gpu:8000/v1", "logprobs": True})
+    told = {Capability.LOGPROBS, Capability.TOP_LOGPROBS}
+    assert likely.capabilities - engine.capabilities == told
     vectors = {"base_url": "http://gpu:8000/v1", "text": False, "embeddings": True}
     assert create_engine("openai", vectors).capabilities == {Capability.EMBEDDINGS}
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from nightrate import limits
 from nightrate.domain.generation import FinishReason, Message, Prompt, Sampling
@@ -315,6 +316,28 @@ class TestRealModel(EngineContract):
         assert embedded.child_pid != killed
         reply = await embedded.generate(asked("Hello", max_output_tokens=3))
         assert reply.model_version == "smollm2-135m-instruct-q8_0"
+
+    async def test_who_waits_is_answered_in_a_process_of_its_own_once_there_is_a_batch(
+        self, embedded: OpenVINOEngine
+    ) -> None:
+        prompt = asked("Name a river.", max_output_tokens=12, seed=5)
+        live = structs.replace(prompt, live=True)
+        alone = await embedded.generate(prompt)
+        assert await embedded.generate(live) == alone
+        assert not embedded._front.answering, "there was no batch"
+        held = asyncio.create_task(embedded.generate(self.lasting(0)))
+        await embedded.count_tokens(prompt)
+        assert await embedded.generate(live) == alone
+        opening = embedded._front._opening
+        assert opening is not None
+        await asyncio.wait([opening])
+        assert embedded.live_pid not in (None, embedded.child_pid)
+        assert await embedded.generate(live) == alone
+        *texts, reply = [piece async for piece in embedded.stream(live)]
+        assert reply == alone
+        assert "".join(map(str, texts)) == text_of(alone)
+        assert await embedded.count_tokens(prompt) == alone.usage.prompt_tokens
+        held.cancel()
 
     async def test_turns_of_the_model_are_read_as_its_own(self, embedded: OpenVINOEngine) -> None:
         turns = (Message("user", "Hi"), Message("model", "Yo"), Message("user", "Hi"))

@@ -1,4 +1,4 @@
-"""Which pipeline a request of the embedded engine goes to, and which of them is stepped."""
+"""Which pipeline a request of the embedded engine goes to, and that all are stepped."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from typing import Any, ClassVar, cast
 import msgspec
 import pytest
 
-from nightrate import clock
 from nightrate.domain.generation import Message, Prompt, Sampling
 from nightrate.engines import openvino_child
 from nightrate.engines.frames import Answer, Question, raw
-from nightrate.engines.openvino_child import HURRY_SECONDS_MAX, Worker
+from nightrate.engines.openvino_child import Worker
 from nightrate.engines.openvino_lane import Job
 from nightrate.engines.openvino_model import Model
 
@@ -26,13 +25,15 @@ class Pipeline:
         self.mode, self.seats = mode, seats
         self.cache_tokens = 1000
         self.jobs: list[int] = []
-        self.busy = self.awaited = False
+        self.live: list[bool] = []
+        self.busy = False
         self.steps = 0
         self.made.append(self)
 
     def add(self, job: Job) -> None:
         self.jobs.append(job.number)
-        self.busy = self.awaited = True
+        self.live.append(job.live)
+        self.busy = True
 
     def turn(self) -> list[Answer]:
         self.steps += 1
@@ -43,8 +44,8 @@ IDS = SimpleNamespace(data=SimpleNamespace(itemsize=8, tobytes=lambda: b""))
 """Token ids as the library has them, of no length."""
 
 
-def model(live_requests: int) -> Model:
-    setup = SimpleNamespace(requests=32, live_requests=live_requests, reproducible="auto")
+def model() -> Model:
+    setup = SimpleNamespace(requests=32, reproducible="auto")
 
     def mode_of(sampling: Sampling) -> str:
         return "exact" if sampling.reproducible else "fast"
@@ -69,8 +70,8 @@ def pipelines(monkeypatch: pytest.MonkeyPatch) -> list[Pipeline]:
 class Desk:
     """Asks a worker."""
 
-    def __init__(self, live_requests: int = 4) -> None:
-        self.worker = Worker(model(live_requests))
+    def __init__(self) -> None:
+        self.worker = Worker(model())
         self._number = 0
 
     def ask(self, *, live: bool = False, seed: int | None = None) -> int:
@@ -81,55 +82,29 @@ class Desk:
         return self._number
 
 
-def test_a_live_request_that_meets_nobody_needs_no_pipeline_of_its_own() -> None:
+def test_each_mode_has_a_pipeline_of_its_own_loaded_when_it_is_needed() -> None:
     desk = Desk()
-    number = desk.ask(live=True)
-    (only,) = Pipeline.made
-    assert (only.jobs, only.seats) == ([number], 32)
+    assert [one.mode for one in Pipeline.made] == ["fast"]
+    plain, seeded = desk.ask(), desk.ask(seed=1)
+    fast, exact = Pipeline.made
+    assert (fast.jobs, exact.jobs, exact.mode) == ([plain], [seeded], "exact")
+    assert fast.seats == exact.seats == 32
 
 
-def test_live_requests_have_a_pipeline_of_their_own_once_one_has_met_a_batch() -> None:
+def test_pipelines_with_work_take_turns() -> None:
     desk = Desk()
-    batch = desk.ask()
-    live = desk.ask(live=True)
-    first, own = Pipeline.made
-    assert (first.jobs, own.jobs, own.seats, own.mode) == ([batch], [live], 4, "fast")
-    first.busy = False
-    assert desk.ask(live=True) in own.jobs
-    assert desk.ask() in first.jobs
-
-
-def test_each_mode_has_pipelines_of_its_own() -> None:
-    desk = Desk()
+    desk.ask()
     desk.ask(seed=1)
-    desk.ask(seed=1, live=True)
-    assert [one.mode for one in Pipeline.made] == ["fast", "exact", "exact"]
+    fast, exact = Pipeline.made
+    desk.worker.turn()
+    fast.busy = False
+    desk.worker.turn()
+    assert (fast.steps, exact.steps) == (1, 2)
 
 
-def test_without_places_for_them_live_requests_share() -> None:
-    desk = Desk(live_requests=0)
+def test_who_waits_for_an_answer_is_known_in_the_pipeline() -> None:
+    desk = Desk()
     desk.ask()
     desk.ask(live=True)
     (only,) = Pipeline.made
-    assert only.jobs == [1, 2]
-
-
-def test_whose_first_token_is_waited_for_is_stepped_alone_for_a_while(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    now = 100.0
-    monkeypatch.setattr(clock, "monotonic", lambda: now)
-    desk = Desk()
-    desk.ask()
-    desk.worker.turn()
-    desk.ask(live=True)
-    batch, live = Pipeline.made
-    for _ in range(3):
-        desk.worker.turn()
-    assert (batch.steps, live.steps) == (1, 3)
-    now += HURRY_SECONDS_MAX
-    desk.worker.turn()
-    assert (batch.steps, live.steps) == (2, 4)
-    live.awaited = False
-    desk.worker.turn()
-    assert (batch.steps, live.steps) == (3, 5)
+    assert only.live == [False, True]

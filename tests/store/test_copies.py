@@ -6,16 +6,19 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
 
 from nightrate import clock, upkeep_limits
 from nightrate.domain.backup import Progress
+from nightrate.domain.document import Document
 from nightrate.errors import BadRequest, Damaged, Fault, StoreFault
 from nightrate.service.vault import Vault
 from nightrate.store.copies import back_up, restore
 from nightrate.store.directory import open_directory
+from nightrate.tools.index import Index
 from nightrate.work.open_shard import open_shard
 from tests.work.test_upkeep import add_file, add_upload, succeed
 from tests.work.workshop import TENANT, Workshop, answer, line, numbered, opened
@@ -244,6 +247,54 @@ async def test_a_damaged_database_is_not_copied(tmp_path: Path, data: Path) -> N
     for steps in (back_up(data, tmp_path / "two"), restore(tmp_path / "copy", tmp_path / "new")):
         with pytest.raises(Damaged, match="damaged"):
             run(steps)
+
+
+async def inline(call: Callable[[], Any]) -> Any:
+    return call()
+
+
+async def indexed(path: Path) -> list[str]:
+    """Give the addresses in the index of a directory."""
+    index = Index(path / "search.sqlite", inline)
+    try:
+        return [document.uri for document in await index.documents()]
+    finally:
+        await index.close()
+
+
+async def test_the_index_of_documents_is_copied_while_it_is_open(
+    tmp_path: Path, data: Path
+) -> None:
+    index = Index(data / "search.sqlite", inline)
+    async with opened(data) as shop:
+        await fill(shop)
+    await index.put(Document("file:///one", "One", "The first."))
+    run(back_up(data, tmp_path / "copy"))  # it is open, and its newest page is in its log
+    await index.put(Document("file:///two", "Two", "The second."))
+    await index.close()
+    run(restore(tmp_path / "copy", tmp_path / "new"))
+    assert await indexed(tmp_path / "new") == ["file:///one"]
+    run(back_up(data, tmp_path / "copy"))
+    assert await indexed(tmp_path / "copy") == ["file:///one", "file:///two"]
+    (data / "search.sqlite").unlink()
+    run(back_up(data, tmp_path / "copy"))
+    assert not (tmp_path / "copy" / "search.sqlite").exists()
+
+
+async def test_a_damaged_index_is_told_and_the_last_whole_one_is_kept(
+    tmp_path: Path, data: Path
+) -> None:
+    async with opened(data) as shop:
+        await fill(shop)
+    index = Index(data / "search.sqlite", inline)
+    await index.put(Document("file:///one", "One", "The first."))
+    await index.close()
+    run(back_up(data, tmp_path / "copy"))
+    (data / "search.sqlite").write_bytes(b"this is no database of any kind" * 400)
+    done = run(back_up(data, tmp_path / "copy"))
+    assert (done.damaged, done.first_damaged) == (1, "search.sqlite")
+    assert await indexed(tmp_path / "copy") == ["file:///one"]
+    assert not (tmp_path / "copy" / "search.sqlite.new").exists()
 
 
 def full(path: Path) -> None:

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from nightrate import limits
+from nightrate import webhook_limits
 from nightrate.errors import BadRequest
 from nightrate.tools.addresses import Addresses, NotAllowed
 
@@ -84,7 +84,7 @@ def test_sound_targets_are_taken(uri: str) -> None:
         "https://169.254.169.254/latest",
         "https://10.0.0.1/",
         "https://[::ffff:169.254.169.254]/",
-        "https://example.com/" + "x" * limits.WEBHOOK_URI_CHARACTERS_MAX,
+        "https://example.com/" + "x" * webhook_limits.WEBHOOK_URI_CHARACTERS_MAX,
     ],
 )
 def test_unsound_targets_are_refused_with_their_field(uri: str) -> None:

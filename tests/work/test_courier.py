@@ -17,7 +17,7 @@ import pytest
 import standardwebhooks
 from aiohttp import web
 
-from nightrate import clock, limits
+from nightrate import clock, limits, webhook_limits
 from nightrate.domain.generation import Failure
 from nightrate.domain.webhook import (
     RETRY_SECONDS,
@@ -157,7 +157,7 @@ async def test_while_secrets_overlap_both_verify(
     for secret in (old, new):
         standardwebhooks.Webhook(secret).verify(body, dict(headers))
     assert len(headers["webhook-signature"].split(" ")) == 2
-    end = clock.later(clock.now(), limits.SECRET_OVERLAP_SECONDS + 1)
+    end = clock.later(clock.now(), webhook_limits.SECRET_OVERLAP_SECONDS + 1)
     at(monkeypatch, end)
     await post.fail_a_batch("b2")
     await post.carry_due()
@@ -192,7 +192,7 @@ async def test_a_dynamic_event_carries_a_token_for_its_target(
     assert {name: claims[name] for name in event} == event
     assert claims["jti"] == headers["webhook-id"]
     assert claims["iat"] == int(headers["webhook-timestamp"])
-    assert claims["exp"] - claims["iat"] == limits.TOKEN_LIFETIME_SECONDS
+    assert claims["exp"] - claims["iat"] == webhook_limits.TOKEN_LIFETIME_SECONDS
     assert claims["body_sha256"] == hashlib.sha256(body).hexdigest()
     assert await post.shop.store.list_deliveries(TENANT, other.webhook_id, 9) == []
 
@@ -283,7 +283,7 @@ async def test_nonsense_in_retry_after_is_passed_over(post: Post, receiver: Rece
 async def test_a_receiver_that_does_not_answer_is_given_up(
     post: Post, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "WEBHOOK_TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr(webhook_limits, "WEBHOOK_TIMEOUT_SECONDS", 0.1)
     webhook, _ = await post.register(receiver.url)
     receiver.hold = asyncio.Event()
     await post.fail_a_batch()
@@ -369,7 +369,7 @@ async def until(condition: Callable[[], Awaitable[bool]]) -> None:
 
 async def test_the_loop_delivers_each_event_once(post: Post, receiver: Receiver) -> None:
     webhook, _ = await post.register(receiver.url)
-    count = limits.DELIVERIES_AT_ONCE_MAX + 4
+    count = webhook_limits.DELIVERIES_AT_ONCE_MAX + 4
     for number in range(count):
         await post.fail_a_batch(f"b{number}")
 
@@ -387,13 +387,13 @@ async def test_a_target_that_hangs_does_not_hold_up_another(post: Post, receiver
     async with listening(Receiver()) as slow:
         slow.hold = asyncio.Event()
         await post.register(slow.url)
-        for number in range(2 * limits.DELIVERIES_AT_ONCE_MAX):
+        for number in range(2 * webhook_limits.DELIVERIES_AT_ONCE_MAX):
             await post.fail_a_batch(f"b{number}")
         webhook, _ = await post.register(receiver.url)
         await post.webhooks.ping(TENANT, webhook.webhook_id)
         async with at_work(post.courier):
             await receiver.called.wait()
-            assert len(slow.calls) <= limits.DELIVERIES_EACH_MAX
+            assert len(slow.calls) <= webhook_limits.DELIVERIES_EACH_MAX
         slow.hold.set()
 
 

@@ -37,6 +37,22 @@ async def test_every_request_is_answered_once_in_input_order(
     assert first["response"]["candidates"][0]["content"]["parts"][0]["text"] == "say 17"
 
 
+@pytest.mark.parametrize("gains", [True, False])
+async def test_requests_that_begin_alike_run_together_where_the_engine_gains_by_it(
+    shop: Workshop, *, gains: bool
+) -> None:
+    books = ["War and peace. " * 60, "Dead souls. " * 80]
+    await shop.plan([line(f"{books[number % 2]}{number}", str(number)) for number in range(40)])
+    engine = ScriptedEngine(1)
+    engine.reuses_beginnings = gains
+    async with working(shop, engine) as site:
+        await site.ended()
+    numbers = [int(text.rsplit(". ", 1)[1]) for text in engine.answered]
+    evens_first = [*range(0, 16, 2), *range(1, 16, 2), *range(16, 40, 2), *range(17, 40, 2)]
+    assert numbers == (evens_first if gains else list(range(40)))
+    assert await shop.keys() == keys(40), "the output is in the order of the input"
+
+
 async def test_a_finished_shard_leaves_only_its_segment(
     shop: Workshop, engine: ScriptedEngine, waits: Waits
 ) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from nightrate import clock, limits
+from nightrate import clock, limits, webhook_limits
 from nightrate.domain.batch import BatchForm, Once
 from nightrate.domain.file import File, FileSource, Upload, UploadState
 from nightrate.domain.generation import Failure
@@ -179,7 +179,7 @@ async def test_a_turn_forgets_what_became_of_old_deliveries(
     upkeep = Upkeep(shop.store, shop.blobs)
     await upkeep.turn()
     assert len(await shop.store.list_deliveries(TENANT, "w1", 9)) == 1
-    later = clock.later(clock.now(), limits.DELIVERY_LOG_SECONDS)
+    later = clock.later(clock.now(), webhook_limits.DELIVERY_LOG_SECONDS)
     monkeypatch.setattr("nightrate.clock.now", lambda: later)
     await upkeep.turn()
     assert await shop.store.list_deliveries(TENANT, "w1", 9) == []

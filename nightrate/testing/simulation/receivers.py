@@ -8,7 +8,7 @@ from enum import StrEnum
 import aiohttp
 from msgspec import json
 
-from nightrate import clock, limits
+from nightrate import clock, webhook_limits
 from nightrate.domain.webhook import Delivery
 from nightrate.testing.simulation.chance import Chance
 from nightrate.testing.simulation.world import Violation, World
@@ -52,7 +52,7 @@ class Receivers:
         await clock.sleep(chance.between(0.01, 0.5))
         world.tell(f"a receiver of {delivery.type} {trouble or 'takes it'}")
         if trouble is Trouble.SILENT:
-            await clock.sleep(limits.WEBHOOK_TIMEOUT_SECONDS)
+            await clock.sleep(webhook_limits.WEBHOOK_TIMEOUT_SECONDS)
             raise TimeoutError
         if trouble is Trouble.ABSENT:
             raise aiohttp.ClientConnectionError
