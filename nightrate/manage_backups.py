@@ -13,7 +13,7 @@ from nightrate import administer
 from nightrate.dialects import administration as dialect
 from nightrate.domain.backup import Progress
 from nightrate.errors import StoreFault
-from nightrate.store import copies
+from nightrate.store import copies, database_copies
 from nightrate.store.directory import DataDirectory
 
 Tell = Callable[[Progress], None]
@@ -59,7 +59,7 @@ def restore(source: Path, data: Path, tell: Tell) -> Progress:
     return _through(copies.restore(source, data), tell)
 
 
-def _through(steps: copies.Steps, tell: Tell) -> Progress:
+def _through(steps: database_copies.Steps, tell: Tell) -> Progress:
     progress = Progress()
     try:
         for progress in steps:

@@ -238,7 +238,12 @@ _READERS: Final[dict[str, Callable[[object], Call | CallResult | str]]] = {
 """How the members of a part are read that are about what was called."""
 
 
-def call_part(call: Call) -> FunctionCallPart:
-    """Write a call of an answer, on one line: endpoints may have broken its arguments."""
+def called_in(call: Call) -> FunctionCall:
+    """Write a call, on one line: endpoints may have broken its arguments."""
     arguments = json.format(call.arguments.encode(), indent=-1)
-    return FunctionCallPart(FunctionCall(call.name, Raw(arguments), call.call_id))
+    return FunctionCall(call.name, Raw(arguments), call.call_id)
+
+
+def call_part(call: Call) -> FunctionCallPart:
+    """Write a call of an answer."""
+    return FunctionCallPart(called_in(call))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any, Final
 
 from nightrate.dialects.gemini_shapes import GenerationConfig
 from nightrate.dialects.refusals import unserved, wrong
 from nightrate.dialects.spelling import camel, quoted
-from nightrate.domain.picture import PictureWish, sides_of
+from nightrate.domain.picture import AREA_NEAR, RATIO_NEAR, PictureWish, sides_of
+from nightrate.errors import Code, RequestFailed
 
 _MODALITIES: Final = ("MODALITY_UNSPECIFIED", "TEXT", "IMAGE", "AUDIO", "VIDEO")
 _UNSERVED: Final = ("AUDIO", "VIDEO")
@@ -22,6 +24,7 @@ _RATIOS: Final = {
 }
 _EDGES: Final = {"512": 512, "1K": 1024, "2K": 2048, "4K": 4096}
 """The edge of the square, in pixels, by the name of the size."""
+_USUAL: Final = "1K"
 
 _DRAWS: Final = re.compile(r"gemini-.*image")
 """Names of models that answer with a text and a picture, unless a request says otherwise."""
@@ -62,7 +65,7 @@ def _asked(modalities: list[str]) -> set[str]:
 
 
 def _wish(settings: Any, *, with_text: bool) -> PictureWish:
-    ratio, edge = _RATIOS["1:1"], _EDGES["1K"]
+    ratio, edge = _RATIOS["1:1"], _EDGES[_USUAL]
     if settings is not None and not isinstance(settings, dict):
         raise wrong("imageConfig", "it is not an object.")
     for name, value in (settings or {}).items():
@@ -81,3 +84,30 @@ def _wish(settings: Any, *, with_text: bool) -> PictureWish:
             edge = _EDGES[value.upper()]
     width, height = sides_of(ratio, edge)
     return PictureWish(width, height, with_text, f"generationConfig.{_FIELD}")
+
+
+def settings_of(wish: PictureWish) -> dict[str, str]:
+    """Say a wish in the protocol's words: the nearest ratio, and of its sizes the nearest one.
+
+    The size that is usual stays unsaid: most models that draw know no other.
+
+    Raises:
+        RequestFailed: no size that the protocol has is near.
+    """
+
+    def distance(names: tuple[str, str]) -> tuple[float, float]:
+        width, height = sides_of(_RATIOS[names[0]], _EDGES[names[1]])
+        ratio = abs(math.log(width / height * wish.height / wish.width))
+        return ratio, abs(math.log(width * height / (wish.width * wish.height)))
+
+    # The ratio of a size is rounded, differently for each size: what is exactly meant comes first.
+    every = [(ratio, size) for ratio in _RATIOS for size in _EDGES]
+    found = min(every, key=lambda names: sum(distance(names)))
+    ratio, area = distance(found)
+    if ratio > RATIO_NEAR or area >= math.log(AREA_NEAR):
+        message = (
+            f"imageConfig: the server behind this model draws nothing like "
+            f"{wish.width}x{wish.height}; ask for another ratio or size."
+        )
+        raise RequestFailed(message, code=Code.UNIMPLEMENTED)
+    return {"aspectRatio": found[0]} | ({} if found[1] == _USUAL else {"imageSize": found[1]})

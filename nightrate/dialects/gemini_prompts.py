@@ -17,7 +17,7 @@ from nightrate.dialects.gemini_calls import calling_of
 from nightrate.dialects.gemini_forms import form_of
 from nightrate.dialects.gemini_options import CONFIG_GATE
 from nightrate.dialects.gemini_pictures import picture_of
-from nightrate.dialects.gemini_ranges import check_safety, logprobs_of, sampling_of
+from nightrate.dialects.gemini_ranges import filters_of, logprobs_of, sampling_of, thinking_of
 from nightrate.dialects.gemini_shapes import GenerateContentRequest, GenerationConfig
 from nightrate.dialects.gemini_tools import lookup_of
 from nightrate.dialects.gemini_turns import instruction_of, turns_of
@@ -26,6 +26,7 @@ from nightrate.dialects.spelling import Remedies, quoted
 from nightrate.domain.calling import Calling
 from nightrate.domain.generation import DEFAULT_SAMPLING, LogprobsWish, Prompt, Sampling
 from nightrate.domain.grounding import LookupWish
+from nightrate.domain.guidance import Thinking
 from nightrate.domain.picture import PictureWish
 from nightrate.domain.schema import Form
 from nightrate.errors import Refused
@@ -100,11 +101,10 @@ def prompt_of(request: GenerateContentRequest, model: str, *, whole: bool = True
     cache = _cache_of(request) if request.cached_content else None
     if request.model and bare_model(request.model) != model:
         raise wrong("model", f'"{quoted(request.model)}" is not the model of this call, "{model}".')
-    if request.safety_settings:
-        check_safety(request.safety_settings)
-    sampling, form, logprobs, candidates = DEFAULT_SAMPLING, None, None, 1
+    filters = filters_of(request.safety_settings) if request.safety_settings else ()
+    sampling, form, logprobs, thinking, candidates = DEFAULT_SAMPLING, None, None, None, 1
     if request.generation_config is not None:
-        sampling, form, logprobs = _settings(request.generation_config)
+        sampling, form, logprobs, thinking = _settings(request.generation_config)
         candidates = request.generation_config.candidate_count or 1
     needs_turns = whole and cache is None
     system, messages = turns_of(request.contents) if request.contents or needs_turns else (None, ())
@@ -133,6 +133,8 @@ def prompt_of(request: GenerateContentRequest, model: str, *, whole: bool = True
         calling=calling,
         lookup=lookup,
         cache=cache,
+        thinking=thinking,
+        filters=filters,
     )
 
 
@@ -178,10 +180,11 @@ def cache_id(reference: str, path: str) -> str:
 
 def _settings(
     config: GenerationConfig,
-) -> tuple[Sampling, Form | None, LogprobsWish | None]:
+) -> tuple[Sampling, Form | None, LogprobsWish | None, Thinking | None]:
     try:
         CONFIG_GATE.check(config)
-        return sampling_of(config), form_of(config), logprobs_of(config)
+        sampling, thinking = sampling_of(config), thinking_of(config.thinking_config)
+        return sampling, form_of(config), logprobs_of(config), thinking
     except Refused as error:
         raise within(error, "generationConfig") from error
 

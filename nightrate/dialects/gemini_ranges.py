@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Final
 
 from nightrate import limits
@@ -9,6 +10,7 @@ from nightrate.dialects.gemini_shapes import GenerationConfig, SafetySetting, Th
 from nightrate.dialects.refusals import within, wrong
 from nightrate.dialects.spelling import quoted
 from nightrate.domain.generation import LogprobsWish, Sampling
+from nightrate.domain.guidance import Harm, HarmFilter, Thinking, ThinkingLevel, Threshold
 from nightrate.errors import Refused
 
 _INT32_MAX = 2**31 - 1
@@ -26,37 +28,19 @@ _RANGES: Final[tuple[tuple[str, str, float, float], ...]] = (
 )
 """Member, its name on the wire, the smallest and the greatest value."""
 
-_THINKING_LEVELS = ("THINKING_LEVEL_UNSPECIFIED", "MINIMAL", "LOW", "MEDIUM", "HIGH")
 _DYNAMIC_THINKING = -1
 
-_CATEGORIES: Final = frozenset(
-    f"HARM_CATEGORY_{name}"
-    for name in (
-        "HARASSMENT",
-        "HATE_SPEECH",
-        "SEXUALLY_EXPLICIT",
-        "DANGEROUS_CONTENT",
-        "CIVIC_INTEGRITY",
-        "JAILBREAK",
-        "DEROGATORY",
-        "TOXICITY",
-        "VIOLENCE",
-        "SEXUAL",
-        "MEDICAL",
-        "DANGEROUS",
-    )
-)
-_THRESHOLDS: Final = frozenset(
-    {
-        None,
-        "HARM_BLOCK_THRESHOLD_UNSPECIFIED",
-        "BLOCK_LOW_AND_ABOVE",
-        "BLOCK_MEDIUM_AND_ABOVE",
-        "BLOCK_ONLY_HIGH",
-        "BLOCK_NONE",
-        "OFF",
-    }
-)
+_CATEGORIES: Final = {f"HARM_CATEGORY_{harm.name}": harm for harm in Harm}
+_THRESHOLDS: Final = {
+    "BLOCK_LOW_AND_ABOVE": Threshold.LOW,
+    "BLOCK_MEDIUM_AND_ABOVE": Threshold.MEDIUM,
+    "BLOCK_ONLY_HIGH": Threshold.HIGH,
+    "BLOCK_NONE": Threshold.NEVER,
+    "OFF": Threshold.OFF,
+}
+_NO_THRESHOLD: Final = (None, "HARM_BLOCK_THRESHOLD_UNSPECIFIED")
+_THRESHOLD_NAMES: Final = {threshold: name for name, threshold in _THRESHOLDS.items()}
+_NO_LEVEL: Final = "THINKING_LEVEL_UNSPECIFIED"
 
 
 def sampling_of(config: GenerationConfig) -> Sampling:
@@ -71,8 +55,6 @@ def sampling_of(config: GenerationConfig) -> Sampling:
             raise wrong(name, f"{quoted(str(value))} is not between {low} and {high}.")
     if config.top_k is not None and config.top_k % 1:
         raise wrong("topK", f"{config.top_k} is not a whole number.")
-    if config.thinking_config is not None:
-        check_thinking(config.thinking_config)
     return Sampling(
         temperature=config.temperature,
         top_p=config.top_p,
@@ -110,41 +92,75 @@ def _stop(sequences: list[str]) -> tuple[str, ...]:
     return tuple(sequences)
 
 
-def check_thinking(thinking: ThinkingConfig) -> None:
-    """Check hints to a model that thinks; one that does not keeps within any of them.
+def thinking_of(wish: ThinkingConfig | None) -> Thinking | None:
+    """Check how long a model may think; None where nothing is said of it.
 
     Raises:
         BadRequest: a value is out of its range; the path begins with ``thinkingConfig``.
     """
-    budget, level = thinking.thinking_budget, thinking.thinking_level
+    if wish is None:
+        return None
+    budget, name = wish.thinking_budget, (wish.thinking_level or _NO_LEVEL).upper()
     if budget is not None and not _DYNAMIC_THINKING <= budget <= _INT32_MAX:
         why = f"{quoted(str(budget))} is not between {_DYNAMIC_THINKING} and {_INT32_MAX}."
         raise within(wrong("thinkingBudget", why), "thinkingConfig")
-    if level and level.upper() not in _THINKING_LEVELS:
-        error = wrong("thinkingLevel", f'"{quoted(level)}" is not known.')
-        raise within(error, "thinkingConfig")
+    level = None
+    if name != _NO_LEVEL:
+        level = ThinkingLevel.__members__.get(name)
+        if level is None:
+            error = wrong("thinkingLevel", f'"{quoted(wish.thinking_level or "")}" is not known.')
+            raise within(error, "thinkingConfig")
+    return None if budget is None and level is None else Thinking(budget, level)
 
 
-def check_safety(settings: list[SafetySetting]) -> None:
-    """Check safety settings. The models here have no filter that they could tune.
+def settings_of_thinking(thinking: Thinking) -> dict[str, int | str]:
+    """Write how long a model may think."""
+    written: dict[str, int | str] = {}
+    if thinking.budget_tokens is not None:
+        written["thinkingBudget"] = thinking.budget_tokens
+    if thinking.level is not None:
+        written["thinkingLevel"] = thinking.level.name
+    return written
+
+
+def filters_of(settings: list[SafetySetting]) -> tuple[HarmFilter, ...]:
+    """Check safety settings, and give those that say something.
 
     Raises:
         BadRequest: a name is unknown, or a category comes twice.
     """
-    seen: set[str] = set()
+    found: dict[Harm, Threshold | None] = {}
     for index, setting in enumerate(settings):
         try:
-            seen.add(_category(setting, seen))
+            harm = _harm(setting, found)
+            found[harm] = _threshold(setting.threshold)
         except Refused as error:
             raise within(error, f"safetySettings[{index}]") from error
+    return tuple(HarmFilter(harm, most) for harm, most in found.items() if most is not None)
 
 
-def _category(setting: SafetySetting, seen: set[str]) -> str:
-    category = setting.category
-    if category is None or category not in _CATEGORIES:
-        raise wrong("category", f'"{quoted(category or "")}" is not known.')
-    if category in seen:
+def _harm(setting: SafetySetting, seen: Container[Harm]) -> Harm:
+    category = setting.category or ""
+    harm = _CATEGORIES.get(category)
+    if harm is None:
+        raise wrong("category", f'"{quoted(category)}" is not known.')
+    if harm in seen:
         raise wrong("category", f'"{category}" is set twice.')
-    if setting.threshold not in _THRESHOLDS:
-        raise wrong("threshold", f'"{quoted(setting.threshold or "")}" is not known.')
-    return category
+    return harm
+
+
+def _threshold(name: str | None) -> Threshold | None:
+    if name in _NO_THRESHOLD:
+        return None
+    found = _THRESHOLDS.get(name or "")
+    if found is None:
+        raise wrong("threshold", f'"{quoted(name or "")}" is not known.')
+    return found
+
+
+def safety_settings_of(filters: tuple[HarmFilter, ...]) -> list[SafetySetting]:
+    """Write what is filtered."""
+    return [
+        SafetySetting(f"HARM_CATEGORY_{one.harm.name}", _THRESHOLD_NAMES[one.threshold])
+        for one in filters
+    ]

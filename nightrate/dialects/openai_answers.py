@@ -2,7 +2,7 @@
 
 It is read leniently where servers differ (members that are not needed are passed over) and strictly
 where an answer could be misunderstood: an answer whose end is not known is none. Nothing of a body
-reaches an error text; see `blamed`.
+reaches an error text; see `other_servers`.
 """
 
 from __future__ import annotations
@@ -13,20 +13,29 @@ import msgspec
 from msgspec import Struct, json, structs
 
 from nightrate import limits
-from nightrate.dialects.calls import is_call
 from nightrate.dialects.openai_asks import CHOICE
 from nightrate.dialects.openai_likely import ChosenLikelihood, Likelihoods, tokens_of
-from nightrate.domain.calling import Call, Calling, CallMode
+from nightrate.dialects.other_servers import (
+    Blamed,
+    Speech,
+    broken_off,
+    called,
+    reckoned,
+    reckoned_usage,
+    told,
+    too_long,
+    unfinished,
+    unreadable,
+    withheld,
+    without,
+)
+from nightrate.domain.calling import Call
 from nightrate.domain.embedding import Passage
 from nightrate.domain.generation import Candidate, FinishReason, Prompt, Reply, Token, Usage
 from nightrate.domain.schema import ChoiceForm, Form
 from nightrate.errors import Code, RequestFailed
 
 _CALLED = "tool_calls"
-_TOKENS_MAX: Final = 2**32 - 1
-"""What a record of an answer has room for. A server that tells of more, or of less than none, is
-not believed."""
-
 _FINISH: Final = {
     "stop": FinishReason.STOP,
     "eos": FinishReason.STOP,
@@ -182,18 +191,24 @@ class _Candidate(Struct):
 def _reply(answered: _Candidate, found: _Completion | _Chunk, prompt: Prompt, model: str) -> Reply:
     text = answered.text
     finish = _FINISH.get(answered.reason or "")
+    if answered.reason == _WITHHELD:
+        raise withheld()
     if finish is None or (answered.reason == _CALLED and prompt.calling is None):
-        raise _unfinished(answered.reason)
-    called = [f"{one.function.name or ''}{one.function.arguments or ''}" for one in answered.calls]
-    usage = _usage(found.usage, prompt, "".join([text, *called]))
+        raise unfinished()
+    words = [f"{one.function.name or ''}{one.function.arguments or ''}" for one in answered.calls]
+    usage = _usage(found.usage, prompt, "".join([text, *words]))
     if prompt.form is not None:
         text = _formed(text, finish, prompt.form)
     candidate = Candidate(text, finish)
     if prompt.calling is not None:
-        candidate = _called(candidate, answered.calls, prompt.calling)
+        candidate = called(candidate, [_call(one) for one in answered.calls], prompt.calling)
     if prompt.logprobs is not None:
         candidate = structs.replace(candidate, tokens=_likely(answered))
     return Reply((candidate,), usage, found.model or model)
+
+
+def _call(one: _ToolCall) -> Call:
+    return Call(one.function.name or "", one.function.arguments or "{}", one.id or None)
 
 
 def _likely(answered: _Candidate) -> tuple[Token, ...]:
@@ -205,30 +220,13 @@ def _likely(answered: _Candidate) -> tuple[Token, ...]:
     return tokens
 
 
-def _called(candidate: Candidate, written: list[_ToolCall], calling: Calling) -> Candidate:
-    """Add what is called; calls that are cut off, or are none of those that may be, never go on."""
-    if candidate.finish_reason is FinishReason.LENGTH:
-        return candidate
-    if not written and calling.mode is CallMode.ANY:
-        message = "The endpoint gave an answer without the call that was asked for."
-        raise RequestFailed(message, code=Code.INTERNAL, retriable=True)
-    calls = []
-    for one in written[:1] if calling.single else written:
-        call = Call(one.function.name or "", one.function.arguments or "{}", one.id or None)
-        if not is_call(call, calling):
-            return structs.replace(candidate, finish_reason=FinishReason.BAD_CALL)
-        calls.append(call)
-    return structs.replace(candidate, calls=tuple(calls))
-
-
 def _usage(used: _Used | None, prompt: Prompt, text: str) -> Usage:
     """Give what was used; reckoned from the length where the server does not say."""
     prompt_tokens = output_tokens = None
     if used is not None and used.completion_tokens is not None:
-        prompt_tokens, output_tokens = _told(used.prompt_tokens), _told(used.completion_tokens)
+        prompt_tokens, output_tokens = told(used.prompt_tokens), told(used.completion_tokens)
     if used is None or prompt_tokens is None or output_tokens is None:
-        asked = sum(len(turn.words) for turn in prompt.messages) + len(prompt.system or "")
-        return Usage(_reckoned(asked), _reckoned(len(text)) if text else 0)
+        return reckoned_usage(prompt, text)
     cached = used.prompt_tokens_details
     cached_tokens = (cached.cached_tokens or 0) if cached is not None else 0
     made = used.completion_tokens_details
@@ -238,15 +236,6 @@ def _usage(used: _Used | None, prompt: Prompt, text: str) -> Usage:
         max(0, min(cached_tokens, prompt_tokens)),
         max(0, min(thought_tokens, output_tokens)),
     )
-
-
-def _told(tokens: int) -> int | None:
-    """Give a number of tokens that a server tells; None for one that cannot be."""
-    return tokens if 0 <= tokens <= _TOKENS_MAX else None
-
-
-def _reckoned(characters: int) -> int:
-    return -(-characters // limits.BYTES_PER_TOKEN) or 1
 
 
 def _formed(text: str, finish: FinishReason, form: Form) -> str:
@@ -259,12 +248,12 @@ def _formed(text: str, finish: FinishReason, form: Form) -> str:
     try:
         value = json.decode(text)
     except (ValueError, RecursionError) as error:
-        raise _without_form() from error
+        raise without("the form") from error
     if not isinstance(form, ChoiceForm):
         return text
     choice = value.get(CHOICE) if isinstance(value, dict) else None
     if choice not in form.choices:
-        raise _without_form()
+        raise without("the form")
     return str(choice)
 
 
@@ -297,8 +286,7 @@ class Stream:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise unreadable(len(event)) from error
         if chunk.error is not None:
-            message = "The endpoint broke the answer off with an error."
-            raise RequestFailed(message, code=Code.INTERNAL, retriable=True)
+            raise broken_off()
         self._last.usage = chunk.usage or self._last.usage
         self._last.model = chunk.model or self._last.model
         text = ""
@@ -359,8 +347,8 @@ def read_vector(body: bytes, passage: Passage, model: str) -> tuple[list[float],
         )
         raise RequestFailed(message, code=Code.INVALID_ARGUMENT)
     used = found.usage
-    tokens = None if used is None else _told(used.prompt_tokens)
-    return values, _reckoned(len(passage.text)) if tokens is None else tokens, found.model or model
+    tokens = None if used is None else told(used.prompt_tokens)
+    return values, reckoned(passage.text) if tokens is None else tokens, found.model or model
 
 
 def read_count(body: bytes) -> int:
@@ -383,40 +371,15 @@ def read_models(body: bytes) -> list[str] | None:
         return None
 
 
-def blamed(body: bytes) -> str:
-    """Say why a request was refused, as far as that can be said in words of our own.
-
-    The message in the body may repeat the prompt, so it goes nowhere.
-    """
+def blamed(body: bytes) -> Blamed:
+    """Say why a request was refused, as far as that can be said in words of our own."""
     try:
         error = _BLAMES.decode(body).error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return ""
+        return Blamed()
     known = [word for word in (error.code, error.type) if word in _BLAMED]
     known += [f"member {error.param}" for word in _MEMBERS if error.param == word]
-    return f": {', '.join(known)}" if known else ""
+    return Blamed(words=f": {', '.join(known)}" if known else "")
 
 
-def too_long() -> RequestFailed:
-    """Say that an answer is beyond what is held."""
-    most = limits.LINE_BYTES_MAX
-    return RequestFailed(f"The answer is longer than {most} bytes.", code=Code.OUT_OF_RANGE)
-
-
-def unreadable(size_bytes: int) -> RequestFailed:
-    """Say that an answer is none."""
-    message = f"The endpoint gave an answer of {size_bytes} bytes that is not of the protocol."
-    return RequestFailed(message, code=Code.INTERNAL, retriable=True)
-
-
-def _unfinished(reason: str | None) -> RequestFailed:
-    if reason == _WITHHELD:
-        message = "The endpoint withheld the answer: its filter of contents found something."
-        return RequestFailed(message, code=Code.FAILED_PRECONDITION)
-    message = "The endpoint gave an answer that did not come to its end."
-    return RequestFailed(message, code=Code.INTERNAL, retriable=True)
-
-
-def _without_form() -> RequestFailed:
-    message = "The endpoint gave an answer without the form that was asked for."
-    return RequestFailed(message, code=Code.INTERNAL, retriable=True)
+OPENAI: Final = Speech(ending=b"[DONE]", read_models=read_models, blamed=blamed)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from msgspec import UNSET, Struct, UnsetType, json
+from msgspec import UNSET, Struct, UnsetType
 
+from nightrate.dialects.other_servers import encoded
 from nightrate.domain.calling import Call, Calling, CallMode, CallResult, Function
 from nightrate.domain.embedding import Passage
 from nightrate.domain.generation import Message, Prompt, Sampling
@@ -84,9 +85,6 @@ class Customs(Struct, frozen=True, kw_only=True):
     """Whether it cuts a text for a vector where its model ends."""
     tokens_max: str = "max_tokens"
     """What it calls the output limit."""
-
-
-_ENCODER: Final = json.Encoder()
 
 
 def render_prompt(prompt: Prompt, model: str, customs: Customs, *, streamed: bool) -> bytes:
@@ -221,16 +219,3 @@ def _format(form: Form) -> dict[str, Any]:
         "type": "json_schema",
         "json_schema": {"name": "answer", "schema": schema, "strict": True},
     }
-
-
-def encoded(ask: Struct) -> bytes:
-    """Write a body.
-
-    Raises:
-        RequestFailed: it holds what is no Unicode.
-    """
-    try:
-        return _ENCODER.encode(ask)
-    except UnicodeEncodeError as error:
-        message = f"The text is not valid Unicode: {error.reason}."
-        raise RequestFailed(message, code=Code.INVALID_ARGUMENT) from error

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from nightrate import limits
 from nightrate.dialects.gemini_prompts import bare_model, cache_id
-from nightrate.dialects.gemini_ranges import check_thinking
+from nightrate.dialects.gemini_ranges import thinking_of
 from nightrate.dialects.json_schema import schema_of_client
 from nightrate.dialects.openai_calls import calling_of
 from nightrate.dialects.openai_reading import Reader
@@ -27,6 +27,7 @@ from nightrate.dialects.openai_turns import turns_of
 from nightrate.dialects.refusals import located, unserved, within, wrong
 from nightrate.dialects.spelling import Shape, joined, quoted
 from nightrate.domain.generation import DEFAULT_SAMPLING, LogprobsWish, Prompt, Sampling
+from nightrate.domain.guidance import Thinking, ThinkingLevel
 from nightrate.domain.schema import AnyValue, Form, JSONForm, Object, Schema
 from nightrate.errors import Refused
 
@@ -53,7 +54,7 @@ HINTS: Final = {
     "prompt_cache_key": "which requests begin alike; this server finds out by itself",
     "prompt_cache_options": "the same",
     "prompt_cache_retention": "the same",
-    "reasoning_effort": "how long a model that thinks may think; the value is checked",
+    "reasoning_effort": "how long a model that thinks may think; the engine `gemini` passes it on",
     "verbosity": "how long answers shall be, to models that were trained for it; it is checked",
 }
 """Members that mean nothing here, and what they are elsewhere."""
@@ -83,7 +84,14 @@ _RANGES: Final[tuple[tuple[str, float, float], ...]] = (
 
 _ANY_OBJECT: Final = Schema(Object(others=AnyValue()))
 _SEEDS = 2**31
-_EFFORTS = "none", "minimal", "low", "medium", "high", "xhigh"
+_EFFORTS = {
+    "none": Thinking(budget_tokens=0),
+    "minimal": Thinking(level=ThinkingLevel.MINIMAL),
+    "low": Thinking(level=ThinkingLevel.LOW),
+    "medium": Thinking(level=ThinkingLevel.MEDIUM),
+    "high": Thinking(level=ThinkingLevel.HIGH),
+    "xhigh": Thinking(level=ThinkingLevel.HIGH),
+}
 _VERBOSITIES = "low", "medium", "high"
 _NO_CHOICE = None, "auto", "none"
 
@@ -154,7 +162,7 @@ def prompt_of_chat(body: ChatBody) -> Prompt:
     calling = calling_of(body) if body.tools or body.tool_choice is not None else None
     if calling is not None and form is not None:
         raise wrong(calling.field, "an answer that calls a function has no form.")
-    cache = _google_options(body)
+    cache, thinking = _google_options(body)
     sampling = _sampling(body)
     logprobs = _logprobs(body)
     if calling is not None and logprobs is not None:
@@ -171,6 +179,7 @@ def prompt_of_chat(body: ChatBody) -> Prompt:
         logprobs=logprobs,
         candidates=body.n or 1,
         cache=cache,
+        thinking=thinking,
     )
 
 
@@ -205,12 +214,12 @@ def _form(wanted: ResponseFormat) -> Form | None:
     return None
 
 
-def _google_options(body: ChatBody) -> str | None:
-    """Check hints to a model that thinks, and give the cached content to continue, if any."""
+def _google_options(body: ChatBody) -> tuple[str | None, Thinking | None]:
+    """Give the cached content to continue, if any, and how long the model may think."""
     effort = body.reasoning_effort
     if effort is not None and effort not in _EFFORTS:
         raise wrong("reasoning_effort", f'"{quoted(effort)}" is not known.')
-    cache = None
+    cache, found = None, _EFFORTS[effort] if effort is not None else None
     inner = body.extra_body.google if body.extra_body is not None else None
     for at, tree in (("google", body.google), ("extra_body.google", inner)):
         if tree is None:
@@ -224,10 +233,10 @@ def _google_options(body: ChatBody) -> str | None:
         if effort is not None:
             raise wrong(joined(at, "thinking_config"), '"reasoning_effort" is set as well.')
         try:
-            check_thinking(thinking)
+            found = thinking_of(thinking) or found
         except Refused as error:
             raise located(error, tree, at) from error
-    return cache
+    return cache, found
 
 
 def _sampling(body: ChatBody) -> Sampling:

@@ -15,19 +15,14 @@ from typing import Final
 import msgspec
 from msgspec import Struct, json
 
-from nightrate.dialects.openai_answers import unreadable
-from nightrate.dialects.openai_asks import encoded
+from nightrate.dialects.other_servers import encoded, unreadable
 from nightrate.domain.drawing import held_to, one_text, prompt_tokens_of, tokens_of
 from nightrate.domain.generation import Candidate, FinishReason, Prompt, Reply, Usage
-from nightrate.domain.picture import Picture, PictureWish
+from nightrate.domain.picture import AREA_NEAR, RATIO_NEAR, Picture, PictureWish
 from nightrate.errors import Code, RequestFailed
 
 OPENAI_SIZES: Final = ("1024x1024", "1536x1024", "1024x1536")
 """What the hosted service draws."""
-
-_RATIO_NEAR: Final = 0.03
-_AREA_NEAR: Final = 2.0
-"""How far a size may be from the one asked for: the ratio is rounded, and areas go by fours."""
 
 _SIZE: Final = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})")
 _KINDS: Final = (
@@ -102,7 +97,7 @@ def _size(wish: PictureWish, sizes: tuple[str, ...]) -> str:
 
     found = min(sizes, key=distance)
     ratio, area = distance(found)
-    if ratio > _RATIO_NEAR or area >= math.log(_AREA_NEAR):
+    if ratio > RATIO_NEAR or area >= math.log(AREA_NEAR):
         message = (
             f"imageConfig: the server behind this model draws {', '.join(sizes)}, which "
             f"{wish.width}x{wish.height} is not; ask for another ratio or size."

@@ -10,6 +10,7 @@ from msgspec import Struct
 from nightrate.domain.calling import Call, Calling, CallMode, CallResult
 from nightrate.domain.embedding import Embedding, Passage
 from nightrate.domain.grounding import Grounding, LookupWish, Support
+from nightrate.domain.guidance import HarmFilter, Thinking
 from nightrate.domain.picture import Picture, PictureWish
 from nightrate.domain.schema import Form
 from nightrate.errors import Code
@@ -116,6 +117,10 @@ class Prompt(Struct, frozen=True, gc=False, kw_only=True):
     """The id of the cached content it continues, until that is put before it (`domain.cache`)."""
     cached_tokens: int = 0
     """How many of its tokens came from a cached content."""
+    thinking: Thinking | None = None
+    """How long the model may think, where it does."""
+    filters: tuple[HarmFilter, ...] = ()
+    """What is filtered, where anything is."""
     live: bool = False
     """Whether somebody waits for the answer."""
 

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import math
+from typing import Final
 
 from msgspec import Struct
 
 GRAIN = 16
 """Pixels that the sides of a picture are multiples of."""
+
+RATIO_NEAR: Final = 0.03
+AREA_NEAR: Final = 2.0
+"""How far a size that something draws may be from the one asked for: ratios are rounded, and areas
+go by fours."""
 
 
 def sides_of(ratio: tuple[int, int], edge: int) -> tuple[int, int]:

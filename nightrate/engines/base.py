@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from nightrate.domain.embedding import Embedding, Passage
 from nightrate.domain.generation import Asked, Capability, Prompt, Reply
+from nightrate.engines.allowance import Allowance
 from nightrate.errors import Code, RequestFailed
 
 Options = Mapping[str, Any]
@@ -55,6 +56,10 @@ class Engine(ABC):
     """Runs prompts, makes vectors, as its capabilities say; it refuses everything else."""
 
     name: str
+
+    allowance: Allowance | None = None
+    """What it may be asked in a minute, if that is limited. `service/places` lets nobody in beyond
+    it, and spends `cost` for whoever comes in; the engine settles that when it knows better."""
 
     reuses_beginnings: bool = False
     """Whether it gains when prompts that begin alike come one after the other."""

@@ -7,7 +7,7 @@ from typing import Final
 
 import aiohttp
 
-from nightrate.dialects.openai_answers import blamed
+from nightrate.dialects.other_servers import Blamed
 from nightrate.errors import Code, EngineDown, RequestFailed
 
 OK: Final = 200
@@ -16,8 +16,8 @@ TOO_MANY: Final = 429
 GATEWAY: Final = 502
 
 _ELSEWHERE, _REFUSED = 300, 400
-_TIMED_OUT, _CONFLICT, _TOO_LARGE, _TOO_EARLY = 408, 409, 413, 425
-_ERROR, _GATEWAY_TIME = 500, 504
+_TIMED_OUT, _CONFLICT, _TOO_LARGE, _TOO_EARLY, _CANCELLED = 408, 409, 413, 425, 499
+_ERROR, _UNIMPLEMENTED, _GATEWAY_TIME = 500, 501, 504
 
 TAKES_NOBODY: Final = frozenset({TOO_MANY, GATEWAY, 503, 529})
 """Statuses for which nobody is to blame."""
@@ -35,20 +35,25 @@ _MISCONFIGURED: Final = {
 """Statuses that no other request would escape, and what to do."""
 
 
-def misconfigured(status: int) -> EngineDown | None:
+def misconfigured(status: int, blamed: Blamed) -> EngineDown | None:
     """Say what is wrong with the configuration, if that is to blame."""
-    why = _MISCONFIGURED.get(status)
+    why = blamed.refuses_all or _MISCONFIGURED.get(status)
     if _ELSEWHERE <= status < _REFUSED:
         why = "it is somewhere else: check `base_url`"
+    if status == _UNIMPLEMENTED and blamed.code is Code.UNIMPLEMENTED:
+        why = None  # It knows the call, and cannot do what this request asks for.
     return EngineDown(f"The endpoint answers with status {status}: {why}.") if why else None
 
 
-def failure_of(status: int, body: bytes) -> RequestFailed:
+def failure_of(status: int, blamed: Blamed) -> RequestFailed:
     """Say how one request failed, with a status that blames the request."""
     if status in (_TIMED_OUT, _GATEWAY_TIME):
         message = f"The endpoint took too long (status {status})."
         return RequestFailed(message, code=Code.DEADLINE_EXCEEDED, retriable=True)
-    if status >= _ERROR or status in (_CONFLICT, _TOO_EARLY):
+    if status == _UNIMPLEMENTED:
+        message = f"The endpoint cannot do what is asked (status {status}){blamed.words}."
+        return RequestFailed(message, code=Code.UNIMPLEMENTED)
+    if status >= _ERROR or status in (_CONFLICT, _TOO_EARLY, _CANCELLED):
         message = f"The endpoint failed (status {status})."
         return RequestFailed(message, code=Code.INTERNAL, retriable=True)
     if status < _REFUSED:
@@ -57,9 +62,9 @@ def failure_of(status: int, body: bytes) -> RequestFailed:
     if status == FORBIDDEN:
         message = "The endpoint forbids this request, unlike others (status 403)."
         return RequestFailed(message, code=Code.PERMISSION_DENIED)
-    why = ": it is too large" if status == _TOO_LARGE else blamed(body)
+    why = ": it is too large" if status == _TOO_LARGE else blamed.words
     message = f"The endpoint refused the request (status {status}){why}."
-    return RequestFailed(message, code=Code.INVALID_ARGUMENT)
+    return RequestFailed(message, code=blamed.code or Code.INVALID_ARGUMENT)
 
 
 def unreachable(error: Exception) -> EngineDown:

@@ -21,7 +21,7 @@ from aiohttp.typedefs import LooseHeaders
 from msgspec import Struct
 
 from nightrate import clock, limits
-from nightrate.dialects.openai_answers import too_long
+from nightrate.dialects.other_servers import Speech, too_long
 from nightrate.dialects.retry_after import asked_seconds
 from nightrate.engines.blame import (
     FORBIDDEN,
@@ -44,8 +44,7 @@ _TROUBLES = (TimeoutError, aiohttp.ClientError, OSError)
 _HEALTHY = 0.5
 """The share of answers below which an endpoint is ill."""
 
-_WAS_CLOSED = "The openai engine was closed."
-_DONE = b"[DONE]"
+_WAS_CLOSED = "The engine was closed."
 _DATA = b"data:"
 
 
@@ -61,15 +60,22 @@ class Endpoint:
 
     Args:
         base_url: where it is, without a slash at the end.
+        speech: how it says that it refuses, and that a stream ends.
         headers: sent with every request; keys among them.
         pace: how much it is asked.
         timeout_seconds: how long an answer may take.
     """
 
     def __init__(
-        self, base_url: str, headers: Mapping[str, str], pace: Pace, timeout_seconds: float
+        self,
+        base_url: str,
+        speech: Speech,
+        headers: Mapping[str, str],
+        pace: Pace,
+        timeout_seconds: float,
     ) -> None:
         self.pace = pace
+        self._speech = speech
         self._models = f"{base_url}/models"
         connect = limits.ENDPOINT_CONNECT_SECONDS
         self._looking_time = aiohttp.ClientTimeout(total=connect)
@@ -159,7 +165,7 @@ class Endpoint:
             EngineBusy: nobody is.
             EngineDown: the endpoint or its configuration is.
         """
-        self._check_open()
+        self.check()
         sent_at = clock.monotonic()
         try:
             async with self._session.post(url, data=body, allow_redirects=False) as response:
@@ -183,7 +189,7 @@ class Endpoint:
             EngineBusy: nobody is.
             EngineDown: the endpoint or its configuration is.
         """
-        self._check_open()
+        self.check()
         sent_at = clock.monotonic()
         try:
             async with self._session.post(url, data=body, allow_redirects=False) as response:
@@ -191,7 +197,7 @@ class Endpoint:
                     content = await _read(response)
                     raise self._refusal(response, content, sent_at, optional=False)
                 try:
-                    async for event in _events(response.content):
+                    async for event in _events(response.content, self._speech.ending):
                         yield event
                 finally:
                     if not response.content.at_eof():
@@ -224,9 +230,15 @@ class Endpoint:
         self._code = Code.UNAVAILABLE
         return EngineBusy(failure.message, code=failure.code, in_flight=True)
 
-    def _check_open(self) -> None:
+    def check(self) -> None:
+        """See whether it may be asked now.
+
+        Raises:
+            EngineBusy: it refused others a moment ago.
+            EngineDown: it must not be asked as it is.
+        """
         if self._closed:
-            raise EngineDown("The openai engine is closed.")
+            raise EngineDown("The engine is closed.")
         if self._given_up is not None:
             raise self._given_up
         if pause := self.pace.pause_seconds():
@@ -239,9 +251,11 @@ class Endpoint:
         self, response: aiohttp.ClientResponse, body: bytes, sent_at: float, *, optional: bool
     ) -> EngineFault:
         """Say what a status means that is not 200."""
-        status = response.status
-        if status in TAKES_NOBODY:
+        status, blamed = response.status, self._speech.blamed(body)
+        if status in TAKES_NOBODY and not blamed.refuses_all:
             asked = asked_seconds(response.headers.get("retry-after"), clock.now())
+            if blamed.after_seconds is not None:
+                asked = max(asked or 0.0, blamed.after_seconds)
             after_seconds = self.pace.pause(sent_at, asked)
             message = f"The endpoint takes no more requests now (status {status})."
             self._code = Code.RESOURCE_EXHAUSTED if status == TOO_MANY else Code.UNAVAILABLE
@@ -253,7 +267,7 @@ class Endpoint:
         if optional and status in NO_SUCH_CALL:
             message = f"The endpoint knows no such call (status {status})."
             return RequestFailed(message, code=Code.UNIMPLEMENTED)
-        if down := misconfigured(status):
+        if down := misconfigured(status, blamed):
             self._given_up = down
             return down
         if status == FORBIDDEN and not self._proven:
@@ -261,7 +275,7 @@ class Endpoint:
             self.pace.slow(sent_at)
             message = "The endpoint forbids the request (status 403): check `api_key`."
             return EngineBusy(message, code=Code.PERMISSION_DENIED)
-        return self._weighed(failure_of(status, body), sent_at)
+        return self._weighed(failure_of(status, blamed), sent_at)
 
     async def _fault(self, error: Exception, sent_at: float) -> EngineFault:
         """Say what an error on the way means."""
@@ -325,8 +339,10 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
     return b"".join(pieces)
 
 
-async def _events(content: aiohttp.StreamReader) -> AsyncGenerator[bytes, None]:
-    """Give the data of server-sent events; each has one line, as the protocol has it."""
+async def _events(
+    content: aiohttp.StreamReader, ending: bytes | None
+) -> AsyncGenerator[bytes, None]:
+    """Give the data of server-sent events; each has one line, as the protocols have it."""
     begun, done = b"", False
     async for piece in content.iter_any():
         *lines, begun = (begun + piece).split(b"\n")
@@ -334,7 +350,7 @@ async def _events(content: aiohttp.StreamReader) -> AsyncGenerator[bytes, None]:
             if done or not line.startswith(_DATA):
                 continue
             data = line[len(_DATA) :].strip()
-            done = data == _DONE  # The end of the body is read too: the connection is used again.
+            done = data == ending  # The end of the body is read too: the connection is used again.
             if not done:
                 yield data
         if len(begun) > limits.ANSWER_EVENT_BYTES_MAX:

@@ -9,19 +9,14 @@ apart in `endpoint`; the bodies are written in `dialects/openai_asks` and read i
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Annotated, Literal
-from urllib.parse import urlsplit
-
-import msgspec
-from msgspec import Meta
+from typing import Literal
 
 from nightrate.dialects.openai_answers import (
+    OPENAI,
     Stream,
     read_count,
-    read_models,
     read_reply,
     read_vector,
 )
@@ -36,15 +31,10 @@ from nightrate.dialects.openai_pictures import (
 from nightrate.domain.embedding import Embedding, Passage
 from nightrate.domain.generation import Capability, Prompt, Reply
 from nightrate.domain.schema import ChoiceForm
-from nightrate.engines.base import Capacity, Engine, Options, Progress, ignore_progress
-from nightrate.engines.endpoint import Endpoint
+from nightrate.engines.base import Options
+from nightrate.engines.endpoint_engine import EndpointEngine, EndpointOptions, contradictions
 from nightrate.engines.options import options_of
-from nightrate.engines.pace import Pace
-from nightrate.errors import Code, EngineDown, RequestFailed, SettingsFault
-
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_HEADER_VALUE = re.compile(r"[\x20-\x7e\t]*")
-_OK, _UNKEYED, _ELSEWHERE, _REFUSED = 200, 401, 300, 400
+from nightrate.errors import Code, RequestFailed, SettingsFault
 
 _CUSTOMS = {
     "other": Customs(),
@@ -54,17 +44,9 @@ _CUSTOMS = {
 }
 
 
-class OpenAIOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class OpenAIOptions(EndpointOptions, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Settings of the engine for servers that speak OpenAI's protocol."""
 
-    base_url: str
-    """Where the endpoint is, with the path before ``/chat/completions``."""
-    model: str = ""
-    """The name that the endpoint knows; without it, the one that it lists."""
-    api_key: str = ""
-    """Sent as a bearer token."""
-    headers: dict[str, str] = {}
-    """Sent with every request."""
     server: Literal["other", "openai", "vllm", "sglang"] = "other"
     """What answers there, for what goes beyond the protocol that all share."""
     text: bool = True
@@ -81,29 +63,24 @@ class OpenAIOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """Whether its model calls functions."""
     logprobs: bool = False
     """Whether it says how likely tokens were, and which others."""
-    concurrency_max: Annotated[int, Meta(ge=1, le=10_000)] = 64
-    """How many requests are under way at most; fewer while the endpoint refuses some."""
-    timeout_seconds: Annotated[float, Meta(gt=0)] = 600.0
-    """How long one answer may take, from the first byte sent to the last one received."""
 
 
-class OpenAIEngine(Engine):
+class OpenAIEngine(EndpointEngine):
     """Answers with the model behind an endpoint."""
 
     name = "openai"
     reuses_beginnings = True  # All servers of note do, by themselves.
 
     def __init__(self, options: OpenAIOptions) -> None:
+        key = {"authorization": f"Bearer {options.api_key}"} if options.api_key else {}
+        super().__init__(options, OPENAI, key)
         self._options = options
         self._customs = _CUSTOMS[options.server]
-        base_url = options.base_url.rstrip("/")
+        base_url = self._base_url
         self._chat = f"{base_url}/chat/completions"
         self._vectors = f"{base_url}/embeddings"
         self._pictures = f"{base_url}/images/generations"
         self._tokens = f"{base_url.removesuffix('/v1')}/tokenize"
-        self._pace = Pace(options.concurrency_max)
-        self._endpoint: Endpoint | None = None
-        self._model = options.model
         self._capabilities = frozenset(_capabilities(options))
         hosted = options.server == "openai"
         sizes = options.image_sizes or (OPENAI_SIZES if hosted else ())
@@ -122,75 +99,23 @@ class OpenAIEngine(Engine):
         """As configured: what an endpoint can do, it does not say."""
         return self._capabilities
 
-    @property
-    def capacity(self) -> Capacity:
-        """As configured, and less while the endpoint refuses requests."""
-        return self._pace.capacity
-
-    async def open(self, progress: Progress = ignore_progress) -> None:
-        """Connect, and find the model if none is configured."""
-        progress("Connecting to the endpoint", None)
-        await self.close()
-        options = self._options
-        headers = dict(options.headers)
-        if options.api_key:
-            headers["authorization"] = f"Bearer {options.api_key}"
-        self._pace = Pace(options.concurrency_max)
-        base_url = options.base_url.rstrip("/")
-        endpoint = Endpoint(base_url, headers, self._pace, options.timeout_seconds)
-        try:
-            self._model = await self._found(endpoint)
-        except BaseException:
-            await endpoint.close()
-            raise
-        self._endpoint = endpoint
-
-    async def _found(self, endpoint: Endpoint) -> str:
-        """See that somebody is there who knows us, and give the name of the model.
-
-        The list of models decides nothing more where the model is configured: some servers have no
-        list, some keep it from keys that may use it, and names that are not in it may work.
-        """
-        look = await endpoint.look()
-        if look.status == _UNKEYED or _ELSEWHERE <= look.status < _REFUSED:
-            what = "`api_key`" if look.status == _UNKEYED else "`base_url`"
-            raise EngineDown(f"The endpoint answers with status {look.status}: check {what}.")
-        names = read_models(look.body) if look.status == _OK else None
-        if look.status == _OK and names is None:
-            message = "The endpoint's list of models is none of the protocol: check `base_url`."
-            raise EngineDown(message)
-        if self._options.model:
-            return self._options.model
-        if names is None:
-            raise EngineDown(
-                f"The endpoint does not list its models (status {look.status}): set `model`."
-            )
-        if len(names) != 1:
-            raise EngineDown(f"The endpoint lists {len(names)} models: set `model` to one of them.")
-        return names[0]
-
-    async def close(self) -> None:
-        """Close every connection."""
-        endpoint, self._endpoint = self._endpoint, None
-        if endpoint is not None:
-            await endpoint.close()
-
-    async def ready(self) -> None:
-        """Wait while the endpoint cannot be reached."""
-        await self._opened().ready()
-
     async def generate(self, prompt: Prompt) -> Reply:
         """Have the endpoint answer, or draw."""
-        self._check(prompt)
-        if (wish := prompt.picture) is not None:
-            body = render_picture(prompt, wish, self._model, self._picture_customs)
-            return await self._opened().post(
-                self._pictures, body, lambda answer: read_picture(answer, prompt, wish, self._model)
+        with self._accounted(prompt) as account:
+            self._check(prompt)
+            if (wish := prompt.picture) is not None:
+                body = render_picture(prompt, wish, self._model, self._picture_customs)
+                drawn = self._asking(account).post(
+                    self._pictures,
+                    body,
+                    lambda answer: read_picture(answer, prompt, wish, self._model),
+                )
+                return account.of(await drawn)
+            body = render_prompt(prompt, self._model, self._customs, streamed=False)
+            said = self._asking(account).post(
+                self._chat, body, lambda answer: read_reply(answer, prompt, self._model)
             )
-        body = render_prompt(prompt, self._model, self._customs, streamed=False)
-        return await self._opened().post(
-            self._chat, body, lambda answer: read_reply(answer, prompt, self._model)
-        )
+            return account.of(await said)
 
     async def stream(self, prompt: Prompt) -> AsyncGenerator[str | Reply, None]:
         """Have the endpoint answer, and give the texts as it sends them."""
@@ -199,14 +124,16 @@ class OpenAIEngine(Engine):
             async for piece in super().stream(prompt):
                 yield piece
             return
-        self._check(prompt)
-        body = render_prompt(prompt, self._model, self._customs, streamed=True)
-        answer = Stream(prompt, self._model)
-        async with aclosing(self._opened().events(self._chat, body)) as events:
-            async for event in events:
-                if text := answer.read(event):
-                    yield text
-        yield answer.reply()
+        with self._accounted(prompt) as account:
+            self._check(prompt)
+            body = render_prompt(prompt, self._model, self._customs, streamed=True)
+            answer = Stream(prompt, self._model)
+            async with aclosing(self._asking(account).events(self._chat, body)) as events:
+                async for event in events:
+                    if text := answer.read(event):
+                        yield text
+            reply = account.of(answer.reply())
+        yield reply
 
     async def embed(self, passage: Passage) -> Embedding:
         """Have the endpoint make a vector."""
@@ -216,10 +143,12 @@ class OpenAIEngine(Engine):
 
         from nightrate.engines.vectors import shortest, unit
 
-        body = render_passage(passage, self._model, self._customs)
-        values, tokens, version = await self._opened().post(
-            self._vectors, body, lambda answer: read_vector(answer, passage, self._model)
-        )
+        with self._accounted(passage) as account:
+            body = render_passage(passage, self._model, self._customs)
+            values, tokens, version = await self._asking(account).post(
+                self._vectors, body, lambda answer: read_vector(answer, passage, self._model)
+            )
+            account.tokens = tokens
         (numbers,) = shortest(unit(np.array([values])))
         return Embedding(numbers, tokens, version)
 
@@ -231,11 +160,6 @@ class OpenAIEngine(Engine):
             raise RequestFailed(message, code=Code.UNIMPLEMENTED)
         body = render_count(prompt, self._model)
         return await self._opened().post(self._tokens, body, read_count, optional=True)
-
-    def _opened(self) -> Endpoint:
-        if self._endpoint is None:
-            raise EngineDown("The openai engine is closed.")
-        return self._endpoint
 
     def _check(self, prompt: Prompt) -> None:
         """Refuse what this engine was not configured for; `service/lane` has asked for the rest."""
@@ -262,12 +186,7 @@ def _capabilities(options: OpenAIOptions) -> set[Capability]:
 
 
 def _contradictions(options: OpenAIOptions) -> list[str]:
-    problems = []
-    parts = urlsplit(options.base_url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        problems.append("base_url: it is no address that begins with http:// or https://")
-    elif parts.query or parts.fragment or "@" in parts.netloc:
-        problems.append("base_url: it has more than a host and a path; keys go into `api_key`")
+    problems = contradictions(options)
     if not options.text and not options.embeddings and not options.images:
         problems.append("text: the engine does nothing; set `text`, `embeddings` or `images`")
     problems += [
@@ -283,10 +202,6 @@ def _contradictions(options: OpenAIOptions) -> list[str]:
         problems.append("functions: it is about text, and `text` is false")
     if options.logprobs and not options.text:
         problems.append("logprobs: it is about text, and `text` is false")
-    for name, value in {"authorization": options.api_key, **options.headers}.items():
-        if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
-            at = "api_key" if name == "authorization" else "headers"
-            problems.append(f"{at}: a name or a value holds what no header may hold")
     return problems
 
 

@@ -47,6 +47,12 @@ def _llama_cpp(options: Options) -> Engine:
     return LlamaCppEngine.from_options(options)
 
 
+def _gemini(options: Options) -> Engine:
+    from nightrate.engines.gemini import GeminiEngine
+
+    return GeminiEngine.from_options(options)
+
+
 def _openai(options: Options) -> Engine:
     from nightrate.engines.openai import OpenAIEngine
 
@@ -61,6 +67,7 @@ def _openvino_images(options: Options) -> Engine:
 
 BUILT_IN: dict[str, Factory] = {
     "echo": _echo,
+    "gemini": _gemini,
     "illustrator": _illustrator,
     "llama_cpp": _llama_cpp,
     "minilm": _minilm,

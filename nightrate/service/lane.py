@@ -92,7 +92,7 @@ class Lane:
         self.engine = engine
         self._answer_seconds = answer_seconds
         self._overdue = Overdue(answer_seconds)
-        self.places = Places(lambda: engine.capacity, engine.capacity.live)
+        self.places = Places(lambda: engine.capacity, engine.capacity.live, engine.allowance)
         self.opened = asyncio.Event()
         """Set while the engine is open."""
         self.fault: EngineDown | None = None

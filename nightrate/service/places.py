@@ -5,6 +5,10 @@ those of batches, and where the engine has places for them alone, they never wai
 prompt that was in flight whenever the engine died is let in alone for its last
 try, so that a prompt that kills engines does not take its neighbours with it.
 
+An engine may have an allowance of what it is asked in a minute. Whoever is let in spends of it, so
+that nobody inside waits for it, and live requests come first here too: what a batch has spent of a
+minute they wait for no longer than until there is enough for one of them.
+
 Here it is also known whose the engine's time is. While n requests are inside, each has one n-th of
 it. That is kept as one running sum for all, which grows by dt/n whenever n is about to change; what
 it grew by between a request's coming and its going is that request's share. So the shares of all
@@ -20,6 +24,7 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from nightrate import clock, limits
+from nightrate.engines.allowance import Allowance
 from nightrate.engines.base import Capacity
 
 _Waiter = tuple[asyncio.Future[float], int]
@@ -37,11 +42,18 @@ class Places:
     Args:
         capacity: gives what the engine wants in flight now.
         live_max: how many places on top of that only live requests take; with none, they share.
+        allowance: what the engine may be asked in a minute, if that is limited.
     """
 
-    def __init__(self, capacity: Callable[[], Capacity], live_max: int = 0) -> None:
+    def __init__(
+        self,
+        capacity: Callable[[], Capacity],
+        live_max: int = 0,
+        allowance: Allowance | None = None,
+    ) -> None:
         self._capacity = capacity
         self._live_max = live_max
+        self._allowance = allowance
         self._alone: deque[_Waiter] = deque()
         self._live: deque[_Waiter] = deque()
         self._batch: deque[_Waiter] = deque()
@@ -64,14 +76,18 @@ class Places:
         Its share begins with what `shared_seconds` says then.
         """
         if live and self._live_max:
-            if self._alone or self._live or not self._fits_apart():
+            if self._alone or self._live or not self._fits_apart() or not self._allows(cost):
                 return False
             self._share_out()
-            self.requests += 1
+            self._enter(cost)
             self.apart += 1
             return True
         if self._alone or self._live or self._batch or not self._fits(cost):
             return False
+        if self._allowance is not None:
+            if not self._allows(cost):
+                return False
+            self._allowance.spend(cost)
         # `_share_out`, written out: this stands in the way of every request.
         now, requests = clock.monotonic(), self.requests
         if requests:
@@ -97,6 +113,8 @@ class Places:
             return await waiter[0]
         except asyncio.CancelledError:
             if not waiter[0].cancelled():  # let in and cancelled in the same moment
+                if self._allowance is not None:
+                    self._allowance.unspend(cost)
                 self.give(cost, live=live, alone=alone)
             else:
                 if waiter in queue:
@@ -143,30 +161,54 @@ class Places:
     def _fits_apart(self) -> bool:
         return not self._taken_alone and self.apart < self._live_max
 
+    def _allows(self, cost: int) -> bool:
+        return self._allowance is None or not self._allowance.wait_seconds(cost)
+
+    def _enter(self, cost: int) -> None:
+        self.requests += 1
+        if self._allowance is not None:
+            self._allowance.spend(cost)
+
     def _grant(self) -> None:
         """Let in whoever fits, at the moment up to which the time has been shared out."""
         if self._waits(self._alone):
             if self.requests == 0:
-                self._taken_alone = True
-                self._let_in(self._alone)
+                if self._allows(self._alone[0][1]):
+                    self._taken_alone = True
+                    self._let_in(self._alone)
+                else:
+                    self._look_again_soon(self._alone)
             return
         while self._live_max and self._waits(self._live) and self._fits_apart():
-            waiter, _ = self._live.popleft()
-            self.requests += 1
+            waiter, cost = self._live[0]
+            if not self._allows(cost):
+                self._look_again_soon(self._live)
+                return  # Nobody of a batch spends what somebody waits for.
+            self._live.popleft()
+            self._enter(cost)
             self.apart += 1
             waiter.set_result(self.shared_seconds)
         for queue in (self._batch,) if self._live_max else (self._live, self._batch):
-            while self._waits(queue) and self._fits(queue[0][1]):
+            while self._waits(queue) and self._fits(queue[0][1]) and self._allows(queue[0][1]):
                 self._let_in(queue)
             if queue:
-                self._look_again_soon()
+                self._look_again_soon(queue)
                 return
 
-    def _look_again_soon(self) -> None:
-        """Let those who wait profit when the capacity grows and nobody leaves for long."""
-        if self._look is None:
-            loop = asyncio.get_running_loop()
-            self._look = loop.call_later(limits.IDLE_POLL_SECONDS, self._look_again)
+    def _look_again_soon(self, queue: deque[_Waiter]) -> None:
+        """Let those who wait profit when the capacity grows and nobody leaves for long.
+
+        The first of them is looked at as soon as the allowance has enough for it.
+        """
+        seconds = limits.IDLE_POLL_SECONDS
+        if self._allowance is not None:
+            seconds = min(self._allowance.wait_seconds(queue[0][1]) or seconds, seconds)
+        loop = asyncio.get_running_loop()
+        if self._look is not None:
+            if self._look.when() <= loop.time() + seconds:
+                return
+            self._look.cancel()
+        self._look = loop.call_later(seconds, self._look_again)
 
     def _look_again(self) -> None:
         self._look = None
@@ -181,6 +223,6 @@ class Places:
 
     def _let_in(self, queue: deque[_Waiter]) -> None:
         waiter, cost = queue.popleft()
-        self.requests += 1
+        self._enter(cost)
         self.tokens += cost
         waiter.set_result(self.shared_seconds)

@@ -146,7 +146,7 @@ class FormPromises:
 
 def drawn(text: str, *, with_text: bool = True) -> Prompt:
     """Make a prompt whose answer has a picture."""
-    wish = PictureWish(512, 256, with_text, "modalities")
+    wish = PictureWish(512, 512, with_text, "modalities")
     return Prompt(
         messages=(Message("user", text),), sampling=Sampling(max_output_tokens=20), picture=wish
     )

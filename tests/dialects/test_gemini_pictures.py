@@ -8,12 +8,13 @@ import msgspec
 import pytest
 
 from nightrate.dialects.gemini import StreamWriter, framing_of, parse_prompt, render_reply
+from nightrate.dialects.gemini_pictures import settings_of
 from nightrate.dialects.gemini_results import render_line
 from nightrate.dialects.row import Echo
 from nightrate.domain.batch import BatchForm
 from nightrate.domain.generation import Candidate, Reply, Usage
 from nightrate.domain.picture import Picture, PictureWish
-from nightrate.errors import BadRequest, NotSupported, Refused
+from nightrate.errors import BadRequest, Code, NotSupported, Refused, RequestFailed
 
 BOTH = {"responseModalities": ["TEXT", "IMAGE"]}
 FIELD = "generationConfig.responseModalities"
@@ -121,3 +122,36 @@ def test_the_last_document_of_a_stream_has_the_picture_and_no_text() -> None:
     writer.write("Here")
     last = msgspec.json.decode(writer.write(reply("Here")).strip(b",]\n"))
     assert last["candidates"][0]["content"]["parts"] == [PART]
+
+
+# from the other side --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ratio", ["1:1", "2:3", "4:5", "16:9", "21:9", "1:8", "4:1"])
+@pytest.mark.parametrize("size", ["512", "1K", "2K", "4K"])
+def test_a_wish_is_said_in_the_words_that_it_was_read_from(ratio: str, size: str) -> None:
+    asked = wish(BOTH | {"imageConfig": {"aspectRatio": ratio, "imageSize": size}})
+    assert asked is not None
+    usual = {"aspectRatio": ratio}
+    assert settings_of(asked) == (usual if size == "1K" else usual | {"imageSize": size})
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "settings"),
+    [
+        (1536, 1024, {"aspectRatio": "3:2"}),
+        (1024, 1024, {"aspectRatio": "1:1"}),
+        (500, 510, {"aspectRatio": "1:1", "imageSize": "512"}),
+    ],
+)
+def test_a_size_of_another_protocol_is_asked_for_by_the_nearest_one(
+    width: int, height: int, settings: dict[str, str]
+) -> None:
+    assert settings_of(PictureWish(width, height, with_text=True, field="x")) == settings
+
+
+@pytest.mark.parametrize(("width", "height"), [(2048, 1024), (64, 64), (100, 4000)])
+def test_a_size_that_the_protocol_has_not_is_refused(width: int, height: int) -> None:
+    with pytest.raises(RequestFailed, match=r"^imageConfig: ") as refused:
+        settings_of(PictureWish(width, height, with_text=True, field="x"))
+    assert refused.value.code is Code.UNIMPLEMENTED

@@ -12,6 +12,7 @@ from nightrate.dialects.gemini import parse_prompt
 from nightrate.dialects.gemini_prompts import bare_model
 from nightrate.dialects.gemini_shapes import GenerateContentRequest, GenerationConfig, Part
 from nightrate.domain.generation import DEFAULT_SAMPLING, Message, Prompt, Sampling
+from nightrate.domain.guidance import Harm, HarmFilter, Thinking, ThinkingLevel, Threshold
 from nightrate.errors import BadRequest, Code, NotSupported, Refused
 
 HI = {"contents": [{"parts": [{"text": "hi"}]}]}
@@ -256,18 +257,22 @@ def test_a_fault_is_told_in_the_spelling_of_the_client() -> None:
 
 
 @pytest.mark.parametrize(
-    "thinking",
+    ("wish", "thinking"),
     [
-        {},
-        {"thinkingBudget": 0},
-        {"thinking_budget": -1, "include_thoughts": True},
-        {"thinkingBudget": 512, "includeThoughts": False},
-        {"thinking_level": "low"},
-        {"thinkingLevel": "HIGH"},
+        ({}, None),
+        ({"includeThoughts": True, "thinkingLevel": ""}, None),
+        ({"thinkingLevel": "THINKING_LEVEL_UNSPECIFIED"}, None),
+        ({"thinkingBudget": 0}, Thinking(0)),
+        ({"thinking_budget": -1, "include_thoughts": True}, Thinking(-1)),
+        ({"thinkingBudget": 512, "includeThoughts": False}, Thinking(512)),
+        ({"thinking_level": "low"}, Thinking(level=ThinkingLevel.LOW)),
+        ({"thinkingLevel": "HIGH", "thinkingBudget": 9}, Thinking(9, ThinkingLevel.HIGH)),
     ],
 )
-def test_hints_to_a_model_that_thinks_are_passed_over(thinking: object) -> None:
-    assert parse(config(thinkingConfig=thinking)) == PLAIN
+def test_how_long_a_model_thinks_is_read_for_one_that_does(
+    wish: object, thinking: Thinking | None
+) -> None:
+    assert parse(config(thinkingConfig=wish)) == structs.replace(PLAIN, thinking=thinking)
 
 
 def test_hints_that_change_no_answer_are_passed_over() -> None:
@@ -360,8 +365,15 @@ def test_safety_settings_are_checked() -> None:
         {"category": "HARM_CATEGORY_HATE_SPEECH"},
         {"category": "HARM_CATEGORY_DANGEROUS", "threshold": "OFF"},
     ]
-    assert parse({**HI, "safetySettings": settings}) == PLAIN
-    assert parse({**HI, "safety_settings": settings}) == PLAIN
+    expected = structs.replace(
+        PLAIN,
+        filters=(
+            HarmFilter(Harm.HARASSMENT, Threshold.NEVER),
+            HarmFilter(Harm.DANGEROUS, Threshold.OFF),
+        ),
+    )
+    assert parse({**HI, "safetySettings": settings}) == expected
+    assert parse({**HI, "safety_settings": settings}) == expected
 
 
 @pytest.mark.parametrize(

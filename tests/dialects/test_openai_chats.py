@@ -12,6 +12,7 @@ from nightrate.dialects.openai import ChatCall, parse_chat
 from nightrate.dialects.openai_chats import HINTS, UNSERVED
 from nightrate.dialects.openai_shapes import ChatBody
 from nightrate.domain.generation import Message, Prompt, Sampling
+from nightrate.domain.guidance import Thinking, ThinkingLevel
 from nightrate.domain.schema import AnyValue, JSONForm, Member, Number, Object, Schema
 from nightrate.errors import BadRequest, NotSupported
 
@@ -122,7 +123,25 @@ def test_hints_are_passed_over() -> None:
         "prompt_cache_options": {"mode": "x"},
     }
     given = {name: values.get(name, "text") for name in HINTS}
-    assert parsed(**given) == parsed()
+    call, plain = parsed(**given), parsed()
+    assert call.prompt.thinking == Thinking(level=ThinkingLevel.LOW)
+    assert msgspec.structs.replace(call.prompt, thinking=None) == plain.prompt
+    assert msgspec.structs.replace(call, prompt=plain.prompt) == plain
+
+
+@pytest.mark.parametrize(
+    ("effort", "thinking"),
+    [
+        ("none", Thinking(0)),
+        ("minimal", Thinking(level=ThinkingLevel.MINIMAL)),
+        ("xhigh", Thinking(level=ThinkingLevel.HIGH)),
+        (None, None),
+    ],
+)
+def test_an_effort_is_read_for_models_that_think(
+    effort: str | None, thinking: Thinking | None
+) -> None:
+    assert parsed(reasoning_effort=effort).prompt.thinking == thinking
 
 
 def test_every_member_is_a_hint_or_refused_or_honoured() -> None:
@@ -142,11 +161,12 @@ def test_a_stream_with_its_usage() -> None:
 
 
 def test_thinking_is_checked_in_either_place_and_spelling() -> None:
-    for google in (
-        {"thinking_config": {"thinking_budget": 0, "include_thoughts": True}},
-        {"thinkingConfig": {"thinkingLevel": "low"}},
+    for google, thinking in (
+        ({"thinking_config": {"thinking_budget": 0, "include_thoughts": True}}, Thinking(0)),
+        ({"thinkingConfig": {"thinkingLevel": "low"}}, Thinking(level=ThinkingLevel.LOW)),
     ):
-        assert parsed(google=google) == parsed(extra_body={"google": google}) == parsed()
+        assert parsed(google=google) == parsed(extra_body={"google": google})
+        assert parsed(google=google).prompt.thinking == thinking
     wrong = {"thinking_config": {"thinking_budget": -7}}
     field, message = refused(BadRequest, extra_body={"google": wrong})
     assert field == "extra_body.google.thinking_config.thinking_budget"

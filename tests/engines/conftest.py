@@ -54,7 +54,7 @@ async def llama_cpp() -> AsyncIterator[LlamaCppEngine]:
 @pytest.fixture
 async def upstream() -> AsyncIterator[Upstream]:
     """Give a server that speaks OpenAI's protocol."""
-    async with serving() as upstream:
+    async with serving(Upstream) as upstream:
         yield upstream
 
 

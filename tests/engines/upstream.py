@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -27,11 +27,15 @@ Fault = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
 BEYOND = ("top_k", "truncate_prompt_tokens")
 """Members that vLLM takes beyond the protocol."""
 
+Served = TypeVar("Served", bound="Upstream")
+
 STATUSES = {3: 400, 8: 429, 14: 503}
 
 
 class Upstream:
     """The server. What it was sent lies in `bodies`; what it does wrong comes from `faults`."""
+
+    version = "v1"
 
     def __init__(self) -> None:
         self.base_url = ""
@@ -55,17 +59,23 @@ class Upstream:
         """Listen; on the same port as before, or on a free one."""
         await self._echo.open()
         app = web.Application(client_max_size=64 << 20, middlewares=[self._struck])
-        app.router.add_get("/v1/models", self._models)
-        app.router.add_post("/v1/chat/completions", self._chat)
-        app.router.add_post("/v1/embeddings", self._embeddings)
-        app.router.add_post("/v1/images/generations", self._images)
-        app.router.add_post("/tokenize", self._tokenize)
+        self._route(app.router)
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.001)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", port, reuse_address=True)
         await site.start()
         port = self._runner.addresses[0][1]
-        self.base_url = f"http://127.0.0.1:{port}/v1"
+        self.base_url = f"http://127.0.0.1:{port}/{self.version}"
+
+    def _route(self, router: web.UrlDispatcher) -> None:
+        router.add_get("/v1/models", self._models)
+        router.add_post("/v1/chat/completions", self._chat)
+        router.add_post("/v1/embeddings", self._embeddings)
+        router.add_post("/v1/images/generations", self._images)
+        router.add_post("/tokenize", self._tokenize)
+
+    def _knows(self, request: web.Request) -> bool:
+        return request.headers.get("authorization") == f"Bearer {self.key}"
 
     @property
     def port(self) -> int:
@@ -84,7 +94,7 @@ class Upstream:
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
         self.headers.append(dict(request.headers))
-        if self.key and request.headers.get("authorization") != f"Bearer {self.key}":
+        if self.key and not self._knows(request):
             return refusal(401)
         self.inside += 1
         self.most_inside = max(self.most_inside, self.inside)
@@ -155,9 +165,9 @@ class Upstream:
 
 
 @asynccontextmanager
-async def serving() -> AsyncIterator[Upstream]:
+async def serving(kind: type[Served]) -> AsyncIterator[Served]:
     """Serve while the block runs."""
-    upstream = Upstream()
+    upstream = kind()
     await upstream.start()
     try:
         yield upstream

@@ -24,10 +24,12 @@ from msgspec import Struct
 
 from nightrate import clock, limits
 from nightrate.domain.states import BatchState
+from nightrate.engines.base import Engine
 from nightrate.service.execute import Executor
 from nightrate.service.lane import Lane
 from nightrate.work.runner import Runner
-from tests.engines.upstream import Upstream, made, refusal, serving
+from tests.engines.gemini_upstream import GeminiUpstream, engine_of
+from tests.engines.upstream import Upstream, answer, made, refusal, serving
 from tests.faults.campaign import Campaign, Figures
 from tests.faults.virtual_time import run
 from tests.work.workshop import Workshop, numbered
@@ -43,8 +45,20 @@ FALLEN_SHARE = 0.25
 RECOVERED_SHARE = 0.9
 CONCURRENCY = 16
 GONE_SECONDS = 180.0
+RETRY_INFO = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "5s"}
 
 Trouble = Callable[["Weather", web.Request], Awaitable[web.StreamResponse]]
+
+
+class Protocol(Struct, frozen=True):
+    """An endpoint that speaks a protocol, and an engine for it."""
+
+    serve: type[Upstream]
+    engine: Callable[..., Engine]
+
+
+OPENAI = Protocol(Upstream, made)
+GEMINI = Protocol(GeminiUpstream, engine_of)
 
 
 class Storm(Struct, frozen=True, kw_only=True):
@@ -57,6 +71,7 @@ class Storm(Struct, frozen=True, kw_only=True):
     slower: bool = True
     """Whether less must be sent meanwhile."""
     concurrency: int = CONCURRENCY
+    protocol: Protocol = OPENAI
 
 
 class Weather:
@@ -121,6 +136,13 @@ def refuse(status: int, after_seconds: float | None = None, *, dated: bool = Fal
     return trouble
 
 
+async def refuse_in_body(weather: Weather, _request: web.Request) -> web.StreamResponse:
+    """Refuse as Google's services do: the body alone says when to come back."""
+    weather.close(5)
+    error = {"code": 429, "status": "RESOURCE_EXHAUSTED", "details": [RETRY_INFO]}
+    return answer({"error": error}, 429)
+
+
 async def cut(_weather: Weather, request: web.Request) -> web.StreamResponse:
     """Break the connection in the middle of the answer."""
     await request.read()
@@ -165,6 +187,9 @@ STORMS = (
     Storm(name="bodies cut in the middle", trouble=cut),
     Storm(name="slow tokens", trouble=drip(whole=True), slower=False),
     Storm(name="slow and cut", trouble=drip(whole=False), share=0.5),
+    Storm(name="Gemini: 429 with RetryInfo", trouble=refuse_in_body, protocol=GEMINI),
+    Storm(name="Gemini: 503 for everybody", trouble=refuse(503), share=1.0, protocol=GEMINI),
+    Storm(name="Gemini: bodies cut in the middle", trouble=cut, protocol=GEMINI),
 )
 
 
@@ -172,14 +197,10 @@ STORMS = (
 
 
 @contextlib.asynccontextmanager
-async def running(
-    shop: Workshop, upstream: Upstream, concurrency: int
-) -> AsyncIterator[asyncio.Event]:
+async def running(shop: Workshop, lane: Lane) -> AsyncIterator[asyncio.Event]:
     """Let a runner work on an endpoint's answers; the event tells that a batch has ended."""
     ended = asyncio.Event()
-    engine = made(upstream, concurrency_max=concurrency)
-    lane = Lane("openai", engine)
-    executor = Executor({"openai": lane})
+    executor = Executor({lane.name: lane})
     runner = Runner(
         *(lane, executor, shop.store, shop.blobs),
         serves=lambda _model: True,
@@ -201,12 +222,13 @@ async def outlive(storm: Storm, lines: int, rng: random.Random, path: Path) -> F
     shop = Workshop(path)
     figures = Figures.none()
     try:
-        async with serving() as upstream:
+        async with serving(storm.protocol.serve) as upstream:
             upstream.fault = weather.strike
             await shop.plan(numbered(lines))
-            async with running(shop, upstream, storm.concurrency) as ended:
+            engine = storm.protocol.engine(upstream, concurrency_max=storm.concurrency)
+            async with running(shop, Lane("far", engine)) as ended:
                 await asyncio.wait_for(ended.wait(), 3000)
-        await _judge(shop, lines, figures)
+        figures.violations += await judge(shop, lines)
     finally:
         await shop.store.close()
     _judge_rates(weather, figures)
@@ -214,14 +236,17 @@ async def outlive(storm: Storm, lines: int, rng: random.Random, path: Path) -> F
     return figures
 
 
-async def _judge(shop: Workshop, lines: int, figures: Figures, failed: int = 0) -> None:
+async def judge(shop: Workshop, lines: int, failed: int = 0) -> list[str]:
+    """Name what is wrong with a batch that has ended."""
+    violations = []
     batch = await shop.batch()
     if batch.state is not BatchState.SUCCEEDED:
-        figures.violations.append(f"the batch is {batch.state}")
+        violations.append(f"the batch is {batch.state}")
     if (batch.tally.succeeded, batch.tally.failed) != (lines - failed, failed):
-        figures.violations.append(f"{batch.tally.failed} of {lines} lines failed, not {failed}")
+        violations.append(f"{batch.tally.failed} of {lines} lines failed, not {failed}")
     if await shop.keys() != [str(number) for number in range(lines)]:
-        figures.violations.append("the lines are not those of the input, in its order")
+        violations.append("the lines are not those of the input, in its order")
+    return violations
 
 
 def _judge_rates(weather: Weather, figures: Figures) -> None:
@@ -280,7 +305,7 @@ async def poisoned(place: int, lines: int, path: Path) -> Figures:
     deaths = 0
     restarts: set[asyncio.Task[None]] = set()
     try:
-        async with serving() as upstream:
+        async with serving(Upstream) as upstream:
 
             async def die() -> None:
                 port = upstream.port
@@ -300,10 +325,11 @@ async def poisoned(place: int, lines: int, path: Path) -> Figures:
 
             upstream.fault = strike
             await shop.plan(numbered(lines))
-            async with running(shop, upstream, CONCURRENCY) as ended:
+            lane = Lane("far", made(upstream, concurrency_max=CONCURRENCY))
+            async with running(shop, lane) as ended:
                 await asyncio.wait_for(ended.wait(), 3000)
             await asyncio.gather(*restarts)
-        await _judge(shop, lines, figures, failed=1)
+        figures.violations += await judge(shop, lines, failed=1)
         if b'"error"' not in (await shop.output())[place]:
             figures.violations.append("another line than the poisoned one failed")
     finally:

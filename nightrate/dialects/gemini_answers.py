@@ -1,0 +1,462 @@
+"""Gemini's protocol from the other side: what a server that speaks it answers.
+
+A whole answer and a streamed one are read alike: documents are put together, and one that came to
+its end is a reply. A prompt that was blocked, and an answer that was withheld, are no answers, and
+another try would end the same; see `other_servers` for what may be said of them.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+import msgspec
+from msgspec import Raw, Struct, field, json
+
+from nightrate import limits
+from nightrate.dialects.other_servers import (
+    Blamed,
+    Speech,
+    broken_off,
+    called,
+    reckoned,
+    reckoned_usage,
+    told,
+    too_long,
+    unfinished,
+    unreadable,
+    withheld,
+    without,
+)
+from nightrate.domain.calling import Call
+from nightrate.domain.embedding import Passage
+from nightrate.domain.generation import Candidate, FinishReason, Prompt, Reply, Token, Usage
+from nightrate.domain.picture import Picture
+from nightrate.domain.schema import ChoiceForm, Form
+from nightrate.errors import Code, RequestFailed
+
+_FINISH: Final = {"STOP": FinishReason.STOP, "MAX_TOKENS": FinishReason.LENGTH}
+_BAD_CALLS: Final = ("MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL")
+_WITHHELD: Final = (
+    *("SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII"),
+    *("IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION", "MODEL_ARMOR"),
+)
+_UNFINISHED: Final = (
+    *("OTHER", "IMAGE_OTHER", "NO_IMAGE", "MALFORMED_RESPONSE", "ESCALATION"),
+    *("TOO_MANY_TOOL_CALLS", "MISSING_THOUGHT_SIGNATURE", *_BAD_CALLS),
+)
+_BLOCKED: Final = ("SAFETY", "OTHER", "BLOCKLIST", "PROHIBITED_CONTENT", "IMAGE_SAFETY")
+
+_CODES: Final = {
+    code.name: code
+    for code in (
+        *(Code.INVALID_ARGUMENT, Code.FAILED_PRECONDITION, Code.OUT_OF_RANGE, Code.UNIMPLEMENTED),
+    )
+}
+"""Kinds of refusals that are about one request."""
+_KEY_REASONS: Final = (
+    *("API_KEY_INVALID", "API_KEY_SERVICE_BLOCKED", "API_KEY_HTTP_REFERRER_BLOCKED"),
+    *("API_KEY_IP_ADDRESS_BLOCKED", "API_KEY_ANDROID_APP_BLOCKED", "API_KEY_IOS_APP_BLOCKED"),
+    *("CONSUMER_INVALID", "CONSUMER_SUSPENDED", "SERVICE_DISABLED", "BILLING_DISABLED"),
+    *("CREDENTIALS_MISSING", "ACCESS_TOKEN_EXPIRED", "ACCESS_TOKEN_TYPE_UNSUPPORTED"),
+)
+"""Reasons that no other request with this key would escape."""
+_ELSEWHERE: Final = "User location is not supported"
+_TOO_MANY_TOKENS: Final = "exceeds the maximum number of tokens"
+_MEMBERS: Final = frozenset(
+    {
+        *("contents", "parts", "text", "role", "model", "content", "taskType", "title"),
+        *("generationConfig", "systemInstruction", "tools", "toolConfig", "functionDeclarations"),
+        *("functionCall", "functionResponse", "functionCallingConfig", "mode", "imageConfig"),
+        *("temperature", "topP", "topK", "seed", "presencePenalty", "frequencyPenalty"),
+        *("maxOutputTokens", "stopSequences", "responseLogprobs", "logprobs", "aspectRatio"),
+        *("responseMimeType", "responseSchema", "responseJsonSchema", "responseModalities"),
+        *("outputDimensionality", "parametersJsonSchema", "imageSize", "embedContentConfig"),
+    }
+)
+"""Words of ours, or of the protocol's documents, that an answer may repeat to us."""
+_PLACES: Final = re.compile(r"\[[0-9]{1,9}\]")
+_DELAY: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)s")
+
+
+class _Blob(Struct, rename="camel"):
+    mime_type: str
+    data: bytes
+
+
+class _Called(Struct):
+    name: str | None = None
+    args: Raw = Raw()
+    id: str | None = None
+
+
+class _Part(Struct, rename="camel"):
+    text: str | None = None
+    thought: bool | None = None
+    inline_data: _Blob | None = None
+    function_call: _Called | None = None
+
+
+class _Content(Struct):
+    parts: list[_Part] | None = None
+
+
+class _Likely(Struct, rename="camel"):
+    token: str = ""
+    log_probability: float = 0.0
+    token_id: int | None = None
+
+
+class _Likelies(Struct):
+    candidates: list[_Likely] = []
+
+
+class _Logprobs(Struct, rename="camel"):
+    chosen_candidates: list[_Likely] = []
+    top_candidates: list[_Likelies] = []
+
+
+class _Candidate(Struct, rename="camel"):
+    content: _Content | None = None
+    finish_reason: str | None = None
+    logprobs_result: _Logprobs | None = None
+
+
+class _Feedback(Struct, rename="camel"):
+    block_reason: str | None = None
+
+
+class _Used(Struct, rename="camel"):
+    prompt_token_count: int | None = None
+    candidates_token_count: int = 0
+    thoughts_token_count: int = 0
+    cached_content_token_count: int = 0
+    tool_use_prompt_token_count: int = 0
+
+
+class _Answer(Struct, rename="camel"):
+    candidates: list[_Candidate] = []
+    prompt_feedback: _Feedback | None = None
+    usage_metadata: _Used | None = None
+    model_version: str | None = None
+    error: Any = None
+
+
+class _Values(Struct):
+    values: list[float]
+
+
+class _Vector(Struct, rename="camel"):
+    embedding: _Values
+    usage_metadata: _Used | None = None
+
+
+class _Count(Struct, rename="camel"):
+    total_tokens: int
+
+
+class _Listed(Struct):
+    name: str
+
+
+class _Models(Struct):
+    models: list[_Listed] = []
+
+
+class _Violation(Struct):
+    field: str = ""
+
+
+class _Detail(Struct, rename="camel"):
+    type: str = field(name="@type", default="")
+    reason: str = ""
+    retry_delay: str = ""
+    field_violations: list[_Violation] = []
+
+
+class _Status(Struct):
+    message: str = ""
+    status: str = ""
+    details: list[_Detail] = []
+
+
+class _Blame(Struct):
+    error: _Status
+
+
+_ANSWERS: Final = json.Decoder(_Answer)
+_VECTORS: Final = json.Decoder(_Vector)
+_COUNTS: Final = json.Decoder(_Count)
+_MODELS: Final = json.Decoder(_Models)
+_BLAMES: Final = json.Decoder(_Blame | list[_Blame])
+
+_UNDECODABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+def read_reply(body: bytes, prompt: Prompt, model: str) -> Reply:
+    """Read the answer to a prompt.
+
+    Args:
+        body: what came.
+        prompt: what was asked.
+        model: the name that was asked for, in case the answer does not say what ran.
+
+    Raises:
+        RequestFailed: it is no answer, or one that may not be handed out.
+    """
+    answer = Stream(prompt, model)
+    answer.read(body)
+    return answer.reply()
+
+
+class Stream:
+    """Puts an answer together, document by document.
+
+    Args:
+        prompt: what was asked.
+        model: the name that was asked for.
+    """
+
+    def __init__(self, prompt: Prompt, model: str) -> None:
+        self._prompt = prompt
+        self._model = model
+        self._size_bytes = 0
+        self._texts: list[str] = []
+        self._pictures: list[Picture] = []
+        self._calls: list[Call] = []
+        self._tokens: list[Token] = []
+        self._reason: str | None = None
+        self._used: _Used | None = None
+
+    def read(self, document: bytes) -> str:
+        """Read one document, and give the text that it adds.
+
+        Raises:
+            RequestFailed: it is none, it tells of an error, or the answer grows too long.
+        """
+        self._size_bytes += len(document)
+        if self._size_bytes > limits.LINE_BYTES_MAX:
+            raise too_long()
+        try:
+            found = _ANSWERS.decode(document)
+        except _UNDECODABLE as error:
+            raise unreadable(len(document)) from error
+        if found.error is not None:
+            raise broken_off()
+        if not found.candidates and (feedback := found.prompt_feedback) is not None:
+            _check(feedback)
+        self._used = found.usage_metadata or self._used
+        self._model = found.model_version or self._model
+        text = ""
+        for candidate in found.candidates[:1]:
+            self._reason = candidate.finish_reason or self._reason
+            self._likely(candidate.logprobs_result)
+            parts = candidate.content.parts if candidate.content is not None else None
+            text = "".join(self._part(part) for part in parts or ())
+        if text:
+            self._texts.append(text)
+        return text
+
+    def _part(self, part: _Part) -> str:
+        """Take a part in, and give its text; thoughts are no part of what is said."""
+        if part.thought:
+            return ""
+        if (blob := part.inline_data) is not None:
+            self._pictures.append(Picture(blob.mime_type, blob.data))
+        if (call := part.function_call) is not None:
+            # Whole answers are indented and events are not: either way it is the same call.
+            try:
+                arguments = json.format(call.args or b"{}", indent=-1).decode()
+            except UnicodeDecodeError as error:  # nobody has looked into them yet
+                raise unreadable(self._size_bytes) from error
+            arguments = "{}" if arguments == "null" else arguments
+            self._calls.append(Call(call.name or "", arguments, call.id or None))
+        return part.text or ""
+
+    def _likely(self, told_of: _Logprobs | None) -> None:
+        wish = self._prompt.logprobs
+        if wish is None or told_of is None:
+            return
+        tops = iter(told_of.top_candidates)
+        for chosen in told_of.chosen_candidates:
+            others = next(tops, _Likelies()).candidates[: wish.others]
+            self._tokens.append(_token(chosen, tuple(map(_token, others))))
+
+    def reply(self) -> Reply:
+        """Give the whole answer, after its last document.
+
+        Raises:
+            RequestFailed: it did not come to its end, or may not be handed out.
+        """
+        prompt, text = self._prompt, "".join(self._texts)
+        finish = self._finish()
+        words = [f"{call.name}{call.arguments}" for call in self._calls]
+        usage = _usage(self._used, prompt, "".join([text, *words]))
+        if finish is not FinishReason.BAD_CALL:
+            self._check_wishes(finish, text)
+            if isinstance(prompt.form, ChoiceForm) and finish is FinishReason.LENGTH:
+                text = ""
+        candidate = Candidate(text, finish, tuple(self._pictures), tokens=tuple(self._tokens))
+        if prompt.calling is not None and finish is not FinishReason.BAD_CALL:
+            candidate = called(candidate, self._calls, prompt.calling)
+        return Reply((candidate,), usage, self._model)
+
+    def _finish(self) -> FinishReason:
+        reason = self._reason or ""
+        if reason in _WITHHELD:
+            raise withheld(reason)
+        if reason in _BAD_CALLS and self._prompt.calling is not None:
+            return FinishReason.BAD_CALL
+        finish = _FINISH.get(reason)
+        if finish is None or (self._calls and self._prompt.calling is None):
+            raise unfinished(reason if reason in _UNFINISHED else "")
+        return finish
+
+    def _check_wishes(self, finish: FinishReason, text: str) -> None:
+        """See that an answer which came to its end has what was asked for."""
+        if finish is FinishReason.LENGTH:
+            return
+        if self._prompt.form is not None:
+            _check_form(text, self._prompt.form)
+        if self._prompt.picture is not None and not self._pictures:
+            raise without("the picture")
+        if self._prompt.logprobs is not None and text and not self._tokens:
+            raise without("the probabilities of its tokens")
+
+
+def _check(feedback: _Feedback) -> None:
+    """See whether a prompt was blocked.
+
+    Raises:
+        RequestFailed: it was.
+    """
+    if reason := feedback.block_reason:
+        why = f" ({reason})" if reason in _BLOCKED else ""
+        message = f"The endpoint blocked the prompt: its filter of contents found something{why}."
+        raise RequestFailed(message, code=Code.FAILED_PRECONDITION)
+
+
+def _token(likely: _Likely, others: tuple[Token, ...] = ()) -> Token:
+    return Token(likely.token, min(0.0, likely.log_probability), likely.token_id, others)
+
+
+def _usage(used: _Used | None, prompt: Prompt, text: str) -> Usage:
+    """Give what was used; reckoned from the length where the server does not say."""
+    prompt_tokens = output_tokens = None
+    if used is not None and used.prompt_token_count is not None:
+        prompt_tokens = told(used.prompt_token_count + used.tool_use_prompt_token_count)
+        output_tokens = told(used.candidates_token_count + used.thoughts_token_count)
+    if used is None or prompt_tokens is None or output_tokens is None:
+        return reckoned_usage(prompt, text)
+    return Usage(
+        *(prompt_tokens, output_tokens),
+        max(0, min(used.cached_content_token_count, prompt_tokens)),
+        max(0, min(used.thoughts_token_count, output_tokens)),
+    )
+
+
+def _check_form(text: str, form: Form) -> None:
+    """Check that an answer has its form, as far as that is seen here.
+
+    Raises:
+        RequestFailed: a server that knows no such setting may have passed it over.
+    """
+    if isinstance(form, ChoiceForm):
+        if text not in form.choices:
+            raise without("the form")
+        return
+    try:
+        json.decode(text)
+    except (ValueError, RecursionError) as error:
+        raise without("the form") from error
+
+
+def read_vector(body: bytes, passage: Passage) -> tuple[list[float], int]:
+    """Read a vector: its numbers as they came, and the tokens of the text.
+
+    Raises:
+        RequestFailed: it is no vector, or not of the length that was asked for.
+    """
+    try:
+        found = _VECTORS.decode(body)
+    except _UNDECODABLE as error:
+        raise unreadable(len(body)) from error
+    values, used = found.embedding.values, found.usage_metadata
+    if not values:
+        raise unreadable(len(body))
+    if passage.dimensions not in (None, len(values)):
+        message = (
+            f"The vectors of this model have {len(values)} numbers; they cannot be made "
+            f"{passage.dimensions} long."
+        )
+        raise RequestFailed(message, code=Code.INVALID_ARGUMENT)
+    tokens = None if used is None else told(used.prompt_token_count)
+    return values, reckoned(passage.text) if tokens is None else tokens
+
+
+def read_count(body: bytes) -> int:
+    """Read the answer of ``:countTokens``.
+
+    Raises:
+        RequestFailed: it is none.
+    """
+    try:
+        return _COUNTS.decode(body).total_tokens
+    except _UNDECODABLE as error:
+        raise unreadable(len(body)) from error
+
+
+def read_models(body: bytes) -> list[str] | None:
+    """Read the names in the list of models; None when it is no such list."""
+    try:
+        return [model.name.removeprefix("models/") for model in _MODELS.decode(body).models]
+    except _UNDECODABLE:
+        return None
+
+
+def blamed(body: bytes) -> Blamed:
+    """Say why a request was refused, as far as that can be said in words of our own."""
+    try:
+        found = _BLAMES.decode(body)
+        error = found[0].error if isinstance(found, list) else found.error
+    except (*_UNDECODABLE, IndexError):
+        return Blamed()
+    delays = [_DELAY.fullmatch(detail.retry_delay) for detail in error.details]
+    members = [
+        member
+        for detail in error.details
+        for violation in detail.field_violations
+        if (member := _member(violation.field))
+    ]
+    words = [f"member {member}" for member in dict.fromkeys(members)]
+    if _TOO_MANY_TOKENS in error.message:
+        words.insert(0, "it has more tokens than the model takes")
+    return Blamed(
+        words=f": {', '.join(words)}" if words else "",
+        code=_CODES.get(error.status),
+        after_seconds=max((float(delay[1]) for delay in delays if delay), default=None),
+        refuses_all=_refuses_all(error),
+    )
+
+
+def _refuses_all(error: _Status) -> str:
+    """Say why no other request would escape."""
+    for detail in error.details:
+        if detail.reason in _KEY_REASONS:
+            return f"it does not accept the key ({detail.reason}): check `api_key`"
+    if error.message.startswith(_ELSEWHERE):
+        return "it serves nobody from where this server is: use another endpoint"
+    return ""
+
+
+def _member(path: str) -> str:
+    """Give the beginning of a path that consists of known names; the rest may be a client's."""
+    known = []
+    for step in path.split("."):
+        if _PLACES.sub("", step) not in _MEMBERS:
+            break
+        known.append(step)
+    return ".".join(known)
+
+
+GEMINI: Final = Speech(ending=None, read_models=read_models, blamed=blamed)

@@ -1,0 +1,135 @@
+"""What the protocols of other servers have in common, for whoever asks one of these.
+
+Answers are read leniently where servers differ and strictly where one could be misunderstood.
+Nothing of a body reaches an error text but words of ours; see `Blamed`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from msgspec import Struct, json, structs
+
+from nightrate import limits
+from nightrate.dialects.calls import is_call
+from nightrate.domain.calling import Call, Calling, CallMode
+from nightrate.domain.generation import Candidate, FinishReason, Prompt, Usage
+from nightrate.errors import Code, RequestFailed
+
+_TOKENS_MAX: Final = 2**32 - 1
+"""What a record of an answer has room for. A server that tells of more, or of less than none, is
+not believed."""
+
+_ENCODER: Final = json.Encoder()
+
+
+class Blamed(Struct, frozen=True, kw_only=True):
+    """What the body of a refusal says, in words of ours: its own may repeat the prompt."""
+
+    words: str = ""
+    """What is wrong with the request, such as ``: member temperature``."""
+    code: Code | None = None
+    """Which kind of refusal it is, where the body says that."""
+    after_seconds: float | None = None
+    """How long to wait before another try, where the body says that."""
+    refuses_all: str = ""
+    """Why no other request would escape, and what to do; empty where others may."""
+
+
+class Speech(Struct, frozen=True, kw_only=True):
+    """How a server speaks, apart from what it is asked and answers."""
+
+    ending: bytes | None
+    """The event that ends a stream; None where the stream just ends."""
+    read_models: Callable[[bytes], list[str] | None]
+    """Reads the names in its list of models; None when it is no such list."""
+    blamed: Callable[[bytes], Blamed]
+    """Reads the body of a refusal, whatever it is."""
+
+
+def encoded(ask: Struct) -> bytes:
+    """Write a body.
+
+    Raises:
+        RequestFailed: it holds what is no Unicode.
+    """
+    try:
+        return _ENCODER.encode(ask)
+    except UnicodeEncodeError as error:
+        message = f"The text is not valid Unicode: {error.reason}."
+        raise RequestFailed(message, code=Code.INVALID_ARGUMENT) from error
+
+
+def told(tokens: int | None) -> int | None:
+    """Give a number of tokens that a server tells; None for one that cannot be."""
+    return tokens if tokens is not None and 0 <= tokens <= _TOKENS_MAX else None
+
+
+def reckoned(text: str) -> int:
+    """Reckon the tokens of a text, where a server does not tell them."""
+    return _reckoned(len(text))
+
+
+def _reckoned(characters: int) -> int:
+    return -(-characters // limits.BYTES_PER_TOKEN) or 1
+
+
+def reckoned_usage(prompt: Prompt, text: str) -> Usage:
+    """Reckon from lengths what an answer used, where a server does not tell it."""
+    asked = sum(len(turn.words) for turn in prompt.messages) + len(prompt.system or "")
+    return Usage(_reckoned(asked), _reckoned(len(text)) if text else 0)
+
+
+def called(candidate: Candidate, written: Sequence[Call], calling: Calling) -> Candidate:
+    """Add what is called; calls that are cut off, or are none of those that may be, never go on.
+
+    Raises:
+        RequestFailed: a call was demanded, and there is none.
+    """
+    if candidate.finish_reason is FinishReason.LENGTH:
+        return candidate
+    if not written and calling.mode is CallMode.ANY:
+        raise without("the call")
+    calls = tuple(written[:1] if calling.single else written)
+    if not all(is_call(call, calling) for call in calls):
+        return structs.replace(candidate, finish_reason=FinishReason.BAD_CALL)
+    return structs.replace(candidate, calls=calls)
+
+
+def too_long() -> RequestFailed:
+    """Say that an answer is beyond what is held."""
+    most = limits.LINE_BYTES_MAX
+    return RequestFailed(f"The answer is longer than {most} bytes.", code=Code.OUT_OF_RANGE)
+
+
+def unreadable(size_bytes: int) -> RequestFailed:
+    """Say that an answer is none."""
+    message = f"The endpoint gave an answer of {size_bytes} bytes that is not of the protocol."
+    return RequestFailed(message, code=Code.INTERNAL, retriable=True)
+
+
+def unfinished(why: str = "") -> RequestFailed:
+    """Say that an answer's end is not known; ``why`` is a word of the protocol's."""
+    reason = f" ({why})" if why else ""
+    message = f"The endpoint gave an answer that did not come to its end{reason}."
+    return RequestFailed(message, code=Code.INTERNAL, retriable=True)
+
+
+def withheld(why: str = "") -> RequestFailed:
+    """Say that an answer may not be seen; ``why`` is a word of the protocol's."""
+    reason = f" ({why})" if why else ""
+    message = f"The endpoint withheld the answer: its filter of contents found something{reason}."
+    return RequestFailed(message, code=Code.FAILED_PRECONDITION)
+
+
+def broken_off() -> RequestFailed:
+    """Say that a stream ended with an error."""
+    message = "The endpoint broke the answer off with an error."
+    return RequestFailed(message, code=Code.INTERNAL, retriable=True)
+
+
+def without(what: str) -> RequestFailed:
+    """Say that an answer lacks what was asked for."""
+    message = f"The endpoint gave an answer without {what} that was asked for."
+    return RequestFailed(message, code=Code.INTERNAL, retriable=True)

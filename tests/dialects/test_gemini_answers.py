@@ -1,0 +1,419 @@
+"""What a server that speaks Gemini's protocol answers, and what is made of it."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nightrate.dialects.gemini_answers import (
+    Stream,
+    blamed,
+    read_count,
+    read_models,
+    read_reply,
+    read_vector,
+)
+from nightrate.dialects.gemini_replies import render_reply
+from nightrate.domain.calling import Call, Calling, CallMode, Function
+from nightrate.domain.embedding import Passage
+from nightrate.domain.generation import (
+    Candidate,
+    FinishReason,
+    LogprobsWish,
+    Message,
+    Prompt,
+    Reply,
+    Token,
+    Usage,
+)
+from nightrate.domain.picture import Picture, PictureWish
+from nightrate.domain.schema import AnyValue, ChoiceForm, JSONForm, Schema
+from nightrate.errors import Code, RequestFailed
+
+HELLO = Prompt(messages=(Message("user", "12345678"),), system="1234")
+LOOK = Calling((Function("look"),), CallMode.AUTO, "tools", "mode")
+MUST = msgspec.structs.replace(LOOK, mode=CallMode.ANY)
+ONE = msgspec.structs.replace(LOOK, single=True)
+FORM = JSONForm(Schema(AnyValue()), "x")
+CHOICE = ChoiceForm(("red", "blue"), "x")
+PICTURE = PictureWish(1024, 1024, with_text=True, field="x")
+LIKELY = LogprobsWish(1, "x")
+DATA = base64.b64encode(b"PNG").decode()
+
+
+def wishing(**wish: Any) -> Prompt:
+    return msgspec.structs.replace(HELLO, **wish)
+
+
+def document(*parts: dict[str, Any], reason: str | None = "STOP", **more: Any) -> bytes:
+    candidate = {"content": {"parts": list(parts), "role": "model"}, "index": 0, **more}
+    if reason:
+        candidate["finishReason"] = reason
+    return msgspec.json.encode({"candidates": [candidate]})
+
+
+def read(body: bytes, prompt: Prompt = HELLO) -> Candidate:
+    (candidate,) = read_reply(body, prompt, "m").candidates
+    return candidate
+
+
+def failure(body: bytes, prompt: Prompt = HELLO) -> RequestFailed:
+    with pytest.raises(RequestFailed) as caught:
+        read_reply(body, prompt, "m")
+    assert "SECRET" not in caught.value.message
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("prompt", "candidate"),
+    [
+        (HELLO, Candidate("hi")),
+        (HELLO, Candidate("", FinishReason.LENGTH)),
+        (wishing(form=FORM), Candidate('{"a":1}')),
+        (wishing(form=FORM), Candidate('{"a":', FinishReason.LENGTH)),
+        (wishing(form=CHOICE), Candidate("red")),
+        (wishing(calling=LOOK), Candidate("words")),
+        (wishing(calling=LOOK), Candidate("", FinishReason.BAD_CALL)),
+        (wishing(calling=MUST), Candidate("", calls=(Call("look", '{"a":1}', "c1"),))),
+        (wishing(calling=MUST), Candidate("", FinishReason.LENGTH)),
+        (wishing(picture=PICTURE), Candidate("A.", pictures=(Picture("image/png", b"PNG"),))),
+        (
+            wishing(logprobs=LIKELY),
+            Candidate("a", tokens=(Token("a", -0.5, 3, (Token("a", -0.5, 3),)),)),
+        ),
+    ],
+)
+def test_a_reply_comes_out_of_the_protocol_as_it_was_put_in(
+    prompt: Prompt, candidate: Candidate
+) -> None:
+    reply = Reply((candidate,), Usage(7, 5, 3, 2), "v-1")
+    assert read_reply(render_reply(reply, "x"), prompt, "m") == reply
+
+
+def test_an_answer_that_does_not_say_what_it_used_or_what_ran_is_reckoned() -> None:
+    reply = read_reply(document({"text": "12345"}), HELLO, "m")
+    assert (reply.usage, reply.model_version) == (Usage(3, 2), "m")
+    assert read_reply(document(), HELLO, "m").usage.output_tokens == 0
+
+
+@pytest.mark.parametrize(
+    ("used", "expected"),
+    [
+        ({"promptTokenCount": 9}, Usage(9, 0)),
+        ({"promptTokenCount": 9, "toolUsePromptTokenCount": 2}, Usage(11, 0)),
+        ({"promptTokenCount": 9, "thoughtsTokenCount": 4}, Usage(9, 4, 0, 4)),
+        ({"promptTokenCount": 9, "cachedContentTokenCount": 12}, Usage(9, 0, 9)),
+        ({"promptTokenCount": -1}, Usage(3, 1)),
+        ({"promptTokenCount": 9, "candidatesTokenCount": 2**40}, Usage(3, 1)),
+        ({"candidatesTokenCount": 4}, Usage(3, 1)),
+    ],
+)
+def test_what_was_used_is_believed_where_it_can_be(used: dict[str, int], expected: Usage) -> None:
+    answer = msgspec.json.decode(document({"text": "1234"}))
+    body = msgspec.json.encode(answer | {"usageMetadata": used})
+    assert read_reply(body, HELLO, "m").usage == expected
+
+
+def test_thoughts_and_unknown_members_are_no_part_of_the_answer() -> None:
+    parts: list[dict[str, Any]] = [
+        {"text": "SECRET thinking", "thought": True, "thoughtSignature": "x"},
+        {"text": "a", "thoughtSignature": "y", "new": 1},
+        {"executableCode": {"code": "1"}},
+        {"text": "b"},
+    ]
+    assert read(document(*parts, safetyRatings=[], citationMetadata={})).text == "ab"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"candidates":[{"finishReason":"MAX_TOKENS","index":0}]}',
+        b'{"candidates":[{"content":{"role":"model"},"finishReason":"MAX_TOKENS"}]}',
+        b'{"candidates":[{"content":{},"finishReason":"MAX_TOKENS"}]}',
+    ],
+)
+def test_an_answer_that_was_cut_while_it_was_thought_has_no_text(body: bytes) -> None:
+    assert read(body) == Candidate("", FinishReason.LENGTH)
+
+
+def test_a_choice_that_is_cut_off_is_none() -> None:
+    assert read(document({"text": "re"}, reason="MAX_TOKENS"), wishing(form=CHOICE)).text == ""
+
+
+@pytest.mark.parametrize("reason", ["SAFETY", "RECITATION", "PROHIBITED_CONTENT", "IMAGE_SAFETY"])
+def test_an_answer_that_was_withheld_is_not_tried_again(reason: str) -> None:
+    failed = failure(document({"text": "SECRET"}, reason=reason))
+    assert (failed.code, failed.retriable) == (Code.FAILED_PRECONDITION, False)
+    assert f"({reason})" in failed.message
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [("SAFETY", "(SAFETY)"), ("OTHER", "(OTHER)"), ("SECRET", "found something.")],
+)
+def test_a_prompt_that_was_blocked_is_not_tried_again(reason: str, words: str) -> None:
+    body = msgspec.json.encode({"promptFeedback": {"blockReason": reason}})
+    failed = failure(body)
+    assert (failed.code, failed.retriable) == (Code.FAILED_PRECONDITION, False)
+    assert words in failed.message
+
+
+def test_feedback_beside_an_answer_says_nothing() -> None:
+    answer = msgspec.json.decode(document({"text": "a"}))
+    both = msgspec.json.encode(answer | {"promptFeedback": {"blockReason": "OTHER"}})
+    assert read(both).text == "a"
+    assert failure(b'{"promptFeedback":{}}').retriable
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        ("OTHER", "(OTHER)"),
+        ("MALFORMED_FUNCTION_CALL", "(MALFORMED_FUNCTION_CALL)"),
+        ("SECRET", "end."),
+        (None, "end."),
+    ],
+)
+def test_an_answer_without_a_known_end_is_asked_for_again(reason: str | None, words: str) -> None:
+    failed = failure(document({"text": "a"}, reason=reason))
+    assert (failed.code, failed.retriable) == (Code.INTERNAL, True)
+    assert words in failed.message
+
+
+@pytest.mark.parametrize(
+    ("prompt", "words"),
+    [
+        (wishing(form=FORM), "the form"),
+        (wishing(form=CHOICE), "the form"),
+        (wishing(calling=MUST), "the call"),
+        (wishing(picture=PICTURE), "the picture"),
+        (wishing(logprobs=LIKELY), "the probabilities"),
+    ],
+)
+def test_an_answer_without_what_was_asked_for_is_asked_for_again(
+    prompt: Prompt, words: str
+) -> None:
+    failed = failure(document({"text": "SECRET words"}), prompt)
+    assert (failed.code, failed.retriable) == (Code.INTERNAL, True)
+    assert words in failed.message
+
+
+CALL = {"functionCall": {"name": "look", "args": {"a": 1}}}
+
+
+def test_calls_are_kept_as_many_as_may_be() -> None:
+    both = document(CALL, {"functionCall": {"name": "look", "id": "2"}})
+    first, second = Call("look", '{"a":1}'), Call("look", "{}", "2")
+    assert read(both, wishing(calling=LOOK)).calls == (first, second)
+    assert read(both, wishing(calling=ONE)).calls == (first,)
+    nothing = document({"functionCall": {"name": "look", "args": None}})
+    assert read(nothing, wishing(calling=LOOK)).calls == (Call("look", "{}"),)
+
+
+@pytest.mark.parametrize(
+    "call", [{"name": "hide"}, {"name": "look", "args": [1]}, {"args": {}}, {"name": None}]
+)
+def test_what_may_not_be_called_is_a_bad_call(call: dict[str, Any]) -> None:
+    found = read(document({"functionCall": call}), wishing(calling=LOOK))
+    assert (found.finish_reason, found.calls) == (FinishReason.BAD_CALL, ())
+
+
+@pytest.mark.parametrize(
+    "arguments", [b'{"a":"\xff"}', b'{"a":' + b"[" * 3000 + b"]" * 3000 + b"}"]
+)
+def test_arguments_that_cannot_be_read_are_no_answer(arguments: bytes) -> None:
+    body = document(CALL).replace(b'{"a":1}', arguments)
+    assert failure(body, wishing(calling=LOOK)).retriable
+
+
+def test_a_call_that_nobody_asked_for_is_no_answer() -> None:
+    assert failure(document(CALL)).retriable
+
+
+def test_likely_tokens_come_without_more_others_than_were_asked_for() -> None:
+    told = {
+        "chosenCandidates": [{"token": "a", "logProbability": 0.001}, {"token": "b"}],
+        "topCandidates": [{"candidates": [{"token": "a"}, {"token": "z", "logProbability": -2}]}],
+    }
+    body = document({"text": "ab"}, logprobsResult=told)
+    assert read(body, wishing(logprobs=LIKELY)).tokens == (
+        Token("a", 0.0, others=(Token("a", 0.0),)),
+        Token("b", 0.0),
+    )
+    assert read(body).tokens == ()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"SECRET",
+        b"\xff",
+        b"[" * 100_000,
+        b'{"candidates":[{"content":{"parts":[{"text":5}]},"finishReason":"STOP"}]}',
+        b'{"candidates":[{"content":{"parts":[{"inlineData":{"mimeType":"a","data":"*"}}]}}]}',
+    ],
+)
+def test_what_is_no_answer_is_asked_for_again(body: bytes) -> None:
+    failed = failure(body)
+    assert (failed.code, failed.retriable) == (Code.INTERNAL, True)
+
+
+# streams --------------------------------------------------------------------------------------
+
+
+def test_a_streamed_answer_is_put_together() -> None:
+    stream = Stream(wishing(calling=LOOK), "m")
+    texts = [
+        stream.read(document({"text": "Once "}, reason=None)),
+        stream.read(document({"text": "x", "thought": True}, {"text": "upon"}, reason=None)),
+        stream.read(document(CALL, reason=None)),
+        stream.read(b'{"usageMetadata":{"promptTokenCount":4,"candidatesTokenCount":9}}'),
+        stream.read(document({"text": ""})),
+        stream.read(b'{"modelVersion":"v-2"}'),
+    ]
+    assert texts == ["Once ", "upon", "", "", "", ""]
+    reply = stream.reply()
+    assert reply.candidates == (Candidate("Once upon", calls=(Call("look", '{"a":1}'),)),)
+    assert (reply.usage, reply.model_version) == (Usage(4, 9), "v-2")
+
+
+def test_an_error_in_a_stream_breaks_it_off() -> None:
+    stream = Stream(HELLO, "m")
+    with pytest.raises(RequestFailed, match="broke the answer off") as failed:
+        stream.read(b'{"error":{"code":503,"message":"SECRET"}}')
+    assert failed.value.retriable
+
+
+def test_an_answer_that_grows_too_long_is_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nightrate.limits.LINE_BYTES_MAX", 150)
+    stream = Stream(HELLO, "m")
+    stream.read(document({"text": "a"}, reason=None))
+    with pytest.raises(RequestFailed, match="longer than 150 bytes"):
+        stream.read(document({"text": "a"}, reason=None))
+
+
+# vectors, counts and models -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b'{"embedding":{"values":[1,2]},"usageMetadata":{"promptTokenCount":7}}', 7),
+        (b'{"embedding":{"values":[1,2]},"usageMetadata":{}}', 2),
+        (b'{"embedding":{"values":[1,2]}}', 2),
+    ],
+)
+def test_a_vector_is_read_with_its_tokens(body: bytes, expected: int) -> None:
+    assert read_vector(body, Passage(text="12345", dimensions=2)) == ([1.0, 2.0], expected)
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (b'{"embedding":{"values":[1,2,3]}}', Code.INVALID_ARGUMENT),
+        (b'{"embedding":{"values":[]}}', Code.INTERNAL),
+        (b'{"embedding":{}}', Code.INTERNAL),
+        (b"\xff", Code.INTERNAL),
+    ],
+)
+def test_what_is_no_vector_or_too_long_is_refused(body: bytes, code: Code) -> None:
+    with pytest.raises(RequestFailed) as failed:
+        read_vector(body, Passage(text="12345", dimensions=2))
+    assert failed.value.code is code
+
+
+def test_a_count_is_read() -> None:
+    assert read_count(b'{"totalTokens":31,"promptTokensDetails":[]}') == 31
+    with pytest.raises(RequestFailed, match="not of the protocol"):
+        read_count(b'{"count":1}')
+
+
+def test_models_are_named_without_their_collection() -> None:
+    body = b'{"models":[{"name":"models/a","version":"1"},{"name":"tunedModels/b"}]}'
+    assert read_models(body) == ["a", "tunedModels/b"]
+    assert read_models(b"{}") == []
+    assert read_models(b"<html>") is None
+
+
+# refusals -------------------------------------------------------------------------------------
+
+
+def refusal(status: str = "", message: str = "SECRET", *details: dict[str, Any]) -> bytes:
+    error = {"code": 400, "message": message, "status": status, "details": list(details)}
+    return msgspec.json.encode({"error": error})
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("generationConfig.topK", ": member generationConfig.topK"),
+        ("contents[0].parts[12].text", ": member contents[0].parts[12].text"),
+        (
+            "generationConfig.responseJsonSchema.properties.SECRET",
+            ": member generationConfig.responseJsonSchema",
+        ),
+        ("SECRET.topK", ""),
+        ("", ""),
+    ],
+)
+def test_of_a_path_only_known_names_are_repeated(path: str, words: str) -> None:
+    detail = {"@type": "BadRequest", "fieldViolations": [{"field": path}, {"field": path}]}
+    found = blamed(refusal("INVALID_ARGUMENT", "SECRET", detail))
+    assert (found.words, found.code) == (words, Code.INVALID_ARGUMENT)
+
+
+def test_a_prompt_that_is_too_long_is_told_so() -> None:
+    message = "The input token count (9) exceeds the maximum number of tokens allowed (8)."
+    assert blamed(refusal("INVALID_ARGUMENT", message)).words == (
+        ": it has more tokens than the model takes"
+    )
+
+
+@pytest.mark.parametrize(
+    ("delay", "seconds"),
+    [("26s", 26.0), ("0.5s", 0.5), ("34.074824224s", 34.074824224), ("9", None), ("-1s", None)],
+)
+def test_how_long_to_wait_stands_in_the_body(delay: str, seconds: float | None) -> None:
+    help_detail: dict[str, Any] = {"@type": "Help", "links": []}
+    details = ({"@type": "RetryInfo", "retryDelay": delay}, help_detail)
+    assert blamed(refusal("RESOURCE_EXHAUSTED", "", *details)).after_seconds == seconds
+
+
+def test_a_refusal_that_nobody_escapes_says_what_to_do() -> None:
+    key = {"@type": "ErrorInfo", "reason": "API_KEY_INVALID", "domain": "googleapis.com"}
+    other = {"@type": "ErrorInfo", "reason": "SECRET"}
+    assert "check `api_key`" in blamed(refusal("INVALID_ARGUMENT", "", other, key)).refuses_all
+    place = "User location is not supported for the API use."
+    assert "another endpoint" in blamed(refusal("FAILED_PRECONDITION", place)).refuses_all
+    assert not blamed(refusal("INVALID_ARGUMENT", "", other)).refuses_all
+
+
+def test_a_refusal_may_come_in_a_list_of_one() -> None:
+    body = b"[" + refusal("OUT_OF_RANGE") + b"]"
+    assert blamed(body).code is Code.OUT_OF_RANGE
+    assert blamed(refusal("INTERNAL")).code is None
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>SECRET", b"\xff", b"[]", b'{"error":"SECRET"}'])
+def test_a_refusal_in_other_words_says_nothing(body: bytes) -> None:
+    found = blamed(body)
+    assert (found.words, found.code, found.after_seconds, found.refuses_all) == ("", None, None, "")
+
+
+@given(st.binary(max_size=200))
+def test_no_body_makes_a_reader_fail_in_another_way(body: bytes) -> None:
+    blamed(body)
+    read_models(body)
+    for call in (
+        lambda: read_reply(body, HELLO, "m"),
+        lambda: read_vector(body, Passage(text="a")),
+        lambda: read_count(body),
+    ):
+        with pytest.raises(RequestFailed):
+            call()
