@@ -12,12 +12,14 @@ from bench import (
     embeddings,
     large_results,
     live,
+    llama_cpp,
     planning,
     polling,
     prefixes,
     restart,
     schemas,
 )
+from bench.engine import USUAL
 
 
 def main() -> None:
@@ -46,6 +48,8 @@ def main() -> None:
         restart.report(restart.REQUESTS, restart.OPEN_SHARDS, restart.ROUNDS)
         print()
         alternatives.report(alternatives.REQUESTS, alternatives.ROUNDS)
+        print()
+        llama_cpp.report(llama_cpp.CONCURRENCY, llama_cpp.REQUESTS, wanted.rounds, USUAL)
         print()
     batch.report(concurrency=32, requests=256, rounds=wanted.rounds)
     print()

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from nightrate.domain.generation import Prompt
 from nightrate.engines.base import Engine
 from nightrate.engines.child import Patience, SupervisedChild
 from nightrate.errors import Code, RequestFailed
+
+_CHARACTERS_PER_TOKEN_MAX = 128
+"""More than any text has. What is over it is not even counted: that would take seconds."""
 
 
 class ChildEngine(Engine):
@@ -51,3 +55,19 @@ def unicode_demanded(whose: str = "The prompt's text") -> Iterator[None]:
     except UnicodeEncodeError as error:
         message = f"{whose} is not valid Unicode: {error.reason}."
         raise RequestFailed(message, code=Code.INVALID_ARGUMENT) from error
+
+
+def check_length(prompt: Prompt, tokens_max: int) -> None:
+    """Refuse a prompt that is far too long for a context, before it is sent and counted.
+
+    Raises:
+        RequestFailed: it has more characters than so many tokens can stand for.
+    """
+    characters = sum(len(message.words) for message in prompt.messages)
+    characters += len(prompt.system or "")
+    if 0 < tokens_max * _CHARACTERS_PER_TOKEN_MAX < characters:
+        raise RequestFailed(
+            f"The prompt has {characters:,} characters, far more than fit into the "
+            f"{tokens_max:,} tokens of the model's context.",
+            code=Code.INVALID_ARGUMENT,
+        )

@@ -1,27 +1,25 @@
-"""Words that mean something to a model's template, kept plain text where a client writes them.
+"""Words that steer a model, such as those which end a turn, kept plain in the text of a client.
 
-A client must not be able to end its turn and speak as the system.
+A client must not be able to end its turn and speak as the system. A tokenizer reads such a word as
+one token wherever it stands; so a word in a client's text is cut in two before it is read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-_PRIVATE = range(0xE000, 0xF8FF)
-"""Characters that mean nothing to anybody."""
 
-
-def mark_for(texts: Iterable[str], control: Sequence[str]) -> str:
+def mark_for(texts: Iterable[str], words: Sequence[str]) -> str:
     """Give a character that no text has, if a text has a control word in it; else nothing."""
     whole = "".join(texts)
-    if not any(word in whole for word in control):
+    if not any(word in whole for word in words):
         return ""
-    return next(mark for mark in map(chr, _PRIVATE) if mark not in whole)
+    return next(mark for mark in map(chr, range(0xE000, 0xF8FF)) if mark not in whole)
 
 
-def defused(text: str, control: Sequence[str], mark: str) -> str:
-    """Mark where control words are cut, so that each piece is read as plain text."""
+def defused(text: str, mark: str, words: Sequence[str]) -> str:
+    """Mark where control words in a client's text are cut, so that they stay plain text."""
     if mark:
-        for word in control:
+        for word in words:
             text = text.replace(word, word[0] + mark + word[1:])
     return text

@@ -10,7 +10,7 @@ import mmap
 import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec import Struct
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import gguf
     import numpy as np
     from numpy.typing import NDArray
+
+Read = TypeVar("Read")
 
 MAGIC = b"GGUF"
 
@@ -56,6 +58,11 @@ _SCALARS = {
 _STRING = 8
 _ARRAY = 9
 
+_WORDS = "tokenizer.ggml.tokens"
+_WORD_TYPES = "tokenizer.ggml.token_type"
+_STEERING = frozenset({2, 3, 4})
+"""Types of tokens that are no text: unknown, control, and those which the model's maker defined."""
+
 _SLICE_WEIGHTS = 1 << 21
 """Weights decoded at once while re-encoding: 8 MiB as 32-bit floats."""
 
@@ -84,9 +91,31 @@ def inspect(path: Path) -> GGUFFacts:
     Raises:
         EngineDown: it is not a GGUF file, or is damaged.
     """
+    return _read(path, lambda head: head.facts())
+
+
+def control_words(path: Path) -> list[str]:
+    """Give the words of the vocabulary that may steer the model, wherever they stand in a text.
+
+    Some files call such a word plain text; what stands in angle brackets is taken for one, too.
+
+    Raises:
+        EngineDown: it is not a GGUF file, or is damaged.
+    """
+    values = _read(path, lambda head: head.values(frozenset({_WORDS, _WORD_TYPES})))
+    words = values.get(_WORDS) or []
+    kinds = values.get(_WORD_TYPES) or [0] * len(words)
+    return [
+        word
+        for word, kind in zip(words, kinds, strict=True)
+        if kind in _STEERING or (word[:1] == "<" and word[1:-1] and word[-1] == ">")
+    ]
+
+
+def _read(path: Path, reading: Callable[[_Head], Read]) -> Read:
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
-            return _Head(view).facts()
+            return reading(_Head(view))
     except (struct.error, ValueError, IndexError, KeyError) as error:
         raise EngineDown(f"{path} is not a whole GGUF file: {error}") from error
 
@@ -97,9 +126,11 @@ class _Head:
     def __init__(self, view: mmap.mmap) -> None:
         self._view = view
         self._at = 0
+        self._tensors = 0
 
-    def facts(self) -> GGUFFacts:
-        magic, version, tensors, pairs = self._take("4sIQQ")
+    def values(self, lists: frozenset[str] = frozenset()) -> dict[str, Any]:
+        """Give the fields, of the lists only those that are named."""
+        magic, version, self._tensors, pairs = self._take("4sIQQ")
         if magic != MAGIC:
             raise ValueError(f"it starts with {magic!r}")
         if version not in (2, 3):
@@ -107,8 +138,12 @@ class _Head:
         values: dict[str, Any] = {}
         for _ in range(pairs):
             name = self._string()
-            values[name] = self._value(self._take("I")[0])
-        types = {self._tensor_type() for _ in range(tensors)}
+            values[name] = self._value(self._take("I")[0], keep=name in lists)
+        return values
+
+    def facts(self) -> GGUFFacts:
+        values = self.values()
+        types = {self._tensor_type() for _ in range(self._tensors)}
         architecture = str(values.get("general.architecture", ""))
         context = values.get(f"{architecture}.context_length")
         return GGUFFacts(architecture, context, frozenset(types))
@@ -126,12 +161,16 @@ class _Head:
         self._at += length
         return text.decode("utf-8", "replace")
 
-    def _value(self, kind: int) -> Any:
+    def _value(self, kind: int, *, keep: bool = False) -> Any:
         if kind == _STRING:
             return self._string()
         if kind != _ARRAY:
             return self._take(_SCALARS[kind])[0]
         item, count = self._take("IQ")
+        if keep and item in _SCALARS:
+            return list(self._take(f"{count}{_SCALARS[item]}"))
+        if keep:
+            return [self._value(item) for _ in range(count)]
         if item in _SCALARS:
             self._at += struct.calcsize("<" + _SCALARS[item]) * count
         else:

@@ -1,7 +1,8 @@
 """Grammars that spell the answers of a form, compactly: no white space, members in their order.
 
 A JSON Schema given to a library lets white space in anywhere, and small models fill their whole
-budget with it. What is written here is EBNF in the notation of xgrammar. Whatever such a grammar
+budget with it. What is written here is EBNF that both xgrammar and llama.cpp read: the names of
+rules are letters and digits. Whatever such a grammar
 spells fits the form; it may spell less. A number has its digits bounded, an object has the members
 that are listed, in their order, and a text has no escapes but the short ones.
 """
@@ -39,7 +40,7 @@ from nightrate.errors import Code, RequestFailed
 
 _CHARACTER = r'[^"\\\x00-\x1f] | "\\" ["\\/bfnrt]'
 
-_YEAR_TO_DAY = '[12] [0-9]{3} "-" month_day'
+_YEAR_TO_DAY = '[12] [0-9]{3} "-" monthday'
 _CLOCK = '([01] [0-9] | "2" [0-3]) ":" [0-5] [0-9] ":" [0-5] [0-9]'
 _ZONE = '("Z" | [+-] ([01] [0-9] | "2" [0-3]) ":" [0-5] [0-9])'
 _OCTET = '("25" [0-5] | "2" [0-4] [0-9] | "1" [0-9] [0-9] | [1-9] [0-9] | [0-9])'
@@ -65,7 +66,7 @@ _SHARED = {
     "object": '"{" (string ":" value ("," string ":" value)*)? "}"',
     "array": '"[" (value ("," value)*)? "]"',
     # February has 28 days here: a grammar does not know the year.
-    "month_day": (
+    "monthday": (
         '("01" | "03" | "05" | "07" | "08" | "10" | "12") "-"'
         ' ("0" [1-9] | [12] [0-9] | "3" [01])'
         ' | ("04" | "06" | "09" | "11") "-" ("0" [1-9] | [12] [0-9] | "30")'

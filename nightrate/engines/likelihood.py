@@ -11,6 +11,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+from nightrate.engines.base import Finding
+
 Mode = Literal["fast", "exact"]
 """The two ways the embedded engine computes; exact answers do not depend on their neighbours."""
 
@@ -76,3 +78,18 @@ def _compare(measured: Measured, reference: Measured | None) -> Comparison:
     off_nats = abs(measured.nats_per_token - reference.nats_per_token)
     same_tokens = measured.tokens == reference.tokens
     return Comparison(measured, reference, same_tokens and off_nats <= TOLERANCE_NATS)
+
+
+def findings_of(engine: str, comparison: dict[str, Comparison]) -> list[Finding]:
+    """Say what a comparison found, for ``nightrate doctor``."""
+    findings = []
+    for passage, one in comparison.items():
+        found = f"{one.measured.nats_per_token:.3f} nats a token"
+        if one.reference is None:
+            found += ", no reference for this model"
+        else:
+            found += f", {one.reference.nats_per_token:.3f} expected"
+        ok = one.passed is not False
+        remedy = "" if ok else "the weights are computed wrongly: remove the cached file"
+        findings.append(Finding(f"{engine}: likelihood, {passage} passage", ok, found, remedy))
+    return findings

@@ -27,15 +27,14 @@ from nightrate.engines.base import (
     ignore_progress,
 )
 from nightrate.engines.child import Patience, read_answer
-from nightrate.engines.child_engine import ChildEngine, unicode_demanded
+from nightrate.engines.child_engine import ChildEngine, check_length, unicode_demanded
 from nightrate.engines.front_child import FrontChild
 from nightrate.engines.instructions import system_of
-from nightrate.engines.likelihood import Measured, Mode, compare
+from nightrate.engines.likelihood import Measured, Mode, compare, findings_of
 from nightrate.engines.openvino_child import Offer
 from nightrate.engines.openvino_model import ModelSetup
 from nightrate.engines.options import options_of
 from nightrate.engines.packages import cache_directory
-from nightrate.engines.sampling import refuse_hopeless
 from nightrate.errors import EngineDown
 
 CHILD = (sys.executable, "-m", "nightrate.engines.openvino_child")
@@ -183,7 +182,7 @@ class OpenVINOEngine(ChildEngine):
             return reply
         self._batch_requests += 1
         try:
-            refuse_hopeless(prompt, self._tokens_max)
+            check_length(prompt, self._tokens_max)
             with unicode_demanded():
                 return await self._child.ask("generate", prompt, Reply)
         finally:
@@ -198,7 +197,7 @@ class OpenVINOEngine(ChildEngine):
 
     async def _pieces(self, verb: str, prompt: Prompt) -> AsyncGenerator[str | Reply | None, None]:
         """Give what a child says of an answer: None when it begins, if somebody waits for it."""
-        refuse_hopeless(prompt, self._tokens_max)
+        check_length(prompt, self._tokens_max)
         with unicode_demanded():
             async with aclosing(self._line(prompt)(verb, prompt)) as answers:
                 async for answer in answers:
@@ -215,7 +214,7 @@ class OpenVINOEngine(ChildEngine):
 
     async def count_tokens(self, prompt: Prompt) -> int:
         """Count with the model's own tokenizer and template."""
-        refuse_hopeless(prompt, self._tokens_max)
+        check_length(prompt, self._tokens_max)
         ask = self._front.ask if self._front.answering else self._child.ask
         with unicode_demanded():
             return await ask("count_tokens", prompt, int)
@@ -242,18 +241,8 @@ class OpenVINOEngine(ChildEngine):
 
     async def self_check(self) -> list[Finding]:
         """Hold the likelihood of fixed passages against the reference; see `likelihood`."""
-        findings = []
-        for passage, one in (await self.likelihood()).items():
-            found = f"{one['measured']['nats_per_token']:.3f} nats a token"
-            if one["reference"] is None:
-                found += ", no reference for this model"
-            else:
-                found += f", {one['reference']['nats_per_token']:.3f} expected"
-            ok = one["passed"] is not False
-            remedy = "" if ok else "the weights are computed wrongly: remove the cached file"
-            check = f"{self.name}: likelihood, {passage} passage"
-            findings.append(Finding(check, ok, found, remedy))
-        return findings
+        measured = await self._child.ask("likelihood", "fast", dict[str, Measured])
+        return findings_of(self.name, compare(self._model_version, measured))
 
 
 def setup_of(options: OpenVINOOptions, prepared: weights.Weights) -> ModelSetup:

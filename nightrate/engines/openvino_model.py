@@ -145,7 +145,7 @@ class Model:
         turns = turns_of(prompt)
         mark = mark_for((text for _, text in turns), self._control)
         history = [
-            {"role": role, "content": defused(text, self._control, mark)} for role, text in turns
+            {"role": role, "content": defused(text, mark, self._control)} for role, text in turns
         ]
         text = self._tokenizer.apply_chat_template(history, add_generation_prompt=True)
         return self.encode_text(*text.split(mark)) if mark else self.encode_text(text)

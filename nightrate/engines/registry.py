@@ -41,6 +41,12 @@ def _illustrator(options: Options) -> Engine:
     return IllustratorEngine.from_options(options)
 
 
+def _llama_cpp(options: Options) -> Engine:
+    from nightrate.engines.llama_cpp import LlamaCppEngine
+
+    return LlamaCppEngine.from_options(options)
+
+
 def _gemini(options: Options) -> Engine:
     from nightrate.engines.gemini import GeminiEngine
 
@@ -69,6 +75,7 @@ BUILT_IN: dict[str, Factory] = {
     "echo": _echo,
     "gemini": _gemini,
     "illustrator": _illustrator,
+    "llama_cpp": _llama_cpp,
     "minilm": _minilm,
     "openai": _openai,
     "openvino": _openvino,

@@ -1,11 +1,11 @@
-"""How answers are drawn, within which bounds, and how long they may get."""
+"""What engines that run a model themselves have in common: how tokens are drawn, and how many."""
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any
 
 from nightrate import limits
-from nightrate.domain.generation import Prompt, Sampling
+from nightrate.domain.generation import Sampling
 from nightrate.errors import Code, RequestFailed
 
 TEMPERATURE_DEFAULT = 1.0
@@ -15,36 +15,10 @@ TOP_K_DEFAULT = 64
 
 PENALTY_MAX = 2.0
 
-_CHARACTERS_PER_TOKEN_MAX = 128
-"""More than any text has. What is over it is not even counted: that would take seconds."""
 
-Value = TypeVar("Value", float, int)
-
-
-def either(value: Value | None, default: Value) -> Value:
-    """Give what was said, or else the default."""
+def either(value: float | None, default: float) -> Any:
+    """Give a value, or what stands for none."""
     return default if value is None else value
-
-
-def check_sampling(sampling: Sampling) -> None:
-    """Refuse what a library would refuse in its own words, or not at all.
-
-    Raises:
-        RequestFailed: a value is out of its range.
-    """
-    ranges = {
-        "temperature": (sampling.temperature, 0.0, float("inf")),
-        "top_p": (sampling.top_p, 0.0, 1.0),
-        "top_k": (sampling.top_k, 0, float("inf")),
-        "presence_penalty": (sampling.presence_penalty, -PENALTY_MAX, PENALTY_MAX),
-        "frequency_penalty": (sampling.frequency_penalty, -PENALTY_MAX, PENALTY_MAX),
-        "max_output_tokens": (sampling.max_output_tokens, 1, float("inf")),
-    }
-    for name, (value, least, most) in ranges.items():
-        if value is not None and not least <= value <= most:
-            raise _invalid(
-                f"The {name.replace('_', ' ')} is {value}; it must lie in [{least}, {most}]."
-            )
 
 
 def output_tokens_max(sampling: Sampling, prompt_tokens: int, tokens_max: int) -> int:
@@ -62,19 +36,25 @@ def output_tokens_max(sampling: Sampling, prompt_tokens: int, tokens_max: int) -
     return min(wanted, tokens_max - prompt_tokens)
 
 
-def refuse_hopeless(prompt: Prompt, tokens_max: int) -> None:
-    """Refuse a prompt that is far too long, without counting its tokens.
+def check_sampling(sampling: Sampling) -> None:
+    """Refuse what a library would refuse in its own words, or not at all.
 
     Raises:
-        RequestFailed: it has more characters than could fit into the context.
+        RequestFailed: a value is out of range.
     """
-    characters = sum(len(message.words) for message in prompt.messages)
-    characters += len(prompt.system or "")
-    if 0 < tokens_max * _CHARACTERS_PER_TOKEN_MAX < characters:
-        raise _invalid(
-            f"The prompt has {characters:,} characters, far more than fit into the "
-            f"{tokens_max:,} tokens of the model's context."
-        )
+    ranges = {
+        "temperature": (sampling.temperature, 0.0, float("inf")),
+        "top_p": (sampling.top_p, 0.0, 1.0),
+        "top_k": (sampling.top_k, 0, float("inf")),
+        "presence_penalty": (sampling.presence_penalty, -PENALTY_MAX, PENALTY_MAX),
+        "frequency_penalty": (sampling.frequency_penalty, -PENALTY_MAX, PENALTY_MAX),
+        "max_output_tokens": (sampling.max_output_tokens, 1, float("inf")),
+    }
+    for name, (value, least, most) in ranges.items():
+        if value is not None and not least <= value <= most:
+            raise _invalid(
+                f"The {name.replace('_', ' ')} is {value}; it must lie in [{least}, {most}]."
+            )
 
 
 def _invalid(message: str) -> RequestFailed:

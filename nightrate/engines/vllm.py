@@ -22,9 +22,8 @@ from nightrate.domain.generation import (
 )
 from nightrate.engines.base import Capacity, Finding, Options, Progress, ignore_progress
 from nightrate.engines.child import Patience, read_answer
-from nightrate.engines.child_engine import ChildEngine, unicode_demanded
+from nightrate.engines.child_engine import ChildEngine, check_length, unicode_demanded
 from nightrate.engines.options import options_of
-from nightrate.engines.sampling import refuse_hopeless
 from nightrate.engines.vllm_child import Offer
 from nightrate.engines.vllm_model import VLLMSetup
 from nightrate.errors import EngineDown
@@ -158,7 +157,7 @@ class VLLMEngine(ChildEngine):
 
     async def stream(self, prompt: Prompt) -> AsyncGenerator[str | Reply, None]:
         """Have the child answer, and tell what is certain of the answer after each step."""
-        refuse_hopeless(prompt, self._tokens_max)
+        check_length(prompt, self._tokens_max)
         with unicode_demanded():
             answers = self._child.answers("stream", prompt)
             async with aclosing(answers):
@@ -194,7 +193,7 @@ class VLLMEngine(ChildEngine):
         ]
 
     async def _ask(self, verb: str, prompt: Prompt, shape: type[Shape]) -> Shape:
-        refuse_hopeless(prompt, self._tokens_max)
+        check_length(prompt, self._tokens_max)
         with unicode_demanded():
             return await self._child.ask(verb, prompt, shape)
 

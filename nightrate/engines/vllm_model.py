@@ -143,7 +143,7 @@ class Model:
     def _encode(self, prompt: Prompt) -> list[int]:
         turns = turns_of(prompt)
         mark = mark_for((text for _, text in turns), self._control)
-        turns = [(role, defused(text, self._control, mark)) for role, text in turns]
+        turns = [(role, defused(text, mark, self._control)) for role, text in turns]
         text = self._rendered(turns, prompt.thinking)
         pieces = text.split(mark) if mark else [text]
         ids: list[int] = []
@@ -339,7 +339,7 @@ def alternating(turns: list[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 def _penalty(said: float | None, defaults: dict[str, Any], name: str) -> float:
-    return either(said, float(defaults.get(name, 0.0)))
+    return float(either(said, defaults.get(name, 0.0)))
 
 
 def _refused(error: Exception) -> RequestFailed:

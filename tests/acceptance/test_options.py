@@ -114,15 +114,38 @@ def _rounded(value: Any) -> Any:
     return [_rounded(inner) for inner in value] if isinstance(value, list) else value
 
 
+LLAMA_CPP = """
+[models]
+"*embedding*" = "minilm"
+"*" = "llama_cpp"
+
+[engines.llama_cpp]
+slots = 4
+context_tokens = 2048
+threads = 1
+"""
+"""Settings of a server whose text comes from that engine; two busy workers share two cores."""
+
+
 @pytest.fixture(
-    scope="module", params=["echo", pytest.param("openvino", marks=pytest.mark.embedded)]
+    scope="module",
+    params=[
+        "echo",
+        *(pytest.param(name, marks=pytest.mark.embedded) for name in ("openvino", "llama_cpp")),
+    ],
 )
 def ways(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Ways]:
     engine = request.param
     data = tmp_path_factory.mktemp(engine) / "data"
-    server = Server(data, *(["--engine", "echo"] if engine == "echo" else []))
+    arguments = ["--engine", "echo"] if engine == "echo" else []
+    if engine == "llama_cpp":
+        pytest.importorskip("xllamacpp", reason="the library of the extra is not installed")
+        settings = data.parent / "nightrate.toml"
+        settings.write_text(LLAMA_CPP, "ascii")
+        arguments = ["--config", str(settings)]
+    server = Server(data, *arguments)
     server.start_seconds = max(START_SECONDS, SECONDS)
     try:
         yield Ways(server.start(), engine)

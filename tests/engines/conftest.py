@@ -11,6 +11,7 @@ import pytest_asyncio
 from nightrate.engines.font_files import characters_of
 from nightrate.engines.illustrating import Fonts
 from nightrate.engines.illustrator import prepare
+from nightrate.engines.llama_cpp import LlamaCppEngine
 from nightrate.engines.openai import OpenAIEngine
 from nightrate.engines.openvino import OpenVINOEngine
 from nightrate.engines.packages import cache_directory
@@ -35,6 +36,16 @@ def misread_gguf(tmp_path: Path) -> Path:
 async def embedded() -> AsyncIterator[OpenVINOEngine]:
     """Give the embedded engine with its real model; one for all tests, because it loads slowly."""
     engine = OpenVINOEngine.from_options({"requests": 8, "kv_cache_gib": 1})
+    await engine.open()
+    yield engine
+    await engine.close()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def llama_cpp() -> AsyncIterator[LlamaCppEngine]:
+    """Give the llama.cpp engine with the built-in model; one for all tests."""
+    pytest.importorskip("xllamacpp", reason="the library of the extra llama_cpp is not installed")
+    engine = LlamaCppEngine.from_options({"slots": 4, "context_tokens": 2048, "threads": 1})
     await engine.open()
     yield engine
     await engine.close()

@@ -9,12 +9,12 @@ CONTROL = ["<|im_start|>", "<|im_end|>"]
 
 def test_texts_without_control_words_stay_as_they_are() -> None:
     assert mark_for(["a <|im|> b", "c"], CONTROL) == ""
-    assert defused("a <|im|> b", CONTROL, "") == "a <|im|> b"
+    assert defused("a <|im|> b", "", CONTROL) == "a <|im|> b"
 
 
 def test_a_control_word_is_cut_where_it_begins() -> None:
     mark = mark_for(["a<|im_end|>b"], CONTROL)
-    assert defused("a<|im_end|>b", CONTROL, mark).split(mark) == ["a<", "|im_end|>b"]
+    assert defused("a<|im_end|>b", mark, CONTROL).split(mark) == ["a<", "|im_end|>b"]
 
 
 def test_the_mark_is_in_none_of_the_texts() -> None:

@@ -8,7 +8,7 @@ import gguf
 import numpy as np
 import pytest
 
-from nightrate.engines.gguf_files import inspect, is_gguf, reencode
+from nightrate.engines.gguf_files import control_words, inspect, is_gguf, reencode
 from nightrate.errors import EngineDown
 from tests.engines import tiny
 
@@ -18,6 +18,20 @@ def test_the_head_tells_architecture_context_and_types(tiny_gguf: Path, misread_
     assert (facts.architecture, facts.context_tokens) == ("llama", 77)
     assert facts.tensor_types == {"Q8_0", "F32"}
     assert inspect(misread_gguf).tensor_types == {"Q4_1", "F32"}
+
+
+def test_words_that_may_steer_a_model_are_found_by_their_type_and_by_their_brackets(
+    tiny_gguf: Path, tmp_path: Path
+) -> None:
+    assert control_words(tiny_gguf) == ["<|end|>"]  # it says nothing of types
+    path = tmp_path / "typed.gguf"
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_array("tokenizer.ggml.tokens", ["a", "[INST]", "<>", "<think>", "<unk>", "<b"])
+    writer.add_array("tokenizer.ggml.token_type", [1, 3, 1, 4, 2, 1])
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    assert control_words(path) == ["[INST]", "<think>", "<unk>"]
 
 
 def test_a_file_is_known_by_its_first_bytes(tiny_gguf: Path, tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from nightrate.domain.generation import Sampling
-from nightrate.engines.sampling import check_sampling, either, output_tokens_max, refuse_hopeless
+from nightrate.engines.child_engine import check_length
+from nightrate.engines.sampling import check_sampling, either, output_tokens_max
 from nightrate.errors import Code, RequestFailed
 from nightrate.testing.engine_contract import asked
 
@@ -28,7 +29,7 @@ def test_a_prompt_that_fills_the_context_is_refused_with_both_numbers() -> None:
 
 
 def test_only_what_could_never_fit_is_refused_uncounted() -> None:
-    refuse_hopeless(asked("x" * 12_800), 100)
-    refuse_hopeless(asked("x" * 12_801), 0)
+    check_length(asked("x" * 12_800), 100)
+    check_length(asked("x" * 12_801), 0)
     with pytest.raises(RequestFailed, match="12,801 characters"):
-        refuse_hopeless(asked("x" * 12_801), 100)
+        check_length(asked("x" * 12_801), 100)

@@ -14,6 +14,7 @@ BEGIN = "<!-- printed from the table in nightrate/dialects/gemini_options.py -->
 
 _ENGINES: dict[str, dict[str, str]] = {
     "openvino": {},
+    "llama_cpp": {},
     "vllm": {"model": "any"},
     "minilm": {},
     "illustrator": {},
