@@ -1,8 +1,8 @@
 """The command line of Nightrate in another world: with other limits, and a wall clock that jumps.
 
 ``python -m tests.faults.patched NAME=NUMBER ... clock=FILE -- serve ...``: each name is one of
-`nightrate.limits`; the file holds how many seconds the wall clock is wrong, and is looked at each
-time that somebody asks for the time.
+`nightrate.limits` or of a part of it; the file holds how many seconds the wall clock is wrong, and
+is looked at each time that somebody asks for the time.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from nightrate import clock, limits
+from nightrate import clock, limits, upkeep_limits, webhook_limits
+
+_BOUNDS = limits, upkeep_limits, webhook_limits
 
 
 def command(*changes: str) -> Sequence[str]:
@@ -26,8 +28,8 @@ def change(changes: Sequence[str]) -> None:
         if name == "clock":
             _let_jump(Path(value))
         else:
-            assert hasattr(limits, name), name
-            setattr(limits, name, float(value))
+            (module,) = [one for one in _BOUNDS if hasattr(one, name)]
+            setattr(module, name, float(value))
 
 
 def _let_jump(file: Path) -> None:
