@@ -1,6 +1,6 @@
 """What a batch costs those who wait: the time to the first token, with and without a batch.
 
-Live requests come one every two seconds, or when the one before is answered if that takes longer,
+Live requests come at even intervals, so that they take a quarter of the machine by themselves,
 through the whole server with the embedded engine, and their answers are streamed:
 
 * calm: nothing else runs;
@@ -34,7 +34,8 @@ from nightrate.runtime import House, open_house
 
 CONCURRENCY = 32
 REQUESTS = 60
-INTERVAL_SECONDS = 2.0
+INTERVALS = 4
+"""How many answers, by themselves, would fill the time between two live requests."""
 BATCH_SECONDS = 20.0
 BATCH_REQUESTS = 20_000
 """More than are answered while it is looked at; the rest is cancelled."""
@@ -55,7 +56,7 @@ class Waits(Struct, frozen=True):
 
 
 async def _wait(house: House, prompt: Prompt) -> float:
-    """Ask once, and give the time to the first token."""
+    """Ask once, have it all, and give the time to the first token."""
     model = house.models.resolve(MODEL)
     started = time.perf_counter()
     first = math.inf
@@ -66,10 +67,22 @@ async def _wait(house: House, prompt: Prompt) -> float:
     return first
 
 
-async def _waits(house: House, live: Iterator[Prompt], count: int) -> list[float]:
+async def _interval(house: House, live: Iterator[Prompt]) -> float:
+    """Find the time between two requests."""
+    seconds = []
+    for prompt in itertools.islice(live, 6):
+        started = time.perf_counter()
+        await _wait(house, prompt)
+        seconds.append(time.perf_counter() - started)
+    return INTERVALS * statistics.median(seconds[1:])
+
+
+async def _waits(
+    house: House, live: Iterator[Prompt], count: int, interval_seconds: float
+) -> list[float]:
     waits = []
     for prompt in itertools.islice(live, count):
-        next_at = time.perf_counter() + INTERVAL_SECONDS
+        next_at = time.perf_counter() + interval_seconds
         waits.append(await _wait(house, prompt))
         await asyncio.sleep(max(0.0, next_at - time.perf_counter()))
     return waits
@@ -80,7 +93,7 @@ async def _wait_for_front(house: House, live: Iterator[Prompt]) -> None:
     engine = house.lanes[house.models.resolve(MODEL).engine].engine
     assert isinstance(engine, OpenVINOEngine)
     while engine.live_pid is None:
-        await _waits(house, live, 1)
+        await _waits(house, live, 1, 0.5)
 
 
 class _Batch:
@@ -112,35 +125,35 @@ async def _begin(house: House) -> _Batch:
     return begun
 
 
-async def measure(count: int, load: Load) -> tuple[Waits, Waits, float]:
-    """Measure the waits without and with a batch, and the rate of the batch by itself."""
+async def measure(count: int, load: Load) -> tuple[Waits, Waits, float, float]:
+    """Measure the waits without and with a batch, the rate of the batch alone, the interval."""
     with tempfile.TemporaryDirectory(prefix="nightrate-bench-") as folder:
         house = open_house(settings(Path(folder), CONCURRENCY))
         try:
             async with house.working():
                 await house.engines_settled()
                 live = prompts(50_000_000, "fast", load)
-                await _waits(house, live, 3)
-                calm = Waits(await _waits(house, live, count))
+                interval = await _interval(house, live)
+                calm = Waits(await _waits(house, live, count, interval))
                 batch = await _begin(house)
                 alone = await batch.rate(BATCH_SECONDS)
                 await _wait_for_front(house, live)
-                await _waits(house, live, 2)
+                await _waits(house, live, 2, interval)
                 before, started = await batch.tokens(), time.perf_counter()
-                seconds = await _waits(house, live, count)
+                seconds = await _waits(house, live, count, interval)
                 made = (await batch.tokens() - before) / (time.perf_counter() - started)
                 await house.batches.cancel(TENANT, batch.batch_id)
         finally:
             await house.close()
-    return calm, Waits(seconds, made), alone
+    return calm, Waits(seconds, made), alone, interval
 
 
 def report(count: int, load: Load) -> None:
     """Measure and print."""
-    calm, busy, alone = asyncio.run(measure(count, load))
+    calm, busy, alone, interval = asyncio.run(measure(count, load))
     print(
         f"Live first: {count} streamed requests of {load.prompt_tokens} prompt tokens, one every"
-        f" {INTERVAL_SECONDS:g} s, beside a batch of {CONCURRENCY} at once"
+        f" {interval:.1f} s, beside a batch of {CONCURRENCY} at once"
     )
     for name, waits in (("calm", calm), ("busy", busy)):
         half, most = statistics.median(waits.seconds), waits.percentile(0.99)
