@@ -8,6 +8,7 @@ between the two, `Engine.generate` and `Engine.embed` may be called concurrently
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any
@@ -46,6 +47,16 @@ class Finding(Struct, frozen=True):
     ok: bool
     found: str
     remedy: str = ""
+
+
+def told_from_threads(progress: Progress) -> Progress:
+    """Give what a thread may call, to have it told in the running loop."""
+    loop = asyncio.get_running_loop()
+
+    def tell(doing: str, share: float | None) -> None:
+        loop.call_soon_threadsafe(progress, doing, share)
+
+    return tell
 
 
 def ignore_progress(_doing: str, _share: float | None) -> None:

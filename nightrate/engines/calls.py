@@ -18,6 +18,13 @@ class _Written(Struct, forbid_unknown_fields=True):
 _WRITTEN = json.Decoder(_Written)
 
 
+def candidate_of(text: str, finish_reason: FinishReason, calling: Calling | None) -> Candidate:
+    """Give the answer of a model: its words, or the call that it had to make."""
+    if calling is None:
+        return Candidate(text, finish_reason)
+    return candidate_of_call(text, finish_reason, calling)
+
+
 def candidate_of_call(text: str, finish_reason: FinishReason, calling: Calling) -> Candidate:
     """Give the answer of a model that had to call a function.
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing, contextmanager
+from typing import TypeVar
 
-from nightrate.domain.generation import Prompt
+from nightrate.domain.generation import Prompt, Reply
 from nightrate.engines.base import Engine
-from nightrate.engines.child import Patience, SupervisedChild
+from nightrate.engines.child import Patience, read_answer
+from nightrate.engines.supervised_child import SupervisedChild
 from nightrate.errors import Code, RequestFailed
 
 _CHARACTERS_PER_TOKEN_MAX = 128
 """More than any text has. What is over it is not even counted: that would take seconds."""
+
+
+Shape = TypeVar("Shape")
 
 
 class ChildEngine(Engine):
@@ -43,6 +48,37 @@ class ChildEngine(Engine):
         self._child.hung(since)
 
 
+class ModelEngine(ChildEngine):
+    """An engine whose child runs a model that answers prompts."""
+
+    _tokens_max = 0
+    """Of a prompt and its answer, once the child has told it."""
+
+    async def generate(self, prompt: Prompt) -> Reply:
+        """Have the child answer."""
+        return await self._ask("generate", prompt, Reply)
+
+    async def stream(self, prompt: Prompt) -> AsyncGenerator[str | Reply, None]:
+        """Have the child answer, and tell what is certain of the answer after each step."""
+        with prompt_demanded(prompt, self._tokens_max):
+            async with aclosing(self._child.answers("stream", prompt)) as answers:
+                async for answer in answers:
+                    yield read_answer(answer, str | Reply)
+
+    async def count_tokens(self, prompt: Prompt) -> int:
+        """Count with the model's own tokenizer and template."""
+        return await self._ask("count_tokens", prompt, int)
+
+    async def _ask(self, verb: str, prompt: Prompt, shape: type[Shape]) -> Shape:
+        with prompt_demanded(prompt, self._tokens_max):
+            return await self._child.ask(verb, prompt, shape)
+
+
+def with_spare(requests: int) -> int:
+    """Give a few more than are computed, so that an ended one is replaced without a round trip."""
+    return requests + max(1, requests // 8)
+
+
 @contextmanager
 def unicode_demanded(whose: str = "The prompt's text") -> Iterator[None]:
     """Refuse a text that cannot be written on the line to the child.
@@ -55,6 +91,18 @@ def unicode_demanded(whose: str = "The prompt's text") -> Iterator[None]:
     except UnicodeEncodeError as error:
         message = f"{whose} is not valid Unicode: {error.reason}."
         raise RequestFailed(message, code=Code.INVALID_ARGUMENT) from error
+
+
+@contextmanager
+def prompt_demanded(prompt: Prompt, tokens_max: int) -> Iterator[None]:
+    """Refuse a prompt that is far too long for a context, or cannot be written on the line.
+
+    Raises:
+        RequestFailed: so it is; see `check_length` and `unicode_demanded`.
+    """
+    check_length(prompt, tokens_max)
+    with unicode_demanded():
+        yield
 
 
 def check_length(prompt: Prompt, tokens_max: int) -> None:

@@ -9,6 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 
+def plain_turns(
+    turns: Sequence[tuple[str, str]], words: Sequence[str]
+) -> tuple[list[tuple[str, str]], str]:
+    """Mark control words in the texts of a conversation.
+
+    Returns:
+        the roles and texts, and the mark at which the rendered text is to be cut; empty if there is
+        nothing to cut.
+    """
+    mark = mark_for((text for _, text in turns), words)
+    return [(role, defused(text, mark, words)) for role, text in turns], mark
+
+
 def mark_for(texts: Iterable[str], words: Sequence[str]) -> str:
     """Give a character that no text has, if a text has a control word in it; else nothing."""
     whole = "".join(texts)

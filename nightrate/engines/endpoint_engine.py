@@ -14,12 +14,12 @@ from msgspec import Meta
 from nightrate import endpoint_limits
 from nightrate.dialects.other_servers import Speech
 from nightrate.domain.embedding import Passage
-from nightrate.domain.generation import Asked, Reply
+from nightrate.domain.generation import Asked, Capability, Prompt, Reply
 from nightrate.engines.allowance import Allowance
 from nightrate.engines.base import Capacity, Engine, Progress, ignore_progress
 from nightrate.engines.endpoint import Endpoint
 from nightrate.engines.pace import Pace
-from nightrate.errors import EngineDown
+from nightrate.errors import Code, EngineDown, RequestFailed
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\x20-\x7e\t]*")
@@ -153,6 +153,12 @@ class EndpointEngine(Engine):
         output = endpoint_limits.ESTIMATED_OUTPUT_TOKENS if limit is None else limit
         texts = (asked.system or "", *(message.words for message in asked.messages))
         return sum(map(_estimated, texts)) + output
+
+    def _check(self, prompt: Prompt) -> None:
+        """Refuse what this engine was not configured for; `service/lane` has asked for the rest."""
+        if prompt.picture is None and Capability.TEXT not in self.capabilities:
+            message = f"The {self.name} engine gives no text here."
+            raise RequestFailed(message, code=Code.UNIMPLEMENTED)
 
     @contextmanager
     def _accounted(self, asked: Asked) -> Iterator[_Account]:

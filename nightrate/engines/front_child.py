@@ -15,8 +15,9 @@ from typing import TypeVar
 
 import msgspec
 
-from nightrate.engines.child import Patience, SupervisedChild
+from nightrate.engines.child import Patience
 from nightrate.engines.precedence import Precedence
+from nightrate.engines.supervised_child import SupervisedChild
 from nightrate.errors import EngineDown
 
 Shape = TypeVar("Shape")

@@ -27,7 +27,7 @@ from nightrate.domain.schema import ChoiceForm
 from nightrate.engines.base import Options
 from nightrate.engines.endpoint_engine import EndpointEngine, EndpointOptions, contradictions
 from nightrate.engines.options import options_of
-from nightrate.errors import Code, RequestFailed, SettingsFault
+from nightrate.errors import SettingsFault
 
 _MODEL: Final = re.compile(r"(?:(?:models|tunedModels)/)?[A-Za-z0-9._~@-]+")
 
@@ -131,12 +131,6 @@ class GeminiEngine(EndpointEngine):
 
     def _call(self, verb: str) -> str:
         return f"{self._base_url}/{quote(self._full_name())}:{verb}"
-
-    def _check(self, prompt: Prompt) -> None:
-        """Refuse what this engine was not configured for; `service/lane` has asked for the rest."""
-        if prompt.picture is None and Capability.TEXT not in self._capabilities:
-            message = "The gemini engine gives no text here."
-            raise RequestFailed(message, code=Code.UNIMPLEMENTED)
 
 
 def _capabilities(options: GeminiOptions) -> set[Capability]:

@@ -16,6 +16,8 @@ from typing import Any
 from msgspec import json
 
 from nightrate import limits
+from nightrate.domain.calling import form_of_calls
+from nightrate.domain.generation import Prompt
 from nightrate.domain.schema import (
     ROOT,
     AnyValue,
@@ -76,6 +78,16 @@ _SHARED = {
 """Rules that any grammar may use; the reserved names hold no digits."""
 
 _WORD = re.compile(r'"(?:[^"\\]|\\.)*"|\[(?:[^\]\\]|\\.)*\]|([a-z_]+)')
+
+
+def grammar_of_prompt(prompt: Prompt) -> str | None:
+    """Write the grammar of the form that a prompt demands, or of the calls; None if it is free.
+
+    Raises:
+        RequestFailed: as `grammar_of`.
+    """
+    form = prompt.form if prompt.calling is None else form_of_calls(prompt.calling)
+    return None if form is None else grammar_of(form)
 
 
 def grammar_of(form: Form) -> str:

@@ -22,7 +22,15 @@ from msgspec import Meta
 from nightrate.domain.drawing import held_to, prompt_tokens_of, tokens_of
 from nightrate.domain.generation import Candidate, Capability, Prompt, Reply, Usage
 from nightrate.domain.picture import Picture
-from nightrate.engines.base import Capacity, Engine, Finding, Options, Progress, ignore_progress
+from nightrate.engines.base import (
+    Capacity,
+    Engine,
+    Finding,
+    Options,
+    Progress,
+    ignore_progress,
+    told_from_threads,
+)
 from nightrate.engines.composing import compose, told
 from nightrate.engines.font_files import characters_of
 from nightrate.engines.options import options_of
@@ -102,13 +110,8 @@ class IllustratorEngine(Engine):
 
     async def open(self, progress: Progress = ignore_progress) -> None:
         """Prepare the fonts (once: fetched) and look what is in them."""
-        loop = asyncio.get_running_loop()
-
-        def tell(doing: str, share: float | None) -> None:
-            loop.call_soon_threadsafe(progress, doing, share)
-
         cache = cache_directory(self._options.cache_directory)
-        paths = await asyncio.to_thread(prepare, cache, tell)
+        paths = await asyncio.to_thread(prepare, cache, told_from_threads(progress))
         self._studio = await asyncio.to_thread(_Studio, *paths, self._options.requests)
 
     async def close(self) -> None:

@@ -8,19 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
-from nightrate.domain.generation import Capability, Prompt, Reply
+from nightrate.domain.generation import Capability
 from nightrate.engines import gguf_files, weights
-from nightrate.engines.base import Capacity, Finding, Options, Progress, ignore_progress
-from nightrate.engines.child import Patience, read_answer
-from nightrate.engines.child_engine import ChildEngine, check_length, unicode_demanded
+from nightrate.engines.base import (
+    Capacity,
+    Finding,
+    Options,
+    Progress,
+    ignore_progress,
+    told_from_threads,
+)
+from nightrate.engines.child import Patience
+from nightrate.engines.child_engine import ModelEngine, with_spare
 from nightrate.engines.likelihood import Measured, compare, findings_of
 from nightrate.engines.llama_cpp_child import Offer
 from nightrate.engines.llama_cpp_model import ModelSetup
@@ -38,7 +44,6 @@ REMEDIES = (
 CONTEXT_TOKENS_DEFAULT = 4096
 """Of a slot, where the model has as many: the attention cache of all slots is taken at once."""
 
-Shape = TypeVar("Shape")
 Whole = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
 
@@ -71,7 +76,7 @@ class LlamaCppOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     """A child that works without a sign of life for this long is killed and started again."""
 
 
-class LlamaCppEngine(ChildEngine):
+class LlamaCppEngine(ModelEngine):
     """Answers with a model on this machine's processor."""
 
     name = "llama_cpp"
@@ -84,8 +89,7 @@ class LlamaCppEngine(ChildEngine):
             Patience(start_seconds=options.start_seconds, silence_seconds=options.silence_seconds),
         )
         self._model_version = ""
-        self._tokens_max = 0
-        self._capacity = Capacity(options.slots + max(1, options.slots // 8))
+        self._capacity = Capacity(with_spare(options.slots))
 
     @classmethod
     def from_options(cls, options: Options) -> LlamaCppEngine:
@@ -104,12 +108,7 @@ class LlamaCppEngine(ChildEngine):
 
     async def open(self, progress: Progress = ignore_progress) -> None:
         """Look at the weights (the built-in ones are prepared once) and start the child."""
-        loop = asyncio.get_running_loop()
-
-        def tell(doing: str, share: float | None) -> None:
-            loop.call_soon_threadsafe(progress, doing, share)
-
-        setup = await asyncio.to_thread(setup_of, self._options, tell)
+        setup = await asyncio.to_thread(setup_of, self._options, told_from_threads(progress))
         progress(f"Loading {setup.model_version}", None)
         try:
             await self._child.open(setup)
@@ -118,31 +117,10 @@ class LlamaCppEngine(ChildEngine):
         self._model_version = setup.model_version
         self._tokens_max = self._child.greeting(Offer).tokens_max
 
-    async def generate(self, prompt: Prompt) -> Reply:
-        """Have the child answer."""
-        return await self._ask("generate", prompt, Reply)
-
-    async def stream(self, prompt: Prompt) -> AsyncGenerator[str | Reply, None]:
-        """Have the child answer, and tell what is certain of the answer after each token."""
-        check_length(prompt, self._tokens_max)
-        with unicode_demanded():
-            async with aclosing(self._child.answers("stream", prompt)) as answers:
-                async for answer in answers:
-                    yield read_answer(answer, str | Reply)
-
-    async def count_tokens(self, prompt: Prompt) -> int:
-        """Count with the model's own tokenizer and template."""
-        return await self._ask("count_tokens", prompt, int)
-
     async def self_check(self) -> list[Finding]:
         """Hold the likelihood of fixed passages against the reference; see `likelihood`."""
         measured = await self._child.ask("likelihood", None, dict[str, Measured])
         return findings_of(self.name, compare(self._model_version, measured))
-
-    async def _ask(self, verb: str, prompt: Prompt, shape: type[Shape]) -> Shape:
-        check_length(prompt, self._tokens_max)
-        with unicode_demanded():
-            return await self._child.ask(verb, prompt, shape)
 
 
 def setup_of(options: LlamaCppOptions, progress: Progress) -> ModelSetup:

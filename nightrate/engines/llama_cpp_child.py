@@ -20,8 +20,8 @@ import msgspec
 from msgspec import Struct, structs
 
 from nightrate import clock
-from nightrate.domain.generation import Candidate, FinishReason, Prompt, Reply, Token, Usage
-from nightrate.engines.calls import candidate_of_call
+from nightrate.domain.generation import FinishReason, Prompt, Reply, Token, Usage
+from nightrate.engines.calls import candidate_of
 from nightrate.engines.certainty import certain, cut
 from nightrate.engines.frames import (
     CANCEL,
@@ -101,7 +101,7 @@ class Draft:
             self._reason = piece.finish_reason
         self._stopped = cut(self._text, self._stops)[1]
         sure = certain(self._text, self._stops) if self._streamed else ""
-        return self._tell(sure, more=True)
+        return self._tell(sure)
 
     @property
     def over(self) -> bool:
@@ -112,22 +112,19 @@ class Draft:
         """Give the rest of its text if that is streamed, and the reply."""
         text, _ = cut(self._text, self._stops)
         reason = FinishReason.STOP if self._stopped else self._reason
-        calling = self._prompt.calling
-        candidate = (
-            Candidate(text, reason) if calling is None else candidate_of_call(text, reason, calling)
-        )
+        candidate = candidate_of(text, reason, self._prompt.calling)
         if self._tokens:
             candidate = structs.replace(candidate, tokens=tuple(self._tokens))
         reply = Reply((candidate,), self._usage, model_version)
-        rest = self._tell(text, more=True) if self._streamed else []
+        rest = self._tell(text) if self._streamed else []
         return [*rest, Answer(self._number, raw(reply))]
 
-    def _tell(self, sure: str, *, more: bool) -> list[Answer]:
+    def _tell(self, sure: str) -> list[Answer]:
         if len(sure) <= len(self._told):
             return []
         assert sure.startswith(self._told), "what was certain stays"
         told, self._told = self._told, sure
-        return [Answer(self._number, raw(sure[len(told) :]), more=more)]
+        return [Answer(self._number, raw(sure[len(told) :]), more=True)]
 
 
 class Worker:

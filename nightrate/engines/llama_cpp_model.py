@@ -19,11 +19,10 @@ import msgspec
 from msgspec import Struct
 
 from nightrate import clock
-from nightrate.domain.calling import form_of_calls
 from nightrate.domain.generation import FinishReason, LogprobsWish, Prompt, Token
-from nightrate.engines.control_words import defused, mark_for
+from nightrate.engines.control_words import plain_turns
 from nightrate.engines.gguf_files import control_words
-from nightrate.engines.grammars import grammar_of
+from nightrate.engines.grammars import grammar_of_prompt
 from nightrate.engines.instructions import turns_of
 from nightrate.engines.likelihood import Measured
 from nightrate.engines.sampling import (
@@ -115,11 +114,8 @@ class Model:
         Raises:
             RequestFailed: the template does not take it.
         """
-        turns = turns_of(prompt)
-        mark = mark_for((text for _, text in turns), self._control)
-        messages = [
-            {"role": role, "content": defused(text, mark, self._control)} for role, text in turns
-        ]
+        turns, mark = plain_turns(turns_of(prompt), self._control)
+        messages = [{"role": role, "content": text} for role, text in turns]
         try:
             text = str(self._desk.ask("/apply-template", {"messages": messages})["prompt"])
         except Refused as refused:
@@ -175,11 +171,8 @@ class Model:
         }
         if prompt.logprobs is not None:
             order["logprobs"] = max(1, prompt.logprobs.others)
-        form = prompt.form
-        if prompt.calling is not None:
-            form = form_of_calls(prompt.calling)
-        if form is not None:
-            order["grammar"] = grammar_of(form)
+        if (grammar := grammar_of_prompt(prompt)) is not None:
+            order["grammar"] = grammar
         return order
 
     def answer(

@@ -19,7 +19,14 @@ from msgspec import Meta
 
 from nightrate.domain.embedding import Embedding, Passage
 from nightrate.domain.generation import Capability
-from nightrate.engines.base import Capacity, Finding, Options, Progress, ignore_progress
+from nightrate.engines.base import (
+    Capacity,
+    Finding,
+    Options,
+    Progress,
+    ignore_progress,
+    told_from_threads,
+)
 from nightrate.engines.child import Patience
 from nightrate.engines.child_engine import ChildEngine, unicode_demanded
 from nightrate.engines.minilm_child import TOKENS_MAX, Setup
@@ -107,13 +114,8 @@ class MiniLMEngine(ChildEngine):
     async def open(self, progress: Progress = ignore_progress) -> None:
         """Prepare the weights (once: fetched) and start the child."""
         options = self._options
-        loop = asyncio.get_running_loop()
-
-        def tell(doing: str, share: float | None) -> None:
-            loop.call_soon_threadsafe(progress, doing, share)
-
         cache = cache_directory(options.cache_directory)
-        weights, vocabulary = await asyncio.to_thread(prepare, cache, tell)
+        weights, vocabulary = await asyncio.to_thread(prepare, cache, told_from_threads(progress))
         progress(f"Loading {MODEL_VERSION}", None)
         await self._child.open(
             Setup(

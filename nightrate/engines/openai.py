@@ -161,12 +161,6 @@ class OpenAIEngine(EndpointEngine):
         body = render_count(prompt, self._model)
         return await self._opened().post(self._tokens, body, read_count, optional=True)
 
-    def _check(self, prompt: Prompt) -> None:
-        """Refuse what this engine was not configured for; `service/lane` has asked for the rest."""
-        if prompt.picture is None and Capability.TEXT not in self._capabilities:
-            message = "The openai engine gives no text here."
-            raise RequestFailed(message, code=Code.UNIMPLEMENTED)
-
 
 def _capabilities(options: OpenAIOptions) -> set[Capability]:
     found: set[Capability] = set()

@@ -25,12 +25,13 @@ from nightrate.engines.base import (
     Options,
     Progress,
     ignore_progress,
+    told_from_threads,
 )
 from nightrate.engines.child import Patience, read_answer
-from nightrate.engines.child_engine import ChildEngine, check_length, unicode_demanded
+from nightrate.engines.child_engine import ModelEngine, prompt_demanded, with_spare
 from nightrate.engines.front_child import FrontChild
 from nightrate.engines.instructions import system_of
-from nightrate.engines.likelihood import Measured, Mode, compare, findings_of
+from nightrate.engines.likelihood import Comparison, Measured, Mode, compare, findings_of
 from nightrate.engines.openvino_child import Offer
 from nightrate.engines.openvino_model import ModelSetup
 from nightrate.engines.options import options_of
@@ -94,7 +95,7 @@ class OpenVINOOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     """For benchmarks: every answer runs to its token limit."""
 
 
-class OpenVINOEngine(ChildEngine):
+class OpenVINOEngine(ModelEngine):
     """Answers with a model on this machine's processor."""
 
     name = "openvino"
@@ -113,8 +114,7 @@ class OpenVINOEngine(ChildEngine):
         self._batch_requests = 0
         """Requests of batches that are inside."""
         self._model_version = ""
-        self._tokens_max = 0
-        self._capacity = Capacity(_with_spare(options.requests), live=self._live_requests)
+        self._capacity = Capacity(with_spare(options.requests), live=self._live_requests)
 
     @classmethod
     def from_options(cls, options: Options) -> OpenVINOEngine:
@@ -134,17 +134,12 @@ class OpenVINOEngine(ChildEngine):
     async def open(self, progress: Progress = ignore_progress) -> None:
         """Prepare the weights (once: fetched and converted) and start the child."""
         options = self._options
-        loop = asyncio.get_running_loop()
-
-        def tell(doing: str, share: float | None) -> None:
-            loop.call_soon_threadsafe(progress, doing, share)
-
         prepared = await asyncio.to_thread(
             weights.prepare,
             options.model,
             cache_directory(options.cache_directory),
             convert=options.convert,
-            progress=tell,
+            progress=told_from_threads(progress),
         )
         progress(f"Loading {prepared.model_version}", None)
         self._setup = setup_of(options, prepared)
@@ -155,7 +150,7 @@ class OpenVINOEngine(ChildEngine):
         self._model_version = prepared.model_version
         offer = self._child.greeting(Offer)
         self._tokens_max = offer.tokens_max
-        requests = _with_spare(options.requests)
+        requests = with_spare(options.requests)
         self._capacity = Capacity(requests, offer.cache_tokens, self._live_requests)
 
     @property
@@ -182,9 +177,7 @@ class OpenVINOEngine(ChildEngine):
             return reply
         self._batch_requests += 1
         try:
-            check_length(prompt, self._tokens_max)
-            with unicode_demanded():
-                return await self._child.ask("generate", prompt, Reply)
+            return await super().generate(prompt)
         finally:
             self._batch_requests -= 1
 
@@ -197,8 +190,7 @@ class OpenVINOEngine(ChildEngine):
 
     async def _pieces(self, verb: str, prompt: Prompt) -> AsyncGenerator[str | Reply | None, None]:
         """Give what a child says of an answer: None when it begins, if somebody waits for it."""
-        check_length(prompt, self._tokens_max)
-        with unicode_demanded():
+        with prompt_demanded(prompt, self._tokens_max):
             async with aclosing(self._line(prompt)(verb, prompt)) as answers:
                 async for answer in answers:
                     yield read_answer(answer, str | Reply | None)
@@ -214,9 +206,8 @@ class OpenVINOEngine(ChildEngine):
 
     async def count_tokens(self, prompt: Prompt) -> int:
         """Count with the model's own tokenizer and template."""
-        check_length(prompt, self._tokens_max)
         ask = self._front.ask if self._front.answering else self._child.ask
-        with unicode_demanded():
+        with prompt_demanded(prompt, self._tokens_max):
             return await ask("count_tokens", prompt, int)
 
     def cost(self, asked: Asked) -> int:
@@ -235,14 +226,16 @@ class OpenVINOEngine(ChildEngine):
             By passage: ``measured`` and ``reference`` (each ``nats_per_token`` and ``tokens``) and
             ``passed``; the latter two are None for a model without stored reference values.
         """
-        measured = await self._child.ask("likelihood", mode, dict[str, Measured])
-        comparison = compare(self._model_version, measured)
+        comparison = await self._compared(mode)
         return {name: msgspec.to_builtins(one) for name, one in comparison.items()}
 
     async def self_check(self) -> list[Finding]:
         """Hold the likelihood of fixed passages against the reference; see `likelihood`."""
-        measured = await self._child.ask("likelihood", "fast", dict[str, Measured])
-        return findings_of(self.name, compare(self._model_version, measured))
+        return findings_of(self.name, await self._compared("fast"))
+
+    async def _compared(self, mode: Mode) -> dict[str, Comparison]:
+        measured = await self._child.ask("likelihood", mode, dict[str, Measured])
+        return compare(self._model_version, measured)
 
 
 def setup_of(options: OpenVINOOptions, prepared: weights.Weights) -> ModelSetup:
@@ -264,7 +257,3 @@ def _live(options: OpenVINOOptions) -> int:
     if options.live_requests is not None:
         return options.live_requests
     return _LIVE_REQUESTS if options.model == weights.DEFAULT_MODEL else 0
-
-
-def _with_spare(requests: int) -> int:
-    return requests + max(1, requests // 8)

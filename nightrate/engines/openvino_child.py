@@ -15,8 +15,8 @@ import msgspec
 from msgspec import Struct, structs
 
 from nightrate import clock
-from nightrate.domain.generation import Candidate, FinishReason, Prompt, Reply, Token, Usage
-from nightrate.engines.calls import candidate_of_call
+from nightrate.domain.generation import FinishReason, Prompt, Reply, Token, Usage
+from nightrate.engines.calls import candidate_of
 from nightrate.engines.certainty import cut
 from nightrate.engines.frames import CANCEL, Answer, ParentLine, Question, lead_life, raw, troubled
 from nightrate.engines.likelihood import PASSAGES, Mode
@@ -117,13 +117,10 @@ class Worker:
         encoded: Encoded,
         prompt: Prompt,
     ) -> Reply:
-        calling = prompt.calling
         text, stopped = cut(self._model.decode(ids), prompt.sampling.stop)
         length = reason == self._model.length and not stopped
         finish = FinishReason.LENGTH if length else FinishReason.STOP
-        candidate = (
-            Candidate(text, finish) if calling is None else candidate_of_call(text, finish, calling)
-        )
+        candidate = candidate_of(text, finish, prompt.calling)
         if prompt.logprobs is not None:
             candidate = structs.replace(candidate, tokens=self._tokens(ids, logs))
         usage = Usage(encoded.tokens, len(ids))

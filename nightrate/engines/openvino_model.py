@@ -14,10 +14,9 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from nightrate import clock
-from nightrate.domain.calling import form_of_calls
 from nightrate.domain.generation import Prompt, Sampling
-from nightrate.engines.control_words import defused, mark_for
-from nightrate.engines.grammars import grammar_of
+from nightrate.engines.control_words import plain_turns
+from nightrate.engines.grammars import grammar_of_prompt
 from nightrate.engines.instructions import turns_of
 from nightrate.engines.likelihood import Measured, Mode
 from nightrate.engines.sampling import (
@@ -142,11 +141,8 @@ class Model:
 
     def encode(self, prompt: Prompt) -> Encoded:
         """Put a conversation into the model's template and give its token ids."""
-        turns = turns_of(prompt)
-        mark = mark_for((text for _, text in turns), self._control)
-        history = [
-            {"role": role, "content": defused(text, mark, self._control)} for role, text in turns
-        ]
+        turns, mark = plain_turns(turns_of(prompt), self._control)
+        history = [{"role": role, "content": text} for role, text in turns]
         text = self._tokenizer.apply_chat_template(history, add_generation_prompt=True)
         return self.encode_text(*text.split(mark)) if mark else self.encode_text(text)
 
@@ -221,14 +217,11 @@ class Model:
             config.rng_seed = int(clock.jitter() * _SEEDS) if seed is None else seed % _SEEDS
         if prompt.logprobs is not None:
             config.logprobs = 1
-        form = prompt.form
-        if prompt.calling is not None:
-            form = form_of_calls(prompt.calling)
-        if form is not None:
+        if (grammar := grammar_of_prompt(prompt)) is not None:
             # The library compiles it in the next step, and keeps what it has compiled. A grammar
             # that it did not understand would break the pipeline: ours are made, never passed on.
             structure = self.genai.StructuredOutputConfig()
-            structure.grammar = grammar_of(form)
+            structure.grammar = grammar
             config.structured_output_config = structure
         return config
 

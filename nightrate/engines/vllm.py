@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -17,12 +16,11 @@ from nightrate.domain.generation import (
     LogprobsWish,
     Message,
     Prompt,
-    Reply,
     Sampling,
 )
 from nightrate.engines.base import Capacity, Finding, Options, Progress, ignore_progress
-from nightrate.engines.child import Patience, read_answer
-from nightrate.engines.child_engine import ChildEngine, check_length, unicode_demanded
+from nightrate.engines.child import Patience
+from nightrate.engines.child_engine import ModelEngine, with_spare
 from nightrate.engines.options import options_of
 from nightrate.engines.vllm_child import Offer
 from nightrate.engines.vllm_model import VLLMSetup
@@ -47,7 +45,6 @@ _STARTS = 2
 
 _SEEDS = 1 << 32
 
-Shape = TypeVar("Shape")
 Whole = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
 
@@ -102,7 +99,7 @@ class VLLMOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """For benchmarks: every answer runs to its token limit."""
 
 
-class VLLMEngine(ChildEngine):
+class VLLMEngine(ModelEngine):
     """Answers with a model on this machine's GPUs."""
 
     name = "vllm"
@@ -119,9 +116,7 @@ class VLLMEngine(ChildEngine):
                 starts=_STARTS,
             ),
         )
-        self._tokens_max = 0
-        spare = max(1, options.requests // 8)
-        self._capacity = Capacity(options.requests + spare, live=options.live_requests)
+        self._capacity = Capacity(with_spare(options.requests), live=options.live_requests)
 
     @classmethod
     def from_options(cls, options: Options) -> VLLMEngine:
@@ -151,23 +146,6 @@ class VLLMEngine(ChildEngine):
             raise EngineDown(f"{down.message}\n{ALTERNATIVES}") from down
         self._tokens_max = self._child.greeting(Offer).tokens_max
 
-    async def generate(self, prompt: Prompt) -> Reply:
-        """Have the child answer."""
-        return await self._ask("generate", prompt, Reply)
-
-    async def stream(self, prompt: Prompt) -> AsyncGenerator[str | Reply, None]:
-        """Have the child answer, and tell what is certain of the answer after each step."""
-        check_length(prompt, self._tokens_max)
-        with unicode_demanded():
-            answers = self._child.answers("stream", prompt)
-            async with aclosing(answers):
-                async for answer in answers:
-                    yield read_answer(answer, str | Reply)
-
-    async def count_tokens(self, prompt: Prompt) -> int:
-        """Count with the model's own tokenizer and template."""
-        return await self._ask("count_tokens", prompt, int)
-
     async def self_check(self) -> list[Finding]:
         """Tell what vLLM has room for, and whether an answer comes again with temperature 0."""
         offer = self._child.greeting(Offer)
@@ -191,11 +169,6 @@ class VLLMEngine(ChildEngine):
                 "" if again else "set `reproducible = true`, or do not rely on temperature 0",
             ),
         ]
-
-    async def _ask(self, verb: str, prompt: Prompt, shape: type[Shape]) -> Shape:
-        check_length(prompt, self._tokens_max)
-        with unicode_demanded():
-            return await self._child.ask(verb, prompt, shape)
 
 
 _AGAIN = Prompt(

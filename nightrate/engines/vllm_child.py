@@ -17,8 +17,8 @@ import msgspec
 from msgspec import Struct, structs
 
 from nightrate import clock
-from nightrate.domain.generation import Candidate, FinishReason, Prompt, Reply, Usage
-from nightrate.engines.calls import candidate_of_call
+from nightrate.domain.generation import FinishReason, Prompt, Reply, Usage
+from nightrate.engines.calls import candidate_of
 from nightrate.engines.certainty import certain, cut
 from nightrate.engines.frames import (
     CANCEL,
@@ -192,11 +192,8 @@ class Worker:
     def _reply(
         self, prompt: Prompt, prompt_tokens: int, draft: Draft, text: str, finish: FinishReason
     ) -> Reply:
-        calling, wish = prompt.calling, prompt.logprobs
-        candidate = (
-            Candidate(text, finish) if calling is None else candidate_of_call(text, finish, calling)
-        )
-        if wish is not None:
+        candidate = candidate_of(text, finish, prompt.calling)
+        if (wish := prompt.logprobs) is not None:
             tokens = self._model.tokens(draft.ids, draft.logs, wish.others)
             candidate = structs.replace(candidate, tokens=tokens)
         usage = Usage(prompt_tokens, len(draft.ids), draft.cached_tokens)

@@ -15,11 +15,10 @@ from typing import Any
 from msgspec import Struct
 
 from nightrate import limits
-from nightrate.domain.calling import form_of_calls
 from nightrate.domain.generation import Prompt, Token
 from nightrate.domain.guidance import Thinking
-from nightrate.engines.control_words import defused, mark_for
-from nightrate.engines.grammars import grammar_of
+from nightrate.engines.control_words import plain_turns
+from nightrate.engines.grammars import grammar_of_prompt
 from nightrate.engines.instructions import turns_of
 from nightrate.engines.sampling import (
     TEMPERATURE_DEFAULT,
@@ -141,9 +140,7 @@ class Model:
         return await loop.run_in_executor(self._encoder, self._encode, prompt)
 
     def _encode(self, prompt: Prompt) -> list[int]:
-        turns = turns_of(prompt)
-        mark = mark_for((text for _, text in turns), self._control)
-        turns = [(role, defused(text, mark, self._control)) for role, text in turns]
+        turns, mark = plain_turns(turns_of(prompt), self._control)
         text = self._rendered(turns, prompt.thinking)
         pieces = text.split(mark) if mark else [text]
         ids: list[int] = []
@@ -217,9 +214,8 @@ class Model:
             "output_kind": self._kinds.DELTA if streamed else self._kinds.FINAL_ONLY,
             "skip_clone": True,
         }
-        form = prompt.form if prompt.calling is None else form_of_calls(prompt.calling)
-        if form is not None:
-            settings["structured_outputs"] = self._structures(grammar=grammar_of(form))
+        if (grammar := grammar_of_prompt(prompt)) is not None:
+            settings["structured_outputs"] = self._structures(grammar=grammar)
         return self._made(settings)
 
     def _made(self, settings: dict[str, Any]) -> Any:

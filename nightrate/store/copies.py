@@ -33,6 +33,8 @@ from nightrate.store import copy_statements as sql
 from nightrate.store.database_copies import Steps, copy_database, reader_of, unchanging
 from nightrate.store.directory import (
     COPY_MARK,
+    DATABASE,
+    INDEX,
     mark_copy,
     require_format,
     unmark_copy,
@@ -40,12 +42,6 @@ from nightrate.store.directory import (
 )
 from nightrate.store.disk import sync_file, sync_folder
 from nightrate.store.rows import journal_parts
-
-DATABASE = "state.sqlite"
-
-
-INDEX = "search.sqlite"
-"""Of the operator's documents: whoever damages or loses it can make it again from these."""
 
 
 class _Named(Struct, frozen=True):
@@ -128,7 +124,7 @@ def _copy(source: Path, target: Path, *, into_backup: bool) -> Steps:
     progress = Progress()
     new = target / f"{DATABASE}.new"
     new.unlink(missing_ok=True)
-    yield from copy_database(named(DATABASE), new, progress, table="schema_version")
+    yield from copy_database(named(DATABASE), new, progress, proof=sql.IS_STATE)
     progress.doing = "copying blobs"
     with contextlib.closing(reader_of(unchanging(new))) as snapshot:
         progress.whole_bytes = snapshot.execute(sql.TOTALS).get
@@ -155,7 +151,7 @@ def _copy_index(source: Path | str, target: Path, progress: Progress) -> Steps:
     new = target.with_name(f"{target.name}.new")
     new.unlink(missing_ok=True)
     try:
-        yield from copy_database(source, new, progress, table="documents")
+        yield from copy_database(source, new, progress, proof=sql.IS_INDEX)
     except Damaged:
         new.unlink(missing_ok=True)
         _note_damage(progress, INDEX)

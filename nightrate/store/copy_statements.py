@@ -1,4 +1,4 @@
-"""The SQL that lists every blob which a database names; see `statements`."""
+"""The SQL that knows a database of ours, and lists every blob it names; see `statements`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from nightrate.domain.file import UploadState
 from nightrate.domain.states import ShardState
 
 _SEALED = f"'{ShardState.SEALED}'"
+
+IS_STATE = "SELECT count(*) FROM schema_version"
+IS_INDEX = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'documents'"
 
 FILES = "SELECT blob, size_bytes FROM file WHERE blob IS NOT NULL ORDER BY blob"
 CACHES = "SELECT blob, size_bytes FROM cached_content ORDER BY blob"

@@ -21,14 +21,14 @@ from nightrate.store.disk import sync_file
 Steps = Generator[Progress, None, None]
 
 
-def copy_database(source: Path | str, target: Path, progress: Progress, *, table: str) -> Steps:
+def copy_database(source: Path | str, target: Path, progress: Progress, *, proof: str) -> Steps:
     """Copy one moment of a database, some pages a step, and sync it.
 
     Args:
         source: its path, or what `unchanging` gives for it.
         target: where nothing is yet.
         progress: given at each step.
-        table: one that it has if it is what it should be.
+        proof: a query that gives a true value if the database is what it should be.
 
     Raises:
         Damaged: it is damaged, or no such database.
@@ -41,8 +41,7 @@ def copy_database(source: Path | str, target: Path, progress: Progress, *, table
             contextlib.closing(apsw.Connection(str(target))) as copy,
         ):
             reader.execute("BEGIN")
-            known = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = ?"
-            if not reader.execute(known, (table,)).get:
+            if not reader.execute(proof).get:
                 raise Damaged(f"{source} is not a database of nightrate")
             with copy.backup("main", reader, "main") as backup:
                 while not backup.done:

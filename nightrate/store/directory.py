@@ -16,6 +16,10 @@ COPY = "nightrate backup, format 1\n"
 COPY_MARK = "backup"
 """The file that marks a copy."""
 
+DATABASE = "state.sqlite"
+INDEX = "search.sqlite"
+"""Of the operator's documents: whoever damages or loses it can make it again from these."""
+
 NETWORK_FILE_SYSTEMS = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "afs"}
 )
@@ -31,12 +35,12 @@ class DataDirectory:
     @property
     def database(self) -> Path:
         """Where the state database lies."""
-        return self.path / "state.sqlite"
+        return self.path / DATABASE
 
     @property
     def index(self) -> Path:
         """Where the index of the operator's documents lies, if there are any."""
-        return self.path / "search.sqlite"
+        return self.path / INDEX
 
     @property
     def blobs(self) -> Path:

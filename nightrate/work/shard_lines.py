@@ -13,7 +13,7 @@ from msgspec import Struct
 from nightrate import limits
 from nightrate.dialects.lines import LineSplitter, RawLine
 from nightrate.dialects.rows import parse_row
-from nightrate.domain.batch import Batch
+from nightrate.domain.batch import Batch, Method
 from nightrate.domain.beginning import beginning_of, together
 from nightrate.domain.generation import Prompt
 from nightrate.domain.shard import ShardPlan
@@ -36,7 +36,7 @@ class ShardLines:
     Args:
         plan: where they lie.
         batch: whose they are.
-        arranged: whether requests that begin alike are handed out together.
+        arranged: whether prompts that begin alike are handed out together.
     """
 
     def __init__(self, plan: ShardPlan, batch: Batch, *, arranged: bool) -> None:
@@ -46,7 +46,9 @@ class ShardLines:
         self._handed = 0
         self._spots: list[_Spot] | None = None
         """What is handed out next, at the end; None if it comes as it lies there."""
-        self._to_arrange = arranged and plan.request_count > 1
+        self._to_arrange = (
+            arranged and plan.request_count > 1 and batch.kind.method is Method.GENERATE
+        )
         self._rewind()
 
     @property

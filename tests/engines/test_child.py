@@ -17,8 +17,9 @@ import pytest
 
 from nightrate import clock
 from nightrate.domain.generation import Reply
-from nightrate.engines.child import Patience, SupervisedChild
+from nightrate.engines.child import Patience
 from nightrate.engines.frames import Answer, Trouble, frame
+from nightrate.engines.supervised_child import SupervisedChild
 from nightrate.errors import Code, EngineDown, RequestFailed
 from nightrate.testing.engine_contract import asked, text_of
 from tests.engines.fake_child import CLOSE, DIE, HANG, HOLD, SEND
@@ -291,7 +292,7 @@ def wait_for_end(process: int) -> None:
 ORPHANING = """
 import asyncio, os, signal, sys
 from tests.engines.test_child import FAKE, QUICK
-from nightrate.engines.child import SupervisedChild
+from nightrate.engines.supervised_child import SupervisedChild
 
 async def main():
     child = SupervisedChild("It", FAKE, QUICK)

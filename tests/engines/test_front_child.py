@@ -12,8 +12,9 @@ from contextlib import aclosing
 import pytest
 
 from nightrate.domain.generation import Reply
-from nightrate.engines.child import Patience, SupervisedChild, read_answer
+from nightrate.engines.child import Patience, read_answer
 from nightrate.engines.front_child import FrontChild
+from nightrate.engines.supervised_child import SupervisedChild
 from nightrate.errors import EngineDown
 from nightrate.testing.engine_contract import asked, text_of
 from tests.engines.fake_child import HOLD

@@ -12,7 +12,8 @@ import msgspec
 from nightrate.domain.embedding import Embedding, Passage
 from nightrate.domain.generation import Capability, Prompt, Reply
 from nightrate.engines.base import Capacity, Engine, Options, Progress, ignore_progress
-from nightrate.engines.child import Patience, SupervisedChild
+from nightrate.engines.child import Patience
+from nightrate.engines.supervised_child import SupervisedChild
 
 
 class TroubledOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
