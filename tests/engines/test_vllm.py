@@ -30,14 +30,17 @@ from nightrate.engines.vllm import VLLMEngine, VLLMOptions, command_of, setup_of
 from nightrate.errors import Code, EngineDown, RequestFailed, SettingsFault
 from nightrate.testing.engine_contract import (
     EngineContract,
-    EngineLifeContract,
     asked,
     pieces_of,
     text_of,
 )
 from nightrate.testing.engine_wishes import formed
-from tests.engines.fake_child import DIE, HOLD
+from tests.engines.fake_child import DIE
 from tests.engines.forms import fits, form_of
+from tests.engines.model_contract import (
+    FakeChildContract,
+    FakeChildLifeContract,
+)
 from tests.engines.test_child import FAKE
 from tests.engines.tiny_vllm import CONTEXT_TOKENS, STRICT_TEMPLATE, write_model
 
@@ -46,33 +49,20 @@ def faked(folder: Path, **options: Any) -> VLLMEngine:
     return VLLMEngine(VLLMOptions(model=str(folder), requests=4, **options), FAKE)
 
 
-class TestParentSide(EngineContract):
+class TestParentSide(FakeChildContract):
     """The contract, over a child that answers like the echo engine."""
-
-    unanswerable = asked("[[fail 3]]")
-
-    @pytest.fixture
-    async def engine(self, tmp_path: Path) -> AsyncIterator[Engine]:
-        engine = faked(tmp_path)
-        await engine.open()
-        yield engine
-        await engine.close()
-
-    def lasting(self, number: int) -> Prompt:
-        del number
-        return asked(HOLD)
-
-
-class TestParentSideLife(EngineLifeContract):
-    """The contract about opening and closing, over the same child."""
 
     @pytest.fixture
     def fresh(self, tmp_path: Path) -> Engine:
         return faked(tmp_path)
 
-    def lasting(self, number: int) -> Prompt:
-        del number
-        return asked(HOLD)
+
+class TestParentSideLife(FakeChildLifeContract):
+    """The contract about opening and closing, over the same child."""
+
+    @pytest.fixture
+    def fresh(self, tmp_path: Path) -> Engine:
+        return faked(tmp_path)
 
 
 async def test_a_prompt_that_kills_the_engine_is_told_so_and_the_next_is_answered(
