@@ -114,6 +114,14 @@ def ratio(found: dict[str, list[Figures]], above: str, below: str) -> float:
     return statistics.median(a.tokens_per_second / b.tokens_per_second for a, b in pairs)
 
 
+def print_speeds(found: dict[str, list[Figures]]) -> None:
+    """Print how fast each way was, in all rounds."""
+    for name, passes in found.items():
+        speeds = [one.tokens_per_second for one in passes]
+        each = "  ".join(f"{speed:.0f}" for speed in speeds)
+        print(f"  {name:6} {statistics.median(speeds):7.1f} tokens/s   (rounds: {each})")
+
+
 def report(concurrency: int, requests: int, rounds: int, load: Load = USUAL) -> None:
     """Measure and print."""
     found = asyncio.run(measure(concurrency, requests, rounds, load))
@@ -121,10 +129,7 @@ def report(concurrency: int, requests: int, rounds: int, load: Load = USUAL) -> 
         f"Embedded engine: {requests} requests, {load.prompt_tokens} prompt and"
         f" {load.output_tokens} output tokens, {concurrency} at once; {rounds} rounds, in turns"
     )
-    for name, passes in found.items():
-        speeds = [one.tokens_per_second for one in passes]
-        each = "  ".join(f"{speed:.0f}" for speed in speeds)
-        print(f"  {name:6} {statistics.median(speeds):7.1f} tokens/s   (rounds: {each})")
+    print_speeds(found)
     print(f"  batch / plain  {ratio(found, 'batch', 'plain'):.3f}   (wanted: at least 0.95)")
     wanted = _GAINS.get(load)
     told = "" if wanted is None else f"    (wanted: at least {wanted})"

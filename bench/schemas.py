@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import itertools
-import statistics
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,6 +21,7 @@ import jsonschema
 import msgspec
 from msgspec import Struct, structs
 
+from bench.batch import print_speeds, ratio
 from bench.engine import ROUNDS, Figures, prompts, run_engine
 from nightrate.dialects.json_schema import read_schema
 from nightrate.domain.generation import Candidate, FinishReason, Message, Prompt, Sampling
@@ -133,13 +133,8 @@ def report(requests: int, rounds: int) -> None:
     """Measure and print."""
     found = asyncio.run(measure_cost(requests, rounds))
     print(f"Schemas: {requests} requests, {CONCURRENCY} at once; {rounds} rounds, in turns")
-    for name, passes in found.items():
-        speeds = [one.tokens_per_second for one in passes]
-        each = "  ".join(f"{speed:.0f}" for speed in speeds)
-        print(f"  {name:4} {statistics.median(speeds):7.1f} tokens/s   (rounds: {each})")
-    pairs = zip(found["held"], found["free"], strict=True)
-    share = statistics.median(a.tokens_per_second / b.tokens_per_second for a, b in pairs)
-    print(f"  cost {1 - share:.0%}   (wanted: at most {COST_MAX:.0%})")
+    print_speeds(found)
+    print(f"  cost {1 - ratio(found, 'held', 'free'):.0%}   (wanted: at most {COST_MAX:.0%})")
     kept = asyncio.run(measure_kept(KEPT_REQUESTS))
     print(
         f"  {kept.followed} of {kept.ended} answers follow their schema;"
