@@ -172,7 +172,7 @@ OPTIONS: Final = (
     _checked(f"{_CONFIG}.mediaResolution", "About pictures and films of the prompt."),
     _checked(
         f"{_CONFIG}.thinkingConfig",
-        "Embedded models do not think; the engine `gemini` passes it on.",
+        "Embedded models do not think; `gemini`, `openai` and `vllm` tell those that do.",
     ),
     _checked(f"{_CONFIG}.thinkingConfig.includeThoughts", "None are handed out."),
     _checked(f"{_CONFIG}.thinkingConfig.thinkingBudget", "-1 or more."),

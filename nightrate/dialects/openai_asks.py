@@ -11,6 +11,7 @@ from nightrate.dialects.other_servers import encoded
 from nightrate.domain.calling import Call, Calling, CallMode, CallResult, Function
 from nightrate.domain.embedding import Passage
 from nightrate.domain.generation import Message, Prompt, Sampling
+from nightrate.domain.guidance import Thinking
 from nightrate.domain.schema import AnyValue, ChoiceForm, Form, Object, Schema, json_schema_of
 from nightrate.errors import Code, RequestFailed
 
@@ -19,6 +20,9 @@ CHOICE: Final = "choice"
 
 _ROLES: Final = {"user": "user", "model": "assistant"}
 _ANY_OBJECT: Final = Schema(Object(others=AnyValue()))
+_EFFORTS_TOKENS_MAX: Final = ("low", 1024), ("medium", 8192)
+"""How many tokens stand for an effort in Gemini's own answers to this protocol; more is high.
+Source: the page on compatibility with OpenAI's libraries of the Gemini API."""
 
 
 class _Called(Struct, gc=False):
@@ -57,6 +61,7 @@ class _Ask(Struct, kw_only=True, omit_defaults=True):
     parallel_tool_calls: bool | None = None
     logprobs: bool = False
     top_logprobs: int | None = None
+    reasoning_effort: str | None = None
     stream: bool = False
     stream_options: dict[str, bool] | None = None
 
@@ -85,6 +90,8 @@ class Customs(Struct, frozen=True, kw_only=True):
     """Whether it cuts a text for a vector where its model ends."""
     tokens_max: str = "max_tokens"
     """What it calls the output limit."""
+    thinks: bool = False
+    """Whether its model thinks as hard as it is told to. One that does not keeps any wish."""
 
 
 def render_prompt(prompt: Prompt, model: str, customs: Customs, *, streamed: bool) -> bytes:
@@ -104,6 +111,8 @@ def render_prompt(prompt: Prompt, model: str, customs: Customs, *, streamed: boo
     if prompt.logprobs is not None:
         ask.logprobs = True
         ask.top_logprobs = prompt.logprobs.others or None
+    if prompt.thinking is not None and customs.thinks:
+        ask.reasoning_effort = _effort(prompt.thinking)
     if streamed:
         ask.stream = True
         ask.stream_options = {"include_usage": True}
@@ -200,6 +209,18 @@ def _draw(ask: _Ask, sampling: Sampling, customs: Customs) -> None:
     ask.presence_penalty = sampling.presence_penalty
     ask.frequency_penalty = sampling.frequency_penalty
     ask.stop = sampling.stop
+
+
+def _effort(thinking: Thinking) -> str | None:
+    """Say in this protocol how long a model may think; None for as it sees fit."""
+    if thinking.level is not None:
+        return thinking.level.value
+    budget = thinking.budget_tokens
+    if not budget:
+        return None if budget is None else "none"
+    if budget < 0:
+        return None
+    return next((effort for effort, most in _EFFORTS_TOKENS_MAX if budget <= most), "high")
 
 
 def _format(form: Form) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Literal
 
+from msgspec.structs import replace
+
 from nightrate.dialects.openai_answers import (
     OPENAI,
     Stream,
@@ -63,6 +65,8 @@ class OpenAIOptions(EndpointOptions, frozen=True, forbid_unknown_fields=True, kw
     """Whether its model calls functions."""
     logprobs: bool = False
     """Whether it says how likely tokens were, and which others."""
+    thinking: bool = False
+    """Whether its model thinks as hard as it is told to."""
 
 
 class OpenAIEngine(EndpointEngine):
@@ -75,7 +79,7 @@ class OpenAIEngine(EndpointEngine):
         key = {"authorization": f"Bearer {options.api_key}"} if options.api_key else {}
         super().__init__(options, OPENAI, key)
         self._options = options
-        self._customs = _CUSTOMS[options.server]
+        self._customs = replace(_CUSTOMS[options.server], thinks=options.thinking)
         base_url = self._base_url
         self._chat = f"{base_url}/chat/completions"
         self._vectors = f"{base_url}/embeddings"
@@ -196,6 +200,8 @@ def _contradictions(options: OpenAIOptions) -> list[str]:
         problems.append("functions: it is about text, and `text` is false")
     if options.logprobs and not options.text:
         problems.append("logprobs: it is about text, and `text` is false")
+    if options.thinking and not options.text:
+        problems.append("thinking: it is about text, and `text` is false")
     return problems
 
 

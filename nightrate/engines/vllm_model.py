@@ -17,6 +17,7 @@ from msgspec import Struct
 from nightrate import limits
 from nightrate.domain.generation import Prompt, Token
 from nightrate.domain.guidance import Thinking
+from nightrate.engines.chat_templates import alternating, thinking_variables
 from nightrate.engines.control_words import plain_turns
 from nightrate.engines.grammars import grammar_of_prompt
 from nightrate.engines.instructions import turns_of
@@ -134,7 +135,8 @@ class Model:
         """Put a conversation into the model's template and give its token ids.
 
         Raises:
-            RequestFailed: the template has no place for such a conversation.
+            RequestFailed: the template has no place for such a conversation, or nothing would
+                hold the model to how long it may think.
         """
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._encoder, self._encode, prompt)
@@ -167,17 +169,13 @@ class Model:
 
     def _render(self, turns: list[tuple[str, str]], thinking: Thinking | None) -> str:
         history = [{"role": role, "content": text} for role, text in turns]
-        more: dict[str, Any] = {}
-        if thinking is not None and thinking.budget_tokens == 0:
-            # What templates of models that can think or not look for; the others look for nothing.
-            more["enable_thinking"] = False
         return str(
             self._tokenizer.apply_chat_template(
                 history,
                 chat_template=self._template,
                 tokenize=False,
                 add_generation_prompt=True,
-                **more,
+                **thinking_variables(thinking, self._template),
             )
         )
 
@@ -320,18 +318,6 @@ def arguments_of(setup: VLLMSetup) -> dict[str, Any]:
         "scheduling_policy": "priority",
         "disable_log_stats": True,
     }
-
-
-def alternating(turns: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Give a conversation without a system, whose roles take turns and begin with the user."""
-    told: list[tuple[str, str]] = []
-    for role, text in turns:
-        speaker = "assistant" if role == "assistant" else "user"
-        if told and told[-1][0] == speaker:
-            told[-1] = (speaker, f"{told[-1][1]}\n\n{text}")
-        else:
-            told.append((speaker, text))
-    return told
 
 
 def _penalty(said: float | None, defaults: dict[str, Any], name: str) -> float:

@@ -12,6 +12,7 @@ from nightrate.dialects.openai_asks import Customs, render_count, render_passage
 from nightrate.domain.calling import Call, Calling, CallMode, CallResult, Function
 from nightrate.domain.embedding import Passage
 from nightrate.domain.generation import Message, Prompt, Sampling
+from nightrate.domain.guidance import Thinking, ThinkingLevel
 from nightrate.domain.schema import AnyValue, ChoiceForm, Form, JSONForm, Object, Schema
 from nightrate.errors import Code, RequestFailed
 
@@ -92,6 +93,30 @@ def test_the_output_limit_and_the_likeliest_few_are_asked_for_as_the_server_call
     with pytest.raises(RequestFailed, match="topK") as refused:
         render_prompt(prompt, "m", Customs(), streamed=False)
     assert refused.value.code is Code.UNIMPLEMENTED
+
+
+@pytest.mark.parametrize(
+    ("thinking", "effort"),
+    [
+        (None, None),
+        (Thinking(-1), None),
+        (Thinking(0), "none"),
+        (Thinking(1), "low"),
+        (Thinking(1024), "low"),
+        (Thinking(1025), "medium"),
+        (Thinking(8192), "medium"),
+        (Thinking(24576), "high"),
+        (Thinking(level=ThinkingLevel.MINIMAL), "minimal"),
+        (Thinking(-1, ThinkingLevel.HIGH), "high"),
+    ],
+)
+def test_a_model_that_thinks_is_told_how_hard_and_another_is_not(
+    thinking: Thinking | None, effort: str | None
+) -> None:
+    prompt = msgspec.structs.replace(HELLO, thinking=thinking)
+    for customs, told in ((Customs(thinks=True), effort), (Customs(), None)):
+        body = msgspec.json.decode(render_prompt(prompt, "m", customs, streamed=False))
+        assert body.get("reasoning_effort") == told
 
 
 def test_tokens_are_counted_with_the_beginning_of_the_answer() -> None:

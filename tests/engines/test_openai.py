@@ -9,6 +9,7 @@ import pytest
 from msgspec import structs
 
 from nightrate.domain.generation import Capability, Message, Prompt, Sampling
+from nightrate.domain.guidance import Thinking
 from nightrate.domain.picture import PictureWish
 from nightrate.domain.schema import ChoiceForm
 from nightrate.engines.base import Engine
@@ -163,6 +164,16 @@ async def test_a_wish_beyond_the_protocol_is_refused_where_the_server_has_no_suc
     assert refused.value.code is Code.UNIMPLEMENTED
     assert upstream.bodies == []
     await engine.close()
+
+
+async def test_how_hard_to_think_is_sent_where_the_model_listens(upstream: Upstream) -> None:
+    prompt = structs.replace(asked("a"), thinking=Thinking(0))
+    for listens, members in ((True, {"reasoning_effort"}), (False, set[str]())):
+        engine = made(upstream, thinking=listens)
+        await engine.open()
+        await engine.generate(prompt)
+        assert upstream.bodies[-1].keys() == {"model", "messages"} | members
+        await engine.close()
 
 
 async def test_openai_itself_calls_the_output_limit_by_its_newer_name(upstream: Upstream) -> None:
@@ -356,6 +367,7 @@ def test_all_problems_of_the_options_are_told_at_once() -> None:
         ({"api_key": "a\nb"}, "api_key"),
         ({"text": False, "embeddings": True, "functions": True}, "functions"),
         ({"text": False, "embeddings": True, "logprobs": True}, "logprobs"),
+        ({"text": False, "embeddings": True, "thinking": True}, "thinking"),
         ({"headers": {"a b": "c"}}, "headers"),
     ],
 )

@@ -11,12 +11,11 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from nightrate.domain.generation import LogprobsWish, Message, Prompt
+from nightrate.domain.generation import LogprobsWish, Prompt
 from nightrate.domain.guidance import Thinking
 from nightrate.domain.schema import ChoiceForm
-from nightrate.engines.instructions import turns_of
 from nightrate.engines.vllm import VLLMOptions, setup_of
-from nightrate.engines.vllm_model import Model, alternating, arguments_of
+from nightrate.engines.vllm_model import Model, arguments_of
 from nightrate.errors import RequestFailed
 from nightrate.testing.engine_contract import asked
 
@@ -98,47 +97,20 @@ def test_likely_others_are_ranked_cut_and_without_infinities() -> None:
     assert (last.text, last.log_probability) == ("", -9999.0)
 
 
-def test_a_conversation_for_strict_templates_alternates_and_keeps_every_word() -> None:
-    turns = turns_of(
-        Prompt(
-            messages=(
-                *(Message("user", "one"), Message("user", "two")),
-                *(Message("model", "three"), Message("user", "four")),
-            ),
-            system="zero",
-        )
-    )
-    assert turns[0] == ("system", "zero")
-    assert alternating(turns) == [
-        ("user", "zero\n\none\n\ntwo"),
-        ("assistant", "three"),
-        ("user", "four"),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("thinking", "told_so"),
-    [
-        (None, {}),
-        (Thinking(0), {"enable_thinking": False}),
-        (Thinking(-1), {}),
-        (Thinking(500), {}),
-    ],
-)
-def test_a_model_that_shall_not_think_is_told_so_by_its_template(
-    thinking: Thinking | None, told_so: dict[str, Any]
-) -> None:
+def test_the_template_is_told_how_long_the_model_may_think() -> None:
     model, seen = unloaded(), dict[str, Any]()
-    model._template = "a template"
+    model._template = "{{ enable_thinking }}"
 
     def render(_history: Any, **words: Any) -> str:
         seen.update(words)
         return "text"
 
     model._tokenizer = SimpleNamespace(apply_chat_template=render)
-    assert model._render([("user", "x")], thinking) == "text"
-    usual = {"chat_template": "a template", "tokenize": False, "add_generation_prompt": True}
-    assert seen == usual | told_so
+    assert model._render([("user", "x")], Thinking(0)) == "text"
+    usual = {"chat_template": model._template, "tokenize": False, "add_generation_prompt": True}
+    assert seen == usual | {"enable_thinking": False}
+    with pytest.raises(RequestFailed, match="thinkingBudget"):
+        model._render([("user", "x")], Thinking(500))
 
 
 def test_options_become_arguments() -> None:
