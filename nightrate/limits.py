@@ -306,6 +306,9 @@ CACHE_LIFETIME_SECONDS_MAX = 3660 * 86400
 PREFIXES_HELD_BYTES_MAX = 64 * MIB
 """Ours: cached contents that are held in memory, read, by their size on the disk."""
 
+TOKENS_HELD_CHARACTERS_MAX = 4 * MIB
+"""Ours: long turns whose tokens the embedded engine keeps; they take 25 MB at most."""
+
 # Time ----------------------------------------------------------------------------------------
 
 BATCH_LIFETIME_SECONDS = 48 * 3600

@@ -27,6 +27,7 @@ from nightrate.engines.sampling import (
     either,
     output_tokens_max,
 )
+from nightrate.engines.token_memory import TokenMemory, sound_cuts
 
 EXACT_PROPERTIES = {
     "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0",
@@ -97,6 +98,9 @@ class Model:
         self._tokenizer = self.genai.Tokenizer(self._path)
         self._tokenizer_tokens_max = self._find_tokenizer_limit()
         self._control = self._control_words()
+        template = str(self._tokenizer.chat_template)
+        turns = [word for word in self._control if word in template]
+        self._memory = TokenMemory(self._ids, sound_cuts(self._ids, turns))
 
     def mode_of(self, sampling: Sampling) -> Mode:
         """Choose the pipeline for a request."""
@@ -150,24 +154,26 @@ class Model:
         """Give the token ids of some pieces of text, one after the other."""
         import numpy as np
 
-        parts = [part for piece in pieces for part in self._parts(piece)]
-        ids = np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
-        return Encoded(self.openvino.Tensor(ids.astype(np.int64, copy=False)), int(ids.shape[1]))
+        parts = [part for piece in pieces for part in self._memory.parts(piece)]
+        ids = np.concatenate(parts)[np.newaxis]
+        return Encoded(self.openvino.Tensor(ids), int(ids.shape[1]))
 
-    def _parts(self, text: str) -> list[Any]:
-        """Encode a text, in halves if need be: the tokenizer cuts off silently at its own limit.
+    def _ids(self, text: str) -> Any:
+        """Give the token ids of a text, as an array.
 
-        What is longer than that fits into no context; it is encoded in order to be counted.
+        It is read in halves if need be: the tokenizer cuts off silently at its own limit. What is
+        longer than that fits into no context; it is encoded in order to be counted.
         """
         import numpy as np
 
         # Copied: the tokenizer writes its next answer into the same memory.
-        ids = np.array(self._tokenizer.encode(text, add_special_tokens=False).input_ids.data)
-        if ids.shape[1] < self._tokenizer_tokens_max or len(text) == 1:
-            return [ids]
+        read = self._tokenizer.encode(text, add_special_tokens=False).input_ids.data
+        ids = np.array(read[0], dtype=np.int64)
+        if len(ids) < self._tokenizer_tokens_max or len(text) == 1:
+            return ids
         middle = text.rfind(" ", 1, len(text) // 2)
         middle = middle if middle > 0 else len(text) // 2
-        return self._parts(text[:middle]) + self._parts(text[middle:])
+        return np.concatenate([self._ids(text[:middle]), self._ids(text[middle:])])
 
     def _find_tokenizer_limit(self) -> float:
         """Find out after how many tokens the tokenizer cuts a text off."""
