@@ -93,6 +93,8 @@ class OpenAI:
         outcome = await body.while_connected(request, self._executor.live(model, call.prompt))
         if isinstance(outcome, Failure):
             return _failed(outcome)
+        if (refusal := wire.without_picture(outcome)) is not None:
+            return _failed(refusal)
         return document(wire.render_image(outcome, clock.now()))
 
     # models -----------------------------------------------------------------------------------

@@ -31,21 +31,19 @@ from nightrate.dialects.other_servers import (
 from nightrate.domain.calling import Call
 from nightrate.domain.embedding import Passage
 from nightrate.domain.generation import Candidate, FinishReason, Prompt, Reply, Token, Usage
+from nightrate.domain.guidance import Withheld
 from nightrate.domain.picture import Picture
 from nightrate.domain.schema import ChoiceForm, Form
 from nightrate.errors import Code, RequestFailed
 
 _FINISH: Final = {"STOP": FinishReason.STOP, "MAX_TOKENS": FinishReason.LENGTH}
 _BAD_CALLS: Final = ("MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL")
-_WITHHELD: Final = (
-    *("SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII"),
-    *("IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION", "MODEL_ARMOR"),
-)
+_WITHHELD: Final = {found.name: found for found in Withheld if found is not Withheld.OTHER}
+"""Ends of answers; one for another reason may come whole the next time."""
 _UNFINISHED: Final = (
     *("OTHER", "IMAGE_OTHER", "NO_IMAGE", "MALFORMED_RESPONSE", "ESCALATION"),
     *("TOO_MANY_TOOL_CALLS", "MISSING_THOUGHT_SIGNATURE", *_BAD_CALLS),
 )
-_BLOCKED: Final = ("SAFETY", "OTHER", "BLOCKLIST", "PROHIBITED_CONTENT", "IMAGE_SAFETY")
 
 _CODES: Final = {
     code.name: code
@@ -227,6 +225,7 @@ class Stream:
         self._tokens: list[Token] = []
         self._reason: str | None = None
         self._used: _Used | None = None
+        self._blocked: Withheld | None = None
 
     def read(self, document: bytes) -> str:
         """Read one document, and give the text that it adds.
@@ -244,7 +243,7 @@ class Stream:
         if found.error is not None:
             raise broken_off()
         if not found.candidates and (feedback := found.prompt_feedback) is not None:
-            _check(feedback)
+            self._blocked = _blocked(feedback) or self._blocked
         self._used = found.usage_metadata or self._used
         self._model = found.model_version or self._model
         text = ""
@@ -286,9 +285,14 @@ class Stream:
         """Give the whole answer, after its last document.
 
         Raises:
-            RequestFailed: it did not come to its end, or may not be handed out.
+            RequestFailed: it did not come to its end.
         """
         prompt, text = self._prompt, "".join(self._texts)
+        found = self._blocked or _WITHHELD.get(self._reason or "")
+        if found is not None:
+            candidate = withheld(text, prompt, found)
+            usage = _usage(self._used, prompt, text)
+            return Reply((candidate,), usage, self._model, blocked=self._blocked)
         finish = self._finish()
         words = [f"{call.name}{call.arguments}" for call in self._calls]
         usage = _usage(self._used, prompt, "".join([text, *words]))
@@ -303,8 +307,6 @@ class Stream:
 
     def _finish(self) -> FinishReason:
         reason = self._reason or ""
-        if reason in _WITHHELD:
-            raise withheld(reason)
         if reason in _BAD_CALLS and self._prompt.calling is not None:
             return FinishReason.BAD_CALL
         finish = _FINISH.get(reason)
@@ -324,16 +326,10 @@ class Stream:
             raise without("the probabilities of its tokens")
 
 
-def _check(feedback: _Feedback) -> None:
-    """See whether a prompt was blocked.
-
-    Raises:
-        RequestFailed: it was.
-    """
-    if reason := feedback.block_reason:
-        why = f" ({reason})" if reason in _BLOCKED else ""
-        message = f"The endpoint blocked the prompt: its filter of contents found something{why}."
-        raise RequestFailed(message, code=Code.FAILED_PRECONDITION)
+def _blocked(feedback: _Feedback) -> Withheld | None:
+    """Say what a filter found in the prompt, if it was blocked."""
+    reason = feedback.block_reason
+    return Withheld.__members__.get(reason, Withheld.OTHER) if reason else None
 
 
 def _token(likely: _Likely, others: tuple[Token, ...] = ()) -> Token:

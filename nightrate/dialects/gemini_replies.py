@@ -6,7 +6,7 @@ import math
 from json.encoder import encode_basestring_ascii
 from typing import Final
 
-from msgspec import Raw, json
+from msgspec import UNSET, Raw, json
 
 from nightrate.dialects.gemini_calls import call_part
 from nightrate.dialects.gemini_grounding import grounding_of, pages_of
@@ -19,6 +19,7 @@ from nightrate.dialects.gemini_shapes import (
     InlineDataPart,
     LogprobsCandidate,
     LogprobsResult,
+    PromptFeedback,
     TextPart,
     TopCandidates,
     UsageMetadata,
@@ -32,6 +33,11 @@ _FINISH: Final = {
 }
 
 
+def _finish_of(candidate: Candidate) -> str:
+    found = candidate.withheld
+    return _FINISH[candidate.finish_reason] if found is None else found.name
+
+
 def render_reply(reply: Reply, response_id: str) -> bytes:
     """Write the answer to a live request, as the original service prints it."""
     return json.format(json.encode(response_of(reply, response_id)), indent=2)
@@ -42,6 +48,8 @@ def response_of(
 ) -> GenerateContentResponse:
     """Give a reply its shape on the wire; every candidate has parts, even without text.
 
+    A blocked prompt has no candidates, and a word on why: that is an answer, not an error.
+
     Args:
         reply: what the engine answered.
         response_id: an opaque id.
@@ -50,14 +58,16 @@ def response_of(
     usage = reply.usage
     grounding = reply.grounding
     return GenerateContentResponse(
-        [
+        UNSET
+        if reply.blocked is not None
+        else [
             AnswerCandidate(
                 AnswerContent(
                     _parts(candidate, ascii_only)
                     if candidate.pictures or candidate.calls
                     else (_part(candidate.text, ascii_only),)
                 ),
-                _FINISH[candidate.finish_reason],
+                _finish_of(candidate),
                 index,
                 None if grounding is None else grounding_of(grounding, candidate.supports),
                 None if grounding is None else pages_of(grounding),
@@ -74,6 +84,7 @@ def response_of(
         ),
         reply.model_version,
         response_id,
+        UNSET if reply.blocked is None else PromptFeedback(reply.blocked.name),
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Generic, TypeVar
 
-from msgspec import Raw, Struct, field
+from msgspec import UNSET, Raw, Struct, UnsetType, field
 
 from nightrate.dialects.gemini_grounding import GroundingMetadata, UrlContextMetadata
 
@@ -316,13 +316,20 @@ class UsageMetadata(Struct, rename="camel", omit_defaults=True, gc=False):
     thoughts_token_count: int = 0
 
 
-class GenerateContentResponse(Struct, rename="camel", gc=False):
-    """The answer to one request."""
+class PromptFeedback(Struct, rename="camel", gc=False):
+    """Why a prompt has no answer."""
 
-    candidates: list[AnswerCandidate]
+    block_reason: str
+
+
+class GenerateContentResponse(Struct, rename="camel", gc=False):
+    """The answer to one request; a blocked prompt has no candidates."""
+
+    candidates: list[AnswerCandidate] | UnsetType
     usage_metadata: UsageMetadata
     model_version: str
     response_id: str
+    prompt_feedback: PromptFeedback | UnsetType = UNSET
 
 
 class PieceCandidate(Struct):

@@ -22,7 +22,7 @@ from nightrate.dialects.openai_files import (
     render_file,
     render_files,
 )
-from nightrate.dialects.openai_images import parse_image, render_image
+from nightrate.dialects.openai_images import parse_image, render_image, without_picture
 from nightrate.dialects.openai_lines import model_of_line
 from nightrate.dialects.openai_models import render_model, render_models
 from nightrate.dialects.openai_replies import render_completion
@@ -53,4 +53,5 @@ __all__ = [
     "render_image",
     "render_model",
     "render_models",
+    "without_picture",
 ]

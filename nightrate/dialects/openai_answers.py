@@ -32,6 +32,7 @@ from nightrate.dialects.other_servers import (
 from nightrate.domain.calling import Call
 from nightrate.domain.embedding import Passage
 from nightrate.domain.generation import Candidate, FinishReason, Prompt, Reply, Token, Usage
+from nightrate.domain.guidance import Withheld
 from nightrate.domain.schema import ChoiceForm, Form
 from nightrate.errors import Code, RequestFailed
 
@@ -192,7 +193,8 @@ def _reply(answered: _Candidate, found: _Completion | _Chunk, prompt: Prompt, mo
     text = answered.text
     finish = _FINISH.get(answered.reason or "")
     if answered.reason == _WITHHELD:
-        raise withheld()
+        candidate = withheld(text, prompt, Withheld.SAFETY)
+        return Reply((candidate,), _usage(found.usage, prompt, text), found.model or model)
     if finish is None or (answered.reason == _CALLED and prompt.calling is None):
         raise unfinished()
     words = [f"{one.function.name or ''}{one.function.arguments or ''}" for one in answered.calls]

@@ -16,8 +16,9 @@ from nightrate.dialects.openai_replies import seconds
 from nightrate.dialects.openai_shapes import ImageBody
 from nightrate.dialects.refusals import unserved, wrong
 from nightrate.dialects.spelling import quoted
-from nightrate.domain.generation import Message, Prompt, Reply
+from nightrate.domain.generation import Failure, Message, Prompt, Reply
 from nightrate.domain.picture import PictureWish
+from nightrate.errors import Code
 
 UNSERVED: Final = {
     "background": "Leave it out.",
@@ -95,6 +96,15 @@ def _size(text: str | None) -> tuple[int, int]:
         why = f'"{quoted(text)}" is not two sides of {_SIDES[0]} to {_SIDES[-1]}: "1024x1024".'
         raise wrong("size", why)
     return int(found[1]), int(found[2])
+
+
+def without_picture(reply: Reply) -> Failure | None:
+    """Say why a reply has no picture, if a filter let none through."""
+    found = reply.candidates[0].withheld
+    if found is None:
+        return None
+    message = f"A filter of contents let no picture through ({found.name})."
+    return Failure(Code.FAILED_PRECONDITION, message)
 
 
 def render_image(reply: Reply, now: Instant) -> bytes:

@@ -15,6 +15,7 @@ _FINISH: Final = {
     FinishReason.STOP: "stop",
     FinishReason.LENGTH: "length",
     FinishReason.BAD_CALL: "stop",
+    FinishReason.WITHHELD: "content_filter",
 }
 _BAD_CALL = "What the model wrote as a call is none of those that it may make. Ask again."
 

@@ -15,6 +15,8 @@ from nightrate import limits
 from nightrate.dialects.calls import is_call
 from nightrate.domain.calling import Call, Calling, CallMode
 from nightrate.domain.generation import Candidate, FinishReason, Prompt, Usage
+from nightrate.domain.guidance import Withheld
+from nightrate.domain.schema import ChoiceForm
 from nightrate.errors import Code, RequestFailed
 
 _TOKENS_MAX: Final = 2**32 - 1
@@ -116,11 +118,11 @@ def unfinished(why: str = "") -> RequestFailed:
     return RequestFailed(message, code=Code.INTERNAL, retriable=True)
 
 
-def withheld(why: str = "") -> RequestFailed:
-    """Say that an answer may not be seen; ``why`` is a word of the protocol's."""
-    reason = f" ({why})" if why else ""
-    message = f"The endpoint withheld the answer: its filter of contents found something{reason}."
-    return RequestFailed(message, code=Code.FAILED_PRECONDITION)
+def withheld(text: str, prompt: Prompt, found: Withheld) -> Candidate:
+    """Give what came of an answer before a filter of the server's ended it."""
+    if isinstance(prompt.form, ChoiceForm):
+        text = ""  # A beginning of a choice is none.
+    return Candidate(text, FinishReason.WITHHELD, withheld=found)
 
 
 def broken_off() -> RequestFailed:

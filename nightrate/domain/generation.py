@@ -10,7 +10,7 @@ from msgspec import Struct
 from nightrate.domain.calling import Call, Calling, CallMode, CallResult
 from nightrate.domain.embedding import Embedding, Passage
 from nightrate.domain.grounding import Grounding, LookupWish, Support
-from nightrate.domain.guidance import HarmFilter, Thinking
+from nightrate.domain.guidance import HarmFilter, Thinking, Withheld
 from nightrate.domain.picture import Picture, PictureWish
 from nightrate.domain.schema import Form
 from nightrate.errors import Code
@@ -45,6 +45,8 @@ class FinishReason(StrEnum):
     LENGTH = "length"
     BAD_CALL = "bad_call"
     """What the model wrote as a call is none of those that it may make."""
+    WITHHELD = "withheld"
+    """A filter of the service that answers let nothing more through."""
 
 
 class Message(Struct, frozen=True, gc=False):
@@ -160,6 +162,8 @@ class Candidate(Struct, frozen=True, gc=False):
     """How likely each token was, where that was asked for."""
     supports: tuple[Support, ...] = ()
     """Which pieces of the text rest on which sources of the reply's grounding."""
+    withheld: Withheld | None = None
+    """What the filter found, where it was one that ended the answer."""
 
 
 class Reply(Struct, frozen=True, gc=False):
@@ -170,6 +174,8 @@ class Reply(Struct, frozen=True, gc=False):
     model_version: str
     grounding: Grounding | None = None
     """What the answer rests on, where a search was made for it."""
+    blocked: Withheld | None = None
+    """What a filter found in the prompt; the only candidate has no text then."""
 
 
 class Failure(Struct, frozen=True, gc=False):

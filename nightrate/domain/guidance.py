@@ -54,6 +54,23 @@ class Threshold(StrEnum):
     OFF = "off"
 
 
+class Withheld(StrEnum):
+    """What a filter found, so that an answer ends there or there is none."""
+
+    SAFETY = "safety"
+    RECITATION = "recitation"
+    LANGUAGE = "language"
+    BLOCKLIST = "blocklist"
+    PROHIBITED_CONTENT = "prohibited_content"
+    SPII = "spii"
+    MODEL_ARMOR = "model_armor"
+    JAILBREAK = "jailbreak"
+    IMAGE_SAFETY = "image_safety"
+    IMAGE_PROHIBITED_CONTENT = "image_prohibited_content"
+    IMAGE_RECITATION = "image_recitation"
+    OTHER = "other"
+
+
 class HarmFilter(Struct, frozen=True, gc=False):
     """From which likelihood on a harm is filtered."""
 

@@ -31,6 +31,7 @@ from nightrate.domain.generation import (
     Token,
     Usage,
 )
+from nightrate.domain.guidance import Withheld
 from nightrate.domain.picture import Picture, PictureWish
 from nightrate.domain.schema import JSONForm
 from nightrate.engines.base import Capacity, Engine, Options, Progress, ignore_progress
@@ -53,6 +54,10 @@ that rpc code after the first token; ``[[repeat 1000]]`` answers with the text s
 
 _CALL = re.compile(r"\[\[call ([A-Za-z0-9_.:-]+)\]\]")
 """``[[call NAME]]`` decides for a call of that function, where the answer may be one."""
+
+_FILTER = re.compile(r"\[\[(block|withhold) ([A-Z_]+)\]\]")
+"""``[[block SAFETY]]`` answers as a service does whose filter found that in the prompt, and
+``[[withhold SAFETY]]`` as one whose filter found it after the first token of the answer."""
 
 _STOP = FinishReason.STOP  # looking it up each time takes longer than a short answer
 _NO_ORDERS: Mapping[str, str] = {}
@@ -159,6 +164,8 @@ class EchoEngine(Engine):
         text = prompt.messages[-1].words
         await self._start(text, orders)
         reply = self._reply(prompt, text, orders)
+        if self._options.scripted and (order := _FILTER.search(text)):
+            return _filtered(reply, order, prompt)
         if prompt.picture is not None:
             async with self._drawing:
                 reply = await _drawn(reply, text, prompt.picture)
@@ -274,6 +281,17 @@ def _calling_reply(prompt: Prompt, call: Call) -> Reply:
     else:
         candidate = Candidate("", calls=(call,))
     return Reply((candidate,), Usage(_tokens_of_prompt(prompt), tokens), "echo")
+
+
+def _filtered(reply: Reply, order: re.Match[str], prompt: Prompt) -> Reply:
+    """Give what a filter lets through: a token, of what means something without its end."""
+    found = Withheld.__members__.get(order[2], Withheld.OTHER)
+    blocked = order[1] == "block"
+    plain = not blocked and prompt.form is None
+    text = reply.candidates[0].text[:CHARACTERS_PER_TOKEN] if plain else ""
+    candidate = Candidate(text, FinishReason.WITHHELD, withheld=found)
+    usage = structs.replace(reply.usage, output_tokens=0 if blocked else 1)
+    return Reply((candidate,), usage, reply.model_version, blocked=found if blocked else None)
 
 
 async def _drawn(reply: Reply, text: str, wish: PictureWish) -> Reply:

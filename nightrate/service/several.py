@@ -98,6 +98,9 @@ def _folded(seed: int) -> int:
 
 def _together(replies: Sequence[Reply]) -> Reply:
     """Make one reply of those to `_singles_of` a prompt; its own tokens count once."""
+    for reply in replies:
+        if reply.blocked is not None:
+            return reply
     first = replies[0]
     usage = structs.replace(
         first.usage,

@@ -94,6 +94,9 @@ REQUESTS: tuple[dict[str, Any], ...] = (
     },
     {"contents": "sure?", "generationConfig": {"responseLogprobs": True, "logprobs": 2}},
     {"contents": "twice", "generationConfig": {"candidateCount": 2}},
+    {"contents": "a [[block PROHIBITED_CONTENT]]"},
+    {"contents": "b [[block SAFETY]]", "generationConfig": {"candidateCount": 2}},
+    {"contents": "c [[withhold RECITATION]]"},
     {
         "contents": "think",
         "generationConfig": {"thinkingConfig": {"thinkingBudget": 0}},
@@ -184,6 +187,33 @@ def test_a_stream_through_two_servers_is_that_of_one(server: Server, echo: Serve
         with pytest.raises(errors.APIError) as failed:
             list(broken)
         assert "SECRET" not in str(failed.value)
+
+
+def test_a_blocked_prompt_is_an_answer_that_says_why(server: Server, echo: Server) -> None:
+    for each in (echo, server):
+        with genai.Client(api_key="any", http_options={"base_url": each.base_url}) as client:
+            blocked = client.models.generate_content(model=MODEL, contents="[[block SAFETY]]")
+            assert blocked.prompt_feedback is not None
+            assert blocked.prompt_feedback.block_reason is types.BlockedReason.SAFETY
+            assert blocked.candidates is None
+            assert blocked.text is None
+            (only,) = client.models.generate_content_stream(
+                model=MODEL, contents="[[block SAFETY]]"
+            )
+            assert only.prompt_feedback == blocked.prompt_feedback
+            stream = client.models.generate_content_stream(
+                model=MODEL, contents="[[withhold SAFETY]]"
+            )
+            *pieces, last = list(stream)
+            assert "".join(piece.text or "" for piece in pieces) == "[[wi"
+            assert last.candidates is not None
+            assert last.candidates[0].finish_reason is types.FinishReason.SAFETY
+        name = each.submit(request_line("k", "[[block SAFETY]]"))
+        each.finish(name)
+        assert counters(each.batch(name)) == (1, 0, 1, 0)
+        (result,) = each.results(name)
+        assert result["response"]["promptFeedback"] == {"blockReason": "SAFETY"}
+        assert "candidates" not in result["response"]
 
 
 def test_vectors_through_two_servers_are_those_of_one(server: Server, echo: Server) -> None:

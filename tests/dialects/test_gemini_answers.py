@@ -31,6 +31,7 @@ from nightrate.domain.generation import (
     Token,
     Usage,
 )
+from nightrate.domain.guidance import Withheld
 from nightrate.domain.picture import Picture, PictureWish
 from nightrate.domain.schema import AnyValue, ChoiceForm, JSONForm, Schema
 from nightrate.errors import Code, RequestFailed
@@ -146,21 +147,34 @@ def test_a_choice_that_is_cut_off_is_none() -> None:
 
 
 @pytest.mark.parametrize("reason", ["SAFETY", "RECITATION", "PROHIBITED_CONTENT", "IMAGE_SAFETY"])
-def test_an_answer_that_was_withheld_is_not_tried_again(reason: str) -> None:
-    failed = failure(document({"text": "SECRET"}, reason=reason))
-    assert (failed.code, failed.retriable) == (Code.FAILED_PRECONDITION, False)
-    assert f"({reason})" in failed.message
+@pytest.mark.parametrize("wishes", [{}, {"form": CHOICE}, {"logprobs": LIKELY}])
+def test_an_answer_that_a_filter_ended_says_so_and_is_not_asked_for_again(
+    reason: str, wishes: dict[str, Any]
+) -> None:
+    candidate = read(document({"text": "re"}, reason=reason), wishing(**wishes))
+    assert candidate == Candidate(
+        "" if "form" in wishes else "re",
+        FinishReason.WITHHELD,
+        withheld=Withheld[reason],
+    )
 
 
 @pytest.mark.parametrize(
-    ("reason", "words"),
-    [("SAFETY", "(SAFETY)"), ("OTHER", "(OTHER)"), ("SECRET", "found something.")],
+    ("reason", "found"),
+    [
+        ("SAFETY", Withheld.SAFETY),
+        ("OTHER", Withheld.OTHER),
+        ("IMAGE_SAFETY", Withheld.IMAGE_SAFETY),
+        ("A_NEWER_ONE", Withheld.OTHER),
+    ],
 )
-def test_a_prompt_that_was_blocked_is_not_tried_again(reason: str, words: str) -> None:
-    body = msgspec.json.encode({"promptFeedback": {"blockReason": reason}})
-    failed = failure(body)
-    assert (failed.code, failed.retriable) == (Code.FAILED_PRECONDITION, False)
-    assert words in failed.message
+def test_a_prompt_that_was_blocked_has_an_answer_without_text(reason: str, found: Withheld) -> None:
+    used = {"promptTokenCount": 7, "totalTokenCount": 7}
+    feedback = {"promptFeedback": {"blockReason": reason}, "usageMetadata": used}
+    reply = read_reply(msgspec.json.encode(feedback), wishing(), "m")
+    assert reply.blocked is found
+    assert reply.candidates == (Candidate("", FinishReason.WITHHELD, withheld=found),)
+    assert reply.usage == Usage(7, 0)
 
 
 def test_feedback_beside_an_answer_says_nothing() -> None:

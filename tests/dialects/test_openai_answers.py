@@ -21,6 +21,7 @@ from nightrate.dialects.openai_answers import (
 from nightrate.domain.calling import Call, Calling, CallMode, Function
 from nightrate.domain.embedding import Passage
 from nightrate.domain.generation import Candidate, FinishReason, Message, Prompt, Usage
+from nightrate.domain.guidance import Withheld
 from nightrate.domain.schema import ChoiceForm, Form, JSONForm
 from nightrate.errors import Code, RequestFailed
 
@@ -130,11 +131,23 @@ def test_a_refusal_is_a_text_and_nothing_is_none(said: dict[str, Any], text: str
     assert reply.usage.output_tokens == (3 if text else 0)
 
 
+@pytest.mark.parametrize(
+    ("form", "text"),
+    [(None, "a"), (SCHEMA, "a"), (CHOICE, "")],
+)
+def test_an_answer_that_a_filter_ended_says_so_and_is_not_asked_for_again(
+    form: Form | None, text: str
+) -> None:
+    prompt = msgspec.structs.replace(HELLO, form=form)
+    reply = read_reply(completion("a", "content_filter"), prompt, "m")
+    assert reply.candidates == (Candidate(text, FinishReason.WITHHELD, withheld=Withheld.SAFETY),)
+    assert reply.blocked is None
+
+
 def test_why_an_answer_ended_is_known_or_it_is_none() -> None:
     for reason, finish in (("eos", FinishReason.STOP), ("max_tokens", FinishReason.LENGTH)):
         reply = read_reply(completion("a", reason), HELLO, "m")
         assert reply.candidates[0].finish_reason is finish
-    assert code_of(completion("a", "content_filter")) is Code.FAILED_PRECONDITION
     for reason in ("paused", "tool_calls"):  # nothing that could be called was declared
         assert code_of(completion("a", reason)) is Code.INTERNAL
 

@@ -11,6 +11,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from nightrate.dialects.openai import ChatStream, render_completion
 from nightrate.domain.generation import Candidate, Failure, FinishReason, Reply, Usage
+from nightrate.domain.guidance import Withheld
 from nightrate.errors import Code
 
 NOW = 1_700_000_000_999_999
@@ -86,6 +87,17 @@ def test_an_answer_without_any_text_still_has_its_role_and_end() -> None:
     first, last, done = events(ChatStream("m", "r1", NOW, usage=False).write(silent))
     assert first["choices"][0]["delta"]["role"] == "assistant"
     assert (last["choices"][0]["finish_reason"], done) == ("length", "done")
+
+
+def test_an_answer_that_a_filter_ended_says_so() -> None:
+    candidate = Candidate("", FinishReason.WITHHELD, withheld=Withheld.SAFETY)
+    for blocked in (None, Withheld.SAFETY):
+        reply = Reply((candidate,), Usage(5, 0), "echo-1", blocked=blocked)
+        whole = ChatCompletion.model_validate_json(render_completion(reply, "r", NOW))
+        assert [choice.finish_reason for choice in whole.choices] == ["content_filter"]
+        chunks = events(ChatStream("m", "r", NOW, usage=False).write(reply))
+        ends = [chunk["choices"][0]["finish_reason"] for chunk in chunks[:-1]]
+        assert ends == [None, "content_filter"]
 
 
 def test_a_stream_that_breaks_off_says_why_and_is_not_closed() -> None:
