@@ -245,6 +245,14 @@ def test_every_error_has_openais_form(doors: Doors, method: str, path: str, stat
     assert (error["type"] == "server_error") is (status >= 500)
 
 
+def test_a_picture_that_a_filter_let_not_through_is_an_error_that_says_so(doors: Doors) -> None:
+    for order in ("block", "withhold"):
+        body = {"model": "gemini-2.5-flash-image", "prompt": f"a cat [[{order} IMAGE_SAFETY]]"}
+        answer = doors.ask("POST", f"{BASE}/images/generations", json.dumps(body).encode())
+        assert answer.status == 400
+        assert "(IMAGE_SAFETY)" in answer.json["error"]["message"]
+
+
 def test_what_cannot_be_served_at_all_is_not_to_be_tried_again(doors: Doors) -> None:
     headers = {"Content-Encoding": "gzip"}
     answer = doors.ask("POST", f"{BASE}/chat/completions", b"{}", headers)
