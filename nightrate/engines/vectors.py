@@ -8,14 +8,16 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_DIGITS = 8
-"""Decimal digits that mean most 32-bit numbers; fewer are tried where these do, and then one more,
-which tells any two apart, where they do not."""
+_DIGITS_MAX = 9
+"""Decimal digits that tell any two 32-bit numbers apart; most need one or two less."""
 
 _DIGITS_MIN = 6
 
 _EXACT_POWER_MAX = 22
 """Powers of ten up to this one are exact in 64 bits."""
+
+_LEADING_MIN = _DIGITS_MAX - 1 - _EXACT_POWER_MAX
+"""Where the first digit of a number may stand for all of its digits to be found with these."""
 
 
 def unit(vectors: NDArray[Any], length: int | None = None) -> NDArray[np.float32]:
@@ -34,41 +36,26 @@ def shortest(vectors: NDArray[np.float32]) -> list[tuple[float, ...]]:
     """
     import numpy as np
 
-    numbers = _Numbers(vectors.ravel())
-    found = numbers.round(np.arange(vectors.size), _DIGITS)
-    shorter = np.flatnonzero(found)
-    for digits in range(_DIGITS - 1, _DIGITS_MIN - 1, -1):
-        shorter = shorter[numbers.round(shorter, digits)]
-    longer = np.flatnonzero(~found)
-    found[longer] = numbers.round(longer, _DIGITS + 1)
-    for place in np.flatnonzero(~found):  # tiny ones, of which there are few
-        numbers.result[place] = float(str(numbers.given[place]))
-    rows: Any = numbers.result.reshape(vectors.shape).tolist()
+    exact = vectors.astype(np.float64)
+    with np.errstate(divide="ignore"):
+        leading = np.floor(np.log10(np.abs(exact)))
+    usual = (leading >= _LEADING_MIN) & (leading < _DIGITS_MIN)
+    powers = np.array([float(f"1e{power}") for power in range(_EXACT_POWER_MAX + 1)])
+    power = np.where(usual, _DIGITS_MAX - 1 - leading, 0).astype(np.intp)
+    most = powers[power]
+    # Where some digits mean a number, more of them do. So one is taken off for each time they do.
+    spare = sum(
+        _means(np.rint(exact * scale) / scale, vectors).astype(np.intp)
+        for scale in (most / powers[fewer] for fewer in range(1, _DIGITS_MAX - _DIGITS_MIN + 1))
+    )
+    scales = powers[power - spare]
+    result = np.rint(exact * scales) / scales  # exact both, so the decimal itself
+    for place in zip(*np.nonzero(~(_means(result, vectors) & usual)), strict=True):
+        result[place] = float(str(vectors[place]))  # tiny ones, of which there are few
+    rows: Any = result.tolist()
     return [tuple(row) for row in rows]
 
 
-class _Numbers:
-    """32-bit numbers, and the decimals that are found for them."""
-
-    def __init__(self, given: NDArray[np.float32]) -> None:
-        import numpy as np
-
-        self.given = given
-        self._exact = given.astype(np.float64)
-        with np.errstate(divide="ignore"):
-            self._leading = np.floor(np.log10(np.abs(self._exact)))
-        self._leading[self._exact == 0] = 0
-        self._powers = np.array([float(f"1e{power}") for power in range(_EXACT_POWER_MAX + 1)])
-        self.result = self._exact.copy()
-
-    def round(self, places: NDArray[np.intp], digits: int) -> NDArray[np.bool_]:
-        """Round some to so many digits where that still means them; tells which these are."""
-        import numpy as np
-
-        power = digits - 1 - self._leading[places]
-        usable = (power >= 0) & (power <= _EXACT_POWER_MAX)
-        scale = self._powers[np.where(usable, power, 0).astype(np.int64)]
-        rounded = np.rint(self._exact[places] * scale) / scale  # exact both, so the decimal itself
-        usable &= rounded.astype(np.float32) == self.given[places]
-        self.result[places[usable]] = rounded[usable]
-        return usable
+def _means(decimals: NDArray[np.float64], vectors: NDArray[np.float32]) -> NDArray[np.bool_]:
+    same: NDArray[np.bool_] = decimals.astype(vectors.dtype) == vectors
+    return same
