@@ -40,6 +40,9 @@ QUERY_WORDS_MAX = 32
 PAGES_MAX = 20
 """Google: pages that one request may name."""
 
+PAGE_ADDRESS_BYTES_MAX = 2 * KIB
+"""Ours: the address of one of them; what is looked up for a request is kept with its addresses."""
+
 PAGE_BYTES_MAX = 20 * MIB
 """Ours: one page as it is fetched."""
 

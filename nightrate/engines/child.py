@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import math
 import signal
 import socket
 from collections import deque
@@ -22,6 +23,7 @@ from msgspec import Struct
 from nightrate import clock
 from nightrate.engines.frames import (
     CANCEL,
+    LOADING,
     Answer,
     Greeting,
     Question,
@@ -80,6 +82,7 @@ class Child:
         self._unsent: list[bytes] = []
         self._numbers = itertools.count(1)
         self._heard = self._started = clock.monotonic()
+        self._silence_seconds_max = math.inf
         self._killed_because = ""
         self._paused = False
         self._line_ended = False
@@ -213,15 +216,18 @@ class Child:
         if self.answering:
             self._writer.write(b"".join(unsent))
 
-    async def run(self, silence_seconds: float) -> None:
+    async def run(self, patience: Patience) -> None:
         """Hand answers out until the child has ended, then fail what it leaves open."""
-        watch = asyncio.create_task(self._watch(silence_seconds))
+        watch = asyncio.create_task(self._watch(patience.silence_seconds))
         try:
             decode = msgspec.msgpack.Decoder(list[Answer]).decode
             while received := await self._read():
                 self._heard = clock.monotonic()
+                self._silence_seconds_max = patience.silence_seconds
                 for payload in self._unframer.feed(received):
                     for answer in decode(payload):
+                        if answer.number == LOADING:
+                            self._silence_seconds_max = patience.start_seconds
                         self._settle(answer)
         except (Rubbish, msgspec.MsgspecError):
             self._line_ended = True
@@ -243,10 +249,11 @@ class Child:
 
     async def _watch(self, silence_seconds: float) -> None:
         """Kill a child that works in silence for too long; its death ends `run`."""
+        self._silence_seconds_max = silence_seconds
         while True:
             await clock.sleep(silence_seconds / 4)
             quiet_seconds = clock.monotonic() - self._heard
-            if self._waiting and not self._paused and quiet_seconds > silence_seconds:
+            if self._waiting and not self._paused and quiet_seconds > self._silence_seconds_max:
                 self._kill("gave no sign of life and was killed.")
                 return
 

@@ -2,8 +2,9 @@
 
 Both directions carry frames: four bytes of length, then MessagePack. The parent's first frame
 configures the child, and the child's first frame is its `Greeting`. From then on the parent sends
-one `Question` a frame and the child lists of `Answer`; an empty list is a sign of life. A question
-may have several answers: all but the last say that there are more.
+one `Question` a frame and the child lists of `Answer`; an empty list is a sign of life, and one to
+the number `LOADING` asks for patience. A question may have several answers: all but the last say
+that there are more.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ from nightrate.errors import Code
 
 CANCEL = "cancel"
 """The verb that withdraws the question of the same number; it is never answered."""
+
+LOADING = 0
+"""The number of an answer to nobody: the child loads, and is silent as long as a start may take."""
 
 _LENGTH = struct.Struct("<I")
 _READ_BYTES = 1 << 20

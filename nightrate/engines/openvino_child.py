@@ -18,7 +18,16 @@ from nightrate import clock
 from nightrate.domain.generation import FinishReason, Prompt, Reply, Token, Usage
 from nightrate.engines.calls import candidate_of
 from nightrate.engines.certainty import cut
-from nightrate.engines.frames import CANCEL, Answer, ParentLine, Question, lead_life, raw, troubled
+from nightrate.engines.frames import (
+    CANCEL,
+    LOADING,
+    Answer,
+    ParentLine,
+    Question,
+    lead_life,
+    raw,
+    troubled,
+)
 from nightrate.engines.likelihood import PASSAGES, Mode
 from nightrate.engines.openvino_lane import Draft, Job, Lane
 from nightrate.engines.openvino_model import Encoded, Model, ModelSetup
@@ -38,6 +47,10 @@ class Offer(Struct, frozen=True):
     """That the attention cache holds for all requests in flight together."""
 
 
+def _load_unseen() -> None:
+    """Tell nobody: there is nobody yet who waits."""
+
+
 class Worker:
     """Turns questions into jobs and answers.
 
@@ -45,6 +58,8 @@ class Worker:
     """
 
     def __init__(self, model: Model) -> None:
+        self.loading: Callable[[], None] = _load_unseen
+        """Called before something is loaded that nobody hears of this process over."""
         self._model = model
         self._lanes: dict[Mode, Lane] = {}
         self._where: dict[int, Lane] = {}
@@ -72,6 +87,7 @@ class Worker:
                 self._ready.append(Answer(number, raw(tokens)))
             elif verb == "likelihood":
                 mode = msgspec.msgpack.decode(question.body, type=Mode)
+                self.loading()
                 self._ready.append(Answer(number, raw(self._model.likelihoods(mode, PASSAGES))))
             else:
                 self._ready.append(troubled(number, f"There is no {verb!r}.", Code.UNIMPLEMENTED))
@@ -91,6 +107,7 @@ class Worker:
 
     def _lane(self, mode: Mode) -> Lane:
         if mode not in self._lanes:
+            self.loading()
             self._lanes[mode] = Lane(self._model, mode, self._model.setup.requests)
         return self._lanes[mode]
 
@@ -136,6 +153,7 @@ class Worker:
 
 def serve(line: ParentLine, worker: Worker) -> None:
     """Answer questions until the parent is gone."""
+    worker.loading = partial(line.send, [Answer(LOADING)])
     beat = clock.monotonic()
     while True:
         for question in line.questions(wait=not worker.busy):

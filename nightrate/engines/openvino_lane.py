@@ -141,8 +141,10 @@ class Lane:
     def _admit(self) -> list[Answer]:
         refused = []
         held: list[Job] = []
-        while self._waiting and len(self._live) < self._seats:
+        while self._waiting:
             job = self._waiting[0]
+            if len(self._live) >= self._seats and not job.live:
+                break  # The seats are those of batches.
             if self._live and self._held_tokens + job.room > self.cache_tokens:
                 break
             self._waiting.popleft()

@@ -155,7 +155,7 @@ class SupervisedChild:
                 failures = 0
                 try:
                     await self._change(child, None)
-                    await child.run(self._patience.silence_seconds)
+                    await child.run(self._patience)
                 finally:
                     self._child = None
                 self.restarts += 1

@@ -99,6 +99,10 @@ class Grounder:
             if len(uris) > (most := tool_limits.PAGES_MAX):
                 message = f"{wish.pages}: {len(uris)} pages are named, and {most} are the most."
                 return Failure(Code.INVALID_ARGUMENT, message)
+            longest = max((len(uri.encode(errors="replace")) for uri in uris), default=0)
+            if longest > (most := tool_limits.PAGE_ADDRESS_BYTES_MAX):
+                message = f"{wish.pages}: an address has {longest} bytes, and {most} are the most."
+                return Failure(Code.INVALID_ARGUMENT, message)
             read = await self._pages.read(uris)
         if wish.search is None or self._search is None:
             return Grounding((), read.sources, read.pages)

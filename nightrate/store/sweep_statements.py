@@ -37,13 +37,16 @@ RETURNING blob, state"""
 
 # cached contents ------------------------------------------------------------------------------
 
-# A live batch that was made before the end may name it, and its requests are still to be served.
+# A batch that was made before the end may name it. Its requests are still to be served while it
+# lives, and again if a segment of it turns out to be damaged while its input is there.
 SWEEP_CACHES = """
 DELETE FROM cached_content WHERE (tenant, cache_id) IN (
   SELECT tenant, cache_id FROM cached_content c
   WHERE c.expires_at <= :now
-    AND NOT EXISTS (SELECT 1 FROM batch b WHERE b.ended_at IS NULL AND b.tenant = c.tenant
-                    AND b.created_at < c.expires_at)
+    AND NOT EXISTS (SELECT 1 FROM batch b WHERE b.tenant = c.tenant
+                    AND b.created_at < c.expires_at
+                    AND (b.ended_at IS NULL OR b.repair_since IS NOT NULL
+                         OR b.created_at > :inputs_before))
   LIMIT :limit)
 RETURNING blob"""
 

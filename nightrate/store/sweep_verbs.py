@@ -88,9 +88,9 @@ class SweepVerbs(Relational):
                 break
         return tuple(gone), limit
 
-    async def sweep_caches(self, now: Instant, limit: int) -> list[str]:
+    async def sweep_caches(self, now: Instant, inputs_before: Instant, limit: int) -> list[str]:
         """See `Sweeps.sweep_caches`."""
-        values = {"now": now, "limit": limit}
+        values = {"now": now, "inputs_before": inputs_before, "limit": limit}
         rows = await self._write(lambda: self._all(sql.SWEEP_CACHES, values))
         return [row[0] for row in rows]
 

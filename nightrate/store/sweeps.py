@@ -77,11 +77,16 @@ class Sweeps(ABC):
         """
 
     @abstractmethod
-    async def sweep_caches(self, now: Instant, limit: int) -> list[str]:
+    async def sweep_caches(self, now: Instant, inputs_before: Instant, limit: int) -> list[str]:
         """Drop the rows of expired cached contents, and name the blobs they held.
 
-        One stays as long as the tenant has a live batch that was made before it expired: requests
-        of that batch may name it.
+        One stays as long as the tenant has a batch that was made before it expired, and that lives
+        or is repaired or may have to be: requests of that batch may name it.
+
+        Args:
+            now: what expires by then is dropped.
+            inputs_before: batches made by then have no input any more, and cannot be repaired.
+            limit: rows at most.
         """
 
     @abstractmethod

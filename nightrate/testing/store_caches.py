@@ -94,18 +94,18 @@ class CachePromises:
         assert await store.delete_cache(OURS, "c1", NOW) == "caches/ours/c1"
         assert await store.delete_cache(OURS, "c1", NOW) is None
         assert await store.get_cache(OURS, "c1", NOW) is None
-        assert await store.sweep_caches(END, 9) == []
+        assert await store.sweep_caches(END, END, 9) == []
 
     async def test_an_expired_cached_content_cannot_be_deleted_again(self, store: Store) -> None:
         await store.add_cache(make_cache(), 9)
         assert await store.delete_cache(OURS, "c1", END) is None
-        assert await store.sweep_caches(END, 9) == ["caches/ours/c1"]
+        assert await store.sweep_caches(END, END, 9) == ["caches/ours/c1"]
 
     async def test_expired_cached_contents_are_swept_with_their_blobs(self, store: Store) -> None:
         for number in range(3):
             await store.add_cache(make_cache(f"c{number}"), 9)
-        assert await store.sweep_caches(END - 1, 9) == []
-        assert [len(await store.sweep_caches(END, 2)) for _ in range(3)] == [2, 1, 0]
+        assert await store.sweep_caches(END - 1, END, 9) == []
+        assert [len(await store.sweep_caches(END, END, 2)) for _ in range(3)] == [2, 1, 0]
         assert await store.get_cache(OURS, "c0", NOW) is None
 
     @pytest.mark.parametrize("created_at", [NOW, END - 1])
@@ -114,12 +114,29 @@ class CachePromises:
     ) -> None:
         await store.add_cache(make_cache(), 9)
         await add_planned(store, make_batch(created_at=created_at))
-        assert await store.sweep_caches(END, 9) == []
+        assert await store.sweep_caches(END, END, 9) == []
         assert await store.get_cache(OURS, "c1", created_at) == make_cache()
         claim = await take(store)
-        assert await store.sweep_caches(END, 9) == []
+        assert await store.sweep_caches(END, END, 9) == []
         await store.seal(claim, segment_of(claim), Tally(2), END)
-        assert await store.sweep_caches(END, 9) == ["caches/ours/c1"]
+        assert await store.sweep_caches(END, END, 9) == ["caches/ours/c1"]
+
+    async def test_a_batch_that_may_have_to_be_repaired_keeps_it_too(self, store: Store) -> None:
+        await store.add_cache(make_cache(), 9)
+        batch = make_batch(created_at=NOW)
+        await store.add_batch(batch)
+        await store.fail_batch(batch, None, FAULT, NOW)
+        assert await store.sweep_caches(END, NOW - 1, 9) == []
+        assert await store.sweep_caches(END, NOW, 9) == ["caches/ours/c1"]
+
+    async def test_a_batch_that_is_repaired_keeps_it_too(self, store: Store) -> None:
+        await store.add_cache(make_cache(), 9)
+        await add_planned(store, make_batch(created_at=NOW))
+        claim = await take(store)
+        segment = segment_of(claim)
+        await store.seal(claim, segment, Tally(2), END)
+        await store.reopen_shard(OURS, claim.batch_id, claim.plan.index, segment.blob, END)
+        assert await store.sweep_caches(END, END, 9) == []
 
     @pytest.mark.parametrize(
         ("tenant", "created_at", "ended"),
@@ -138,4 +155,4 @@ class CachePromises:
         await store.add_batch(batch)
         if ended:
             await store.fail_batch(batch, None, FAULT, NOW)
-        assert await store.sweep_caches(END, 9) == ["caches/ours/c1"]
+        assert await store.sweep_caches(END, END, 9) == ["caches/ours/c1"]

@@ -81,7 +81,9 @@ class Upkeep:
         uploads_before = clock.later(now, -limits.UPLOAD_LIFETIME_SECONDS)
         blobs = await self._store.sweep(now, uploads_before, limits.SWEEP_ROWS_MAX)
         await self._blobs.delete(*blobs)
-        await self._blobs.delete(*await self._store.sweep_caches(now, limits.SWEEP_ROWS_MAX))
+        inputs_before = clock.later(now, -limits.FILE_LIFETIME_SECONDS)
+        caches = await self._store.sweep_caches(now, inputs_before, limits.SWEEP_ROWS_MAX)
+        await self._blobs.delete(*caches)
         await self._prune(now)
         deliveries_before = clock.later(now, -webhook_limits.DELIVERY_LOG_SECONDS)
         await self._store.sweep_deliveries(

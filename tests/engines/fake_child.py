@@ -15,7 +15,16 @@ import msgspec
 
 from nightrate.domain.generation import Prompt
 from nightrate.engines.echo import EchoEngine
-from nightrate.engines.frames import CANCEL, Answer, ParentGone, ParentLine, Question, Trouble, raw
+from nightrate.engines.frames import (
+    CANCEL,
+    LOADING,
+    Answer,
+    ParentGone,
+    ParentLine,
+    Question,
+    Trouble,
+    raw,
+)
 from nightrate.engines.openvino_child import Offer
 from nightrate.errors import RequestFailed
 
@@ -26,6 +35,8 @@ HOLD = "[[hold]]"
 
 DIE = "[[die]]"
 HANG = "[[hang]]"
+LOAD = "[[load]]"
+"""Says that it loads, and is silent for as long as it lives."""
 CLOSE = "[[close]]"
 """Closes its line and lives on."""
 
@@ -88,6 +99,9 @@ class Fake:
             sys.stderr.flush()
             os.kill(os.getpid(), signal.SIGKILL)
         elif text == HANG:
+            signal.pause()
+        elif text == LOAD:
+            self._line.send([Answer(LOADING)])
             signal.pause()
         elif text == CLOSE:
             self._line.close()

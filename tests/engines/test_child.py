@@ -22,7 +22,7 @@ from nightrate.engines.frames import Answer, Trouble, frame
 from nightrate.engines.supervised_child import SupervisedChild
 from nightrate.errors import Code, EngineDown, RequestFailed
 from nightrate.testing.engine_contract import asked, text_of
-from tests.engines.fake_child import CLOSE, DIE, HANG, HOLD, SEND
+from tests.engines.fake_child import CLOSE, DIE, HANG, HOLD, LOAD, SEND
 
 FAKE = (sys.executable, "-m", "tests.engines.fake_child")
 QUICK = Patience(start_seconds=20.0, silence_seconds=0.2, backoff_seconds=0.001, starts=3)
@@ -137,6 +137,20 @@ async def test_a_child_that_hangs_at_work_is_killed_and_comes_back(opened: Open)
     assert down.value.in_flight
     await child.ready()
     assert await say(child, "hello") == "hello"
+
+
+async def test_one_that_loads_may_be_silent_for_as_long_as_a_start_may_take(opened: Open) -> None:
+    child = await opened()  # its silence is borne for a fifth of a second, and 20 s of loading
+    question = asyncio.ensure_future(say(child, LOAD))
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(question), 0.6)
+    assert child.restarts == 0
+    child.hung(clock.monotonic())
+    with pytest.raises(EngineDown):
+        await question
+    await child.ready()
+    with pytest.raises(EngineDown, match="no sign of life"):
+        await say(child, HANG)
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,14 @@ from typing import Any, ClassVar, cast
 
 import msgspec
 import pytest
+from msgspec import structs
 
 from nightrate.domain.generation import Message, Prompt, Sampling
 from nightrate.engines import openvino_child
 from nightrate.engines.frames import Answer, Question, raw
 from nightrate.engines.openvino_child import Worker
 from nightrate.engines.openvino_lane import Job
-from nightrate.engines.openvino_model import Model
+from nightrate.engines.openvino_model import Model, ModelSetup
 
 
 class Pipeline:
@@ -42,6 +43,18 @@ class Pipeline:
 
 IDS = SimpleNamespace(data=SimpleNamespace(itemsize=8, tobytes=lambda: b""))
 """Token ids as the library has them, of no length."""
+
+
+SETUP = ModelSetup(
+    path="",
+    model_version="m",
+    context_tokens=None,
+    kv_cache_gib=1,
+    threads=None,
+    requests=32,
+    reproducible="auto",
+    ignore_eos=False,
+)
 
 
 def model() -> Model:
@@ -89,6 +102,41 @@ def test_each_mode_has_a_pipeline_of_its_own_loaded_when_it_is_needed() -> None:
     fast, exact = Pipeline.made
     assert (fast.jobs, exact.jobs, exact.mode) == ([plain], [seeded], "exact")
     assert fast.seats == exact.seats == 32
+
+
+def test_the_parent_is_told_before_a_pipeline_is_loaded_and_not_else() -> None:
+    desk = Desk()
+    made: list[int] = []
+    desk.worker.loading = lambda: made.append(len(Pipeline.made))
+    for seed in (None, 1, 1, None):
+        desk.ask(seed=seed)
+    assert made == [1]
+
+
+@pytest.mark.parametrize(
+    ("reproducible", "modes"),
+    [
+        ("auto", ["fast", "exact", "exact"]),
+        ("always", ["exact", "exact", "exact"]),
+        ("never", ["fast", "fast", "fast"]),
+    ],
+)
+def test_the_setting_moves_the_line_between_the_pipelines(
+    reproducible: str, modes: list[str]
+) -> None:
+    real = Model.__new__(Model)
+    real.setup = structs.replace(SETUP, reproducible=reproducible)
+    wishes = (Sampling(temperature=0.5), Sampling(temperature=0), Sampling(seed=7))
+    assert [real.mode_of(sampling) for sampling in wishes] == modes
+    stub = model()
+    stub.setup = real.setup
+    stub.mode_of = real.mode_of  # type: ignore[method-assign]
+    worker = Worker(stub)
+    for number, sampling in enumerate(wishes, 1):
+        prompt = Prompt(messages=(Message("user", "x"),), sampling=sampling)
+        worker.take(Question(number, "generate", raw(prompt)))
+    assert {one.mode for one in Pipeline.made} == set(modes)
+    assert len(Pipeline.made) == len(set(modes)), "only what is needed is loaded"
 
 
 def test_pipelines_with_work_take_turns() -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import cast
+from types import SimpleNamespace
+from typing import Any, cast
 
 import msgspec
 import pytest
 
+from nightrate.domain.generation import Reply
 from nightrate.engines.frames import Answer
-from nightrate.engines.openvino_lane import Draft
-from nightrate.engines.openvino_model import Model
+from nightrate.engines.openvino_lane import Draft, Job, Lane
+from nightrate.engines.openvino_model import Encoded, Model
 from nightrate.errors import Code, RequestFailed
 
 
@@ -98,3 +100,42 @@ def test_a_tokenizer_that_changes_what_was_told_fails_the_answer() -> None:
     with pytest.raises(RequestFailed, match="changed a text") as failed:
         one.end(7, "ABC!")
     assert failed.value.code is Code.INTERNAL
+
+
+class Full:
+    """A pipeline that never ends what it was given."""
+
+    def __init__(self) -> None:
+        self.numbers: list[int] = []
+
+    def add_request(self, number: int, _ids: object, _config: object) -> SimpleNamespace:
+        self.numbers.append(number)
+        return SimpleNamespace(can_read=lambda: False, get_status=lambda: "running")
+
+    def has_non_finished_requests(self) -> bool:
+        return bool(self.numbers)
+
+    def step(self) -> None:
+        """Compute nothing."""
+
+
+def test_who_waits_is_let_in_where_a_batch_has_taken_every_seat() -> None:
+    pipeline = Full()
+    model: Any = SimpleNamespace(pipeline=lambda _mode: (pipeline, 10_000), running="running")
+    lane = Lane(model, "fast", seats=2)
+
+    def job(number: int, *, live: bool = False) -> Job:
+        encoded, config = Encoded(None, 10), SimpleNamespace(max_new_tokens=10)
+        return Job(number, encoded, config, finish=_never, beginnings=[], live=live)
+
+    for number in range(1, 5):
+        lane.add(job(number))
+    lane.turn()
+    lane.add(job(5, live=True))
+    lane.turn()
+    lane.turn()
+    assert pipeline.numbers == [1, 2, 5]
+
+
+def _never(*_said: object) -> Reply:
+    raise AssertionError("nothing ends here")

@@ -152,6 +152,23 @@ async def test_so_many_pages_may_be_named_and_no_more() -> None:
     assert shelf.asked == []
 
 
+@pytest.mark.parametrize("character", ["a", "é", "🙂"])
+async def test_an_address_may_be_so_long_and_no_longer(character: str) -> None:
+    shelf, start = Shelf(), "https://x.example/"
+    room = tool_limits.PAGE_ADDRESS_BYTES_MAX - len(start)
+    fits = start + character * (room // len(character.encode()))
+    assert not isinstance(
+        await Grounder(Found(), shelf).ground(Prompt(messages=(Message("user", fits),)), BOTH),
+        Failure,
+    )
+    assert shelf.asked == [fits]
+    prompt = Prompt(messages=(Message("user", fits + 4 * character),))
+    failure = await Grounder(Found(), shelf).ground(prompt, BOTH)
+    assert isinstance(failure, Failure)
+    assert failure.code is Code.INVALID_ARGUMENT
+    assert failure.message.endswith("bytes, and 2048 are the most.")
+
+
 async def test_where_no_pages_are_fetched_the_wish_is_refused_by_its_path() -> None:
     failure = await Grounder(Found()).ground(QUESTION, BOTH)
     assert isinstance(failure, Failure)

@@ -100,11 +100,12 @@ async def test_a_turn_deletes_the_bytes_of_what_is_forgotten(shop: Workshop) -> 
     assert shop.files() == ["files/kept", "files/young"]
 
 
-async def test_a_turn_deletes_cached_contents_that_no_live_batch_may_name(
+async def test_a_turn_deletes_cached_contents_that_no_batch_may_name_any_more(
     shop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = clock.now()
-    for cache_id, seconds in [("short", 1), ("long", 9)]:
+    lifetime_seconds = limits.FILE_LIFETIME_SECONDS
+    for cache_id, seconds in [("short", 1), ("long", lifetime_seconds + 9)]:
         cache = make_cache(cache_id, tenant=TENANT, created_at=now)
         await shop.blobs.put(cache.blob, [b"abc"])
         expires_at = clock.later(now, seconds)
@@ -115,6 +116,9 @@ async def test_a_turn_deletes_cached_contents_that_no_live_batch_may_name(
     await upkeep.turn()
     assert len([name for name in shop.files() if name.startswith("caches/")]) == 2
     await shop.store.fail_batch(batch, None, Failure(Code.INTERNAL, "It broke."), now)
+    await upkeep.turn()
+    assert len([name for name in shop.files() if name.startswith("caches/")]) == 2, "for a repair"
+    monkeypatch.setattr("nightrate.clock.now", lambda: clock.later(now, lifetime_seconds + 5))
     await upkeep.turn()
     assert [name for name in shop.files() if name.startswith("caches/")] == [
         f"caches/{TENANT}/long"
