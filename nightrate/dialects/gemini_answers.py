@@ -14,11 +14,13 @@ import msgspec
 from msgspec import Raw, Struct, field, json
 
 from nightrate import limits
+from nightrate.dialects.compact import Compactor
 from nightrate.dialects.other_servers import (
     Blamed,
     Speech,
     broken_off,
     called,
+    check_form,
     reckoned,
     reckoned_usage,
     told,
@@ -33,7 +35,7 @@ from nightrate.domain.embedding import Passage
 from nightrate.domain.generation import Candidate, FinishReason, Prompt, Reply, Token, Usage
 from nightrate.domain.guidance import Withheld
 from nightrate.domain.picture import Picture
-from nightrate.domain.schema import ChoiceForm, Form
+from nightrate.domain.schema import ChoiceForm, Form, JSONForm
 from nightrate.errors import Code, RequestFailed
 
 _FINISH: Final = {"STOP": FinishReason.STOP, "MAX_TOKENS": FinishReason.LENGTH}
@@ -226,6 +228,7 @@ class Stream:
         self._reason: str | None = None
         self._used: _Used | None = None
         self._blocked: Withheld | None = None
+        self._compactor = Compactor() if isinstance(prompt.form, JSONForm) else None
 
     def read(self, document: bytes) -> str:
         """Read one document, and give the text that it adds.
@@ -252,6 +255,8 @@ class Stream:
             self._likely(candidate.logprobs_result)
             parts = candidate.content.parts if candidate.content is not None else None
             text = "".join(self._part(part) for part in parts or ())
+        if self._compactor is not None:
+            text = self._compactor.feed(text)
         if text:
             self._texts.append(text)
         return text
@@ -352,19 +357,15 @@ def _usage(used: _Used | None, prompt: Prompt, text: str) -> Usage:
 
 
 def _check_form(text: str, form: Form) -> None:
-    """Check that an answer has its form, as far as that is seen here.
+    """Check that an answer has its form.
 
     Raises:
         RequestFailed: a server that knows no such setting may have passed it over.
     """
-    if isinstance(form, ChoiceForm):
-        if text not in form.choices:
-            raise without("the form")
-        return
-    try:
-        json.decode(text)
-    except (ValueError, RecursionError) as error:
-        raise without("the form") from error
+    if isinstance(form, JSONForm):
+        check_form(text, form)
+    elif text not in form.choices:
+        raise without("the form")
 
 
 def read_vector(body: bytes, passage: Passage) -> tuple[list[float], int]:

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct, json, structs
 
 from nightrate import limits
+from nightrate.dialects.compact import Compactor
 from nightrate.dialects.openai_asks import CHOICE
 from nightrate.dialects.openai_likely import ChosenLikelihood, Likelihoods, tokens_of
 from nightrate.dialects.other_servers import (
@@ -20,6 +21,7 @@ from nightrate.dialects.other_servers import (
     Speech,
     broken_off,
     called,
+    check_form,
     reckoned,
     reckoned_usage,
     told,
@@ -33,7 +35,7 @@ from nightrate.domain.calling import Call
 from nightrate.domain.embedding import Passage
 from nightrate.domain.generation import Candidate, FinishReason, Prompt, Reply, Token, Usage
 from nightrate.domain.guidance import Withheld
-from nightrate.domain.schema import ChoiceForm, Form
+from nightrate.domain.schema import ChoiceForm, Form, JSONForm
 from nightrate.errors import Code, RequestFailed
 
 _CALLED = "tool_calls"
@@ -191,6 +193,8 @@ class _Candidate(Struct):
 
 def _reply(answered: _Candidate, found: _Completion | _Chunk, prompt: Prompt, model: str) -> Reply:
     text = answered.text
+    if isinstance(prompt.form, JSONForm):
+        text = Compactor().feed(text)
     finish = _FINISH.get(answered.reason or "")
     if answered.reason == _WITHHELD:
         candidate = withheld(text, prompt, Withheld.SAFETY)
@@ -241,18 +245,16 @@ def _usage(used: _Used | None, prompt: Prompt, text: str) -> Usage:
 
 
 def _formed(text: str, finish: FinishReason, form: Form) -> str:
-    """Check that an answer that has come to its end has the form, as far as that is seen here.
-
-    A server that does not know `response_format` may pass it over, and answer with plain text.
-    """
+    """Check that an answer that has come to its end has the form, and take a choice out of it."""
     if finish is FinishReason.LENGTH:
         return "" if isinstance(form, ChoiceForm) else text
+    if isinstance(form, JSONForm):
+        check_form(text, form)
+        return text
     try:
         value = json.decode(text)
     except (ValueError, RecursionError) as error:
         raise without("the form") from error
-    if not isinstance(form, ChoiceForm):
-        return text
     choice = value.get(CHOICE) if isinstance(value, dict) else None
     if choice not in form.choices:
         raise without("the form")
@@ -276,6 +278,7 @@ class Stream:
         self._reason: str | None = None
         self._calls: dict[int, _ToolCall] = {}
         self._likely: list[ChosenLikelihood] = []
+        self._compactor = Compactor() if isinstance(prompt.form, JSONForm) else None
 
     def read(self, event: bytes) -> str:
         """Read one event, and give the text that it adds.
@@ -304,6 +307,8 @@ class Stream:
         self._characters += len(text)
         if self._characters > limits.LINE_BYTES_MAX:
             raise too_long()
+        if self._compactor is not None:
+            text = self._compactor.feed(text)
         if text:
             self._texts.append(text)
         return text

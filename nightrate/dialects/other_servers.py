@@ -14,9 +14,10 @@ from msgspec import Struct, json, structs
 from nightrate import limits
 from nightrate.dialects.calls import is_call
 from nightrate.domain.calling import Call, Calling, CallMode
+from nightrate.domain.fitting import fits
 from nightrate.domain.generation import Candidate, FinishReason, Prompt, Usage
 from nightrate.domain.guidance import Withheld
-from nightrate.domain.schema import ChoiceForm
+from nightrate.domain.schema import ChoiceForm, JSONForm
 from nightrate.errors import Code, RequestFailed
 
 _TOKENS_MAX: Final = 2**32 - 1
@@ -97,6 +98,21 @@ def called(candidate: Candidate, written: Sequence[Call], calling: Calling) -> C
     if not all(is_call(call, calling) for call in calls):
         return structs.replace(candidate, finish_reason=FinishReason.BAD_CALL)
     return structs.replace(candidate, calls=calls)
+
+
+def check_form(text: str, form: JSONForm) -> None:
+    """Check that an answer which has come to its end is a value of the form.
+
+    Raises:
+        RequestFailed: it is none. The server may know no such setting and have passed it over, or
+            hold to a part of the schema only.
+    """
+    try:
+        kept = fits(json.decode(text), form.schema)
+    except (ValueError, RecursionError) as error:
+        raise without("the form") from error
+    if not kept:
+        raise without("the form")
 
 
 def too_long() -> RequestFailed:

@@ -156,7 +156,11 @@ def test_why_an_answer_ended_is_known_or_it_is_none() -> None:
     ("form", "text", "reason", "found"),
     [
         (SCHEMA, '{"a":1}', "stop", '{"a":1}'),
-        (SCHEMA, '{"a":', "length", '{"a":'),
+        (SCHEMA, '{ "a" :\n1 }', "stop", '{"a":1}'),
+        (SCHEMA, '{ "a" : ', "length", '{"a":'),
+        (SCHEMA, '{"a":"x"}', "stop", None),
+        (SCHEMA, '{"a":1,"b":2}', "stop", None),
+        (SCHEMA, '{"a":1} {}', "stop", None),
         (SCHEMA, "Sure! a is 1.", "stop", None),
         (SCHEMA, "[" * 100_000, "stop", None),
         (CHOICE, '{"choice": "red"}', "stop", "red"),
@@ -175,6 +179,23 @@ def test_an_answer_has_the_form_or_is_none(
         assert code_of(body, with_form(form)) is Code.INTERNAL
     else:
         assert read_reply(body, with_form(form), "m").candidates[0].text == found
+
+
+def test_a_streamed_form_is_compact_and_must_be_kept_too() -> None:
+    for value, kept in (("1", True), ('"x y"', False)):
+        stream = Stream(with_form(SCHEMA), "m")
+        texts = []
+        for piece in ("{ ", '"a', '" :', f" {value}", "\n}"):
+            event = {"choices": [{"delta": {"content": piece}, "finish_reason": None}]}
+            texts.append(stream.read(msgspec.json.encode(event)))
+        assert texts == ["{", '"a', '":', value, "}"]
+        end: dict[str, Any] = {"choices": [{"delta": {}, "finish_reason": "stop"}]}
+        stream.read(msgspec.json.encode(end))
+        if kept:
+            assert stream.reply().candidates[0].text == '{"a":1}'
+        else:
+            with pytest.raises(RequestFailed, match="without the form"):
+                stream.reply()
 
 
 def test_a_stream_is_put_together() -> None:
