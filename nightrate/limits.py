@@ -104,6 +104,12 @@ SCHEMA_NODES_MAX = 1_000
 SCHEMA_DEPTH_MAX = 32
 """Ours: nesting of such a form."""
 
+PATTERN_CHARACTERS_MAX = 1_000
+"""Ours: the pattern of a text in such a form."""
+
+PATTERN_COUNT_MAX = 10_000
+"""Ours: characters that the counts in a pattern add up to, for whoever holds a text against it."""
+
 GRAMMAR_CHARACTERS_MAX = 120
 """Ours, measured: each counted character of a text costs 12 ms once; from 128 on, every step."""
 

@@ -17,8 +17,10 @@ from urllib.parse import unquote
 from msgspec import json
 
 from nightrate import limits
+from nightrate.dialects.patterns import Unreadable, read_pattern
 from nightrate.dialects.refusals import unserved, wrong
 from nightrate.dialects.spelling import joined, quoted
+from nightrate.domain.pattern import Pattern
 from nightrate.domain.schema import (
     ROOT,
     AnyValue,
@@ -55,7 +57,7 @@ _OF_TYPE: Final = {
         }
     ),
     "array": frozenset({"items", "prefixItems", "minItems", "maxItems", "uniqueItems"}),
-    "string": frozenset({"minLength", "maxLength"}),
+    "string": frozenset({"minLength", "maxLength", "pattern"}),
     "number": frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}),
 }
 _TYPES: Final = frozenset({"null", "boolean", "integer", *_OF_TYPE})
@@ -67,7 +69,6 @@ _KNOWN: Final = COMMENTS.union(
 )
 
 _REFUSED: Final = {
-    "pattern": "Describe the wanted text, or list what is allowed with enum.",
     "multipleOf": "Describe the wanted steps, or list what is allowed with enum.",
     "nullable": 'Use "type": [..., "null"].',
     "not": "Say what is allowed.",
@@ -335,6 +336,12 @@ def _kinds(keywords: dict[str, Any], at: str) -> list[str]:
 def _string(keywords: dict[str, Any], at: str, description: str) -> String:
     least, most = _range(keywords, ("minLength", "maxLength"), at)
     name = _text(keywords, "format", at)
+    if "pattern" in keywords:
+        if name and name not in _PLAIN_FORMATS:
+            raise unserved(joined(at, "pattern"), "It stands beside a format, which is one.")
+        pattern = _pattern(keywords, at)
+        _check_lengths(pattern, least, most, at)
+        return String(pattern=pattern, description=description)
     if not name or name in _PLAIN_FORMATS:
         return String(characters_min=least, characters_max=most, description=description)
     if name not in _FORMATS:
@@ -343,6 +350,25 @@ def _string(keywords: dict[str, Any], at: str, description: str) -> String:
         place = joined(at, "minLength" if least else "maxLength")
         raise unserved(place, "It stands beside a format, which has a length of its own.")
     return String(format=StringFormat(name), description=description)
+
+
+def _pattern(keywords: dict[str, Any], at: str) -> Pattern:
+    try:
+        return read_pattern(_text(keywords, "pattern", at))
+    except Unreadable as error:
+        raise unserved(joined(at, "pattern"), f"As a pattern, {error}") from error
+
+
+def _check_lengths(pattern: Pattern, least: int, most: int | None, at: str) -> None:
+    """See that counts beside a pattern say no more than it does."""
+    shortest, longest = pattern.lengths()
+    for name, kept in (
+        ("minLength", shortest >= least),
+        ("maxLength", most is None or (longest is not None and longest <= most)),
+    ):
+        if not kept:
+            remedy = "It stands beside a pattern that allows other lengths; count there, as {1,9}."
+            raise unserved(joined(at, name), remedy)
 
 
 def _number(keywords: dict[str, Any], at: str, description: str, *, whole: bool) -> Number:
@@ -445,7 +471,8 @@ def _fits(value: Scalar, node: Node) -> bool:
         return isinstance(value, bool)
     if isinstance(node, String):
         most = math.inf if node.characters_max is None else node.characters_max
-        return isinstance(value, str) and node.characters_min <= len(value) <= most
+        fits = isinstance(value, str) and node.characters_min <= len(value) <= most
+        return fits and (node.pattern is None or node.pattern.matches(str(value)))
     if not isinstance(node, Number) or isinstance(value, bool | str) or value is None:
         return False
     return node.allows(value)

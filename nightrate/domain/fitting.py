@@ -70,12 +70,17 @@ def _plain_fits(value: object, node: AnyValue | Null | Boolean | Number | String
         truth = isinstance(value, bool)  # In Python, that is a number.
         return isinstance(value, int | float) and not truth and node.allows(value)
     if isinstance(node, String):
-        most = node.characters_max
-        return isinstance(value, str) and _within(len(value), node.characters_min, most)
+        return isinstance(value, str) and _text_fits(value, node)
     if isinstance(node, Choice):
         truth = isinstance(value, bool)
         return any(isinstance(one, bool) is truth and one == value for one in node.values)
     return True
+
+
+def _text_fits(value: str, node: String) -> bool:
+    if not _within(len(value), node.characters_min, node.characters_max):
+        return False
+    return node.pattern is None or node.pattern.matches(value)
 
 
 def _within(count: int, least: int, most: int | None) -> bool:

@@ -12,6 +12,8 @@ from typing import Any
 
 from msgspec import Struct, structs
 
+from nightrate.domain.pattern import Pattern
+
 Scalar = str | int | float | bool | None
 
 ROOT = "#"
@@ -66,11 +68,12 @@ class Number(_Node, frozen=True, gc=False, kw_only=True, tag="number"):
 
 
 class String(_Node, frozen=True, gc=False, kw_only=True, tag="string"):
-    """A text; its length is counted in characters, and a format has a length of its own."""
+    """A text; its length is counted in characters. A format and a pattern have their own."""
 
     characters_min: int = 0
     characters_max: int | None = None
     format: StringFormat | None = None
+    pattern: Pattern | None = None
 
 
 class Choice(_Node, frozen=True, gc=False, kw_only=True, tag="choice"):
@@ -281,6 +284,7 @@ def _keywords_of_plain(node: AnyValue | Null | Boolean | Number | String) -> dic
             "minLength": node.characters_min or None,
             "maxLength": node.characters_max,
             "format": None if node.format is None else node.format.value,
+            "pattern": None if node.pattern is None else node.pattern.regex(),
         }
     if isinstance(node, AnyValue):
         return {}

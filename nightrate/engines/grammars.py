@@ -18,6 +18,7 @@ from msgspec import json
 from nightrate import limits
 from nightrate.domain.calling import form_of_calls
 from nightrate.domain.generation import Prompt
+from nightrate.domain.pattern import Pattern, counted
 from nightrate.domain.schema import (
     ROOT,
     AnyValue,
@@ -38,6 +39,7 @@ from nightrate.domain.schema import (
     parts_of,
 )
 from nightrate.engines.number_ranges import INTEGER, NUMBER, grammar_of_number
+from nightrate.engines.pattern_grammars import Unspellable, grammar_of_pattern
 from nightrate.errors import Code, RequestFailed
 
 _CHARACTER = r'[^"\\\x00-\x1f] | "\\" ["\\/bfnrt]'
@@ -241,20 +243,35 @@ class _Writer:
     def _string(self, node: String, at: str) -> str:
         if node.format is not None:
             return self._rule(rf'"\"" {_FORMATS[node.format]} "\""')
+        if node.pattern is not None:
+            return self._pattern(node.pattern, at)
         least, most = node.characters_min, node.characters_max
         if not least and most is None:
             return "string"
         if (least, most) not in self._texts:
-            longest = max(least, most or 0)
-            self._characters += longest
-            if self._characters > limits.GRAMMAR_CHARACTERS_MAX:
-                name = "minLength" if most is None else "maxLength"
-                why = f"over {limits.GRAMMAR_CHARACTERS_MAX} characters, all such bounds together"
-                raise self._refusal(f"{at}.{name}", why)
+            name = "minLength" if most is None else "maxLength"
+            self._count_characters(max(least, most or 0), f"{at}.{name}")
             count = f"{{{least},{most}}}" if most is not None else f"{{{least}}} character*"
             inner = "" if most == 0 else f"character{count} "
             self._texts[least, most] = self._rule(rf'"\"" {inner}"\""')
         return self._texts[least, most]
+
+    def _pattern(self, pattern: Pattern, at: str) -> str:
+        try:
+            rule = rf'"\"" {grammar_of_pattern(pattern.root)} "\""'
+        except Unspellable:
+            message = f"{self._field}{at}.pattern: it wants a control character."
+            raise RequestFailed(message, code=Code.UNIMPLEMENTED) from None
+        if rule not in self._named:
+            self._count_characters(counted(pattern.root), f"{at}.pattern")
+        return self._rule(rule)
+
+    def _count_characters(self, count: int, at: str) -> None:
+        """Refuse counts that take long to compile, alone or together."""
+        self._characters += count
+        if self._characters > limits.GRAMMAR_CHARACTERS_MAX:
+            why = f"over {limits.GRAMMAR_CHARACTERS_MAX} characters, all such bounds together"
+            raise self._refusal(at, why)
 
     def _number(self, node: Number, at: str) -> str:
         body = grammar_of_number(node)

@@ -134,6 +134,9 @@ class _Maker:
     def _string(self, node: String) -> str:
         if node.format is not None:
             return _FORMATS[node.format]
+        if node.pattern is not None:
+            self._grow(node.pattern.lengths()[0])
+            return node.pattern.plainest()
         self._grow(node.characters_min)
         return _WORD.ljust(node.characters_min, "x")[: node.characters_max]
 

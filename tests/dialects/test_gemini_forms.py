@@ -156,8 +156,8 @@ def test_a_fault_of_a_schema_is_told_by_its_path(schema: object, field: str, why
     assert error.message == f"{error.field}: {why}"
 
 
-def test_a_pattern_is_refused_by_its_path() -> None:
-    schema = {"type": "OBJECT", "properties": {"a": {"type": "STRING", "pattern": "a*"}}}
+def test_a_pattern_that_is_not_served_is_refused_by_its_path() -> None:
+    schema = {"type": "OBJECT", "properties": {"a": {"type": "STRING", "pattern": "(?!a)"}}}
     error = refusal({**JSON, "responseSchema": schema})
     assert isinstance(error, NotSupported)
     assert error.field == "generationConfig.responseSchema.properties.a.pattern"

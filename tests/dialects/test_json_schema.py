@@ -225,7 +225,10 @@ def test_a_fault_is_told_by_its_path(tree: object, field: str, why: str) -> None
 @pytest.mark.parametrize(
     ("tree", "field"),
     [
-        ({"type": "string", "pattern": "a+"}, "pattern"),
+        ({"type": "string", "pattern": "(?=a)"}, "pattern"),
+        ({"pattern": "a", "format": "date"}, "pattern"),
+        ({"pattern": "a+", "minLength": 2}, "minLength"),
+        ({"pattern": "a+", "maxLength": 9}, "maxLength"),
         ({"items": {"multipleOf": 2}}, "items.multipleOf"),
         ({"nullable": True}, "nullable"),
         ({"not": {}}, "not"),

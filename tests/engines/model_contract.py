@@ -201,6 +201,8 @@ KINDS_OF_SCHEMAS: list[dict[str, Any]] = [
     {"type": "number", "minimum": -0.5, "maximum": 12.25},
     {"type": "integer", "exclusiveMinimum": -20},
     {"type": "string", "minLength": 3, "maxLength": 30},
+    {"type": "string", "pattern": "^[A-Z]{2}-\\d{3}$"},
+    {"type": "string", "pattern": 'a|[^a-z"]{1,4}"(é|🙂|\\\\)'},
     {"enum": ['a \\ "b"', "c\n\u007f", "\u00e9\u2028 \u6f22", 3, None]},
     {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "string", "format": "uuid"}]},
     {"prefixItems": [{"type": "null"}, {"format": "email"}], "items": False, "minItems": 2},

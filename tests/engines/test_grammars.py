@@ -175,6 +175,36 @@ def test_a_bound_that_no_grammar_keeps_is_refused_by_its_path(
     assert not error.retriable
 
 
+@pytest.mark.parametrize(
+    ("pattern", "spelled", "not_spelled"),
+    [
+        ("^[A-Z]{2}-[0-9]{3}$", ['"AB-123"'], ['"AB-12"', '"ab-123"', '"xAB-123"']),
+        ("yes|no", ['"yes"', '"no"'], ['"yesno"', '""']),
+        ('[^a]"?', ['"b"', '"b\\""', '"\\\\"', '"\\n"', '"\U0001f642"'], ['"a"', '"\n"', '"""']),
+        (".{2,}", ['"ab"', '"é\\t\U0001f642"'], ['"a"', '"a\\n"']),
+        ("a*b+c?", ['"b"', '"aabbc"'], ['"a"', '"bcc"']),
+        ("", ['""'], ['"a"']),
+    ],
+)
+def test_a_pattern_is_spelled_between_the_quotes(
+    pattern: str, spelled: list[str], not_spelled: list[str]
+) -> None:
+    tree = {"type": "string", "pattern": pattern}
+    assert all(matches(tree, text) for text in spelled)
+    assert not any(matches(tree, text) for text in not_spelled)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "why"),
+    [("[^a]{200}", "over 120 characters"), ("\\x00", "control character")],
+)
+def test_a_pattern_that_no_grammar_keeps_is_refused_by_its_path(pattern: str, why: str) -> None:
+    error = refusal({"items": {"type": "string", "pattern": pattern}})
+    assert error.code is Code.UNIMPLEMENTED
+    assert error.message.startswith(f"{FIELD}.items.pattern: ")
+    assert why in error.message
+
+
 def test_equal_bounds_of_texts_are_counted_once() -> None:
     text = {"type": "string", "maxLength": limits.GRAMMAR_CHARACTERS_MAX}
     assert matches({"prefixItems": [text, text], "items": False}, '["a","b"]')
