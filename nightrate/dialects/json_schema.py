@@ -39,6 +39,7 @@ from nightrate.domain.schema import (
     StringFormat,
     Union,
     endless,
+    is_loose,
 )
 
 COMMENTS: Final = frozenset(
@@ -58,7 +59,9 @@ _OF_TYPE: Final = {
     ),
     "array": frozenset({"items", "prefixItems", "minItems", "maxItems", "uniqueItems"}),
     "string": frozenset({"minLength", "maxLength", "pattern"}),
-    "number": frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}),
+    "number": frozenset(
+        {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"}
+    ),
 }
 _TYPES: Final = frozenset({"null", "boolean", "integer", *_OF_TYPE})
 _ELSEWHERE: Final = frozenset({"type", "enum", "const", "format"})
@@ -69,7 +72,6 @@ _KNOWN: Final = COMMENTS.union(
 )
 
 _REFUSED: Final = {
-    "multipleOf": "Describe the wanted steps, or list what is allowed with enum.",
     "nullable": 'Use "type": [..., "null"].',
     "not": "Say what is allowed.",
 }
@@ -145,7 +147,8 @@ class _Reader:
             name = self._wanted.pop()
             if name not in definitions:
                 definitions[name] = self._node(*self._found[name], 0)
-        schema = Schema(root, definitions)
+        loose = any(map(is_loose, (root, *definitions.values())))
+        schema = Schema(root, definitions, loose)
         loop = endless(schema)
         if loop is not None:
             at = "" if loop == ROOT else self._found[loop][1]
@@ -294,10 +297,16 @@ class _Reader:
         least, most = _range(keywords, ("minItems", "maxItems"), at)
         if items is None and least > len(first):
             raise wrong(joined(at, "minItems"), "there are no items beyond those listed.")
-        if keywords.get("uniqueItems", False) is not False:
-            raise unserved(joined(at, "uniqueItems"), _REMEDY)
+        unique = keywords.get("uniqueItems", False)
+        if not isinstance(unique, bool):
+            raise wrong(joined(at, "uniqueItems"), "it is neither true nor false.")
         return Array(
-            items=items, first=first, items_min=least, items_max=most, description=description
+            items=items,
+            first=first,
+            items_min=least,
+            items_max=most,
+            unique=unique,
+            description=description,
         )
 
 
@@ -392,11 +401,21 @@ def _number(keywords: dict[str, Any], at: str, description: str, *, whole: bool)
         at_most=bounds["maximum"],
         above=bounds["exclusiveMinimum"],
         below=bounds["exclusiveMaximum"],
+        multiple_of=_step(keywords, at),
         description=description,
     )
     if _empty(node):
         raise wrong(at, "no number lies between its bounds.")
     return node
+
+
+def _step(keywords: dict[str, Any], at: str) -> int | float | None:
+    step = keywords.get("multipleOf")
+    if step is None:
+        return None
+    if isinstance(step, bool) or not isinstance(step, int | float) or not 0 < step < math.inf:
+        raise wrong(joined(at, "multipleOf"), "it is not a number above 0.")
+    return step
 
 
 def _empty(node: Number) -> bool:

@@ -54,11 +54,22 @@ def _object_fits(value: dict[str, object], node: Object, schema: Schema) -> bool
 def _array_fits(value: list[object], node: Array, schema: Schema) -> bool:
     if not _within(len(value), node.items_min, node.items_max):
         return False
+    if node.unique and len({_identity(inner) for inner in value}) < len(value):
+        return False
     for place, inner in enumerate(value):
         form = node.first[place] if place < len(node.first) else node.items
         if form is None or not _fits(inner, form, schema, frozenset()):
             return False
     return True
+
+
+def _identity(value: object) -> object:
+    """Give what equal JSON values have in common: 1 is 1.0, and true is not 1."""
+    if isinstance(value, dict):
+        return frozenset((name, _identity(inner)) for name, inner in value.items())
+    if isinstance(value, list):
+        return tuple(map(_identity, value))
+    return isinstance(value, bool), value
 
 
 def _plain_fits(value: object, node: AnyValue | Null | Boolean | Number | String | Choice) -> bool:

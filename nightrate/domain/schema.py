@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
+from fractions import Fraction
 from typing import Any
 
 from msgspec import Struct, structs
@@ -57,14 +58,22 @@ class Number(_Node, frozen=True, gc=False, kw_only=True, tag="number"):
     at_most: int | float | None = None
     above: int | float | None = None
     below: int | float | None = None
+    multiple_of: int | float | None = None
 
     def allows(self, value: float) -> bool:
-        """Tell whether a number keeps the bounds."""
+        """Tell whether a number keeps the bounds, and is a multiple."""
+        if self.multiple_of is not None and not _is_multiple(value, self.multiple_of):
+            return False
         fits = value % 1 == 0 or not self.whole
         fits = fits and (self.at_least is None or value >= self.at_least)
         fits = fits and (self.at_most is None or value <= self.at_most)
         fits = fits and (self.above is None or value > self.above)
         return fits and (self.below is None or value < self.below)
+
+
+def _is_multiple(value: float, of: float) -> bool:
+    """Tell by the decimals that the numbers were written with: 0.3 is a multiple of 0.1."""
+    return Fraction(repr(value)) % Fraction(repr(of)) == 0
 
 
 class String(_Node, frozen=True, gc=False, kw_only=True, tag="string"):
@@ -89,6 +98,8 @@ class Array(_Node, frozen=True, gc=False, kw_only=True, tag="array"):
     first: tuple[Node, ...] = ()
     items_min: int = 0
     items_max: int | None = None
+    unique: bool = False
+    """Whether no two items may be the same value."""
 
 
 class Member(Struct, frozen=True, gc=False):
@@ -131,6 +142,8 @@ class Schema(Struct, frozen=True, gc=False):
 
     root: Node
     definitions: dict[str, Node] = {}
+    loose: bool = False
+    """Whether it demands what no grammar keeps, so that an answer is held against it afterwards."""
 
     def named(self, name: str) -> Node:
         """Give the form that a reference means."""
@@ -170,6 +183,14 @@ def parts_of(node: Node) -> Iterator[tuple[str, Node]]:
     elif isinstance(node, Union):
         for index, part in enumerate(node.alternatives):
             yield (f".anyOf[{index}]" if node.listed else ""), part
+
+
+def is_loose(node: Node) -> bool:
+    """Tell whether a node, or one below it, demands what no grammar keeps; see `Schema.loose`."""
+    own = (isinstance(node, Number) and node.multiple_of is not None) or (
+        isinstance(node, Array) and node.unique
+    )
+    return own or any(is_loose(part) for _, part in parts_of(node))
 
 
 def renamed(node: Node, prefix: str) -> Node:
@@ -256,6 +277,7 @@ def _keywords(node: Node) -> dict[str, Any]:
             "items": False if node.items is None else _written(node.items),
             "minItems": node.items_min or None,
             "maxItems": node.items_max,
+            "uniqueItems": node.unique or None,
         }
     if isinstance(node, Object):
         return {
@@ -277,6 +299,7 @@ def _keywords_of_plain(node: AnyValue | Null | Boolean | Number | String) -> dic
             "maximum": node.at_most,
             "exclusiveMinimum": node.above,
             "exclusiveMaximum": node.below,
+            "multipleOf": node.multiple_of,
         }
     if isinstance(node, String):
         return {

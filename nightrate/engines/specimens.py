@@ -161,7 +161,9 @@ def _number(node: Number) -> int | float:
             tried += [math.floor(bound) + 1, math.ceil(bound) - 1]
     if low is not None and high is not None:
         tried.append((low + high) / 2)
-    return next(value for value in tried if node.allows(value))
+    if (step := node.multiple_of) is not None:
+        tried += [step * (math.ceil(bound / step) + more) for bound in tried for more in (-1, 0, 1)]
+    return next((value for value in tried if node.allows(value)), tried[0])
 
 
 def _ranks(schema: Schema) -> dict[str, int]:

@@ -10,20 +10,23 @@ from collections.abc import AsyncGenerator, Awaitable
 from contextlib import aclosing
 from typing import TypeVar, overload
 
-from msgspec import Struct
+from msgspec import Struct, json
 
 from nightrate import clock, limits, telemetry
 from nightrate.domain.embedding import Embedding, Passage
+from nightrate.domain.fitting import fits
 from nightrate.domain.generation import (
     Asked,
     Capability,
     Failure,
+    FinishReason,
     Outcome,
     Prompt,
     Reply,
     needs_of,
 )
 from nightrate.domain.retry import retry_delay_seconds
+from nightrate.domain.schema import JSONForm
 from nightrate.engines.base import Engine, Progress, ignore_progress
 from nightrate.errors import Code, EngineBusy, EngineDown, EngineFault, RequestFailed
 from nightrate.service.overdue import Overdue, Worker
@@ -210,6 +213,7 @@ class Lane:
         engine, places, overdue = self.engine, self.places, self._overdue
         meter = meter or Meter()
         tries: _Tries | None = None
+        loose = isinstance(asked, Prompt) and _is_loose(asked)
         while True:
             # Written out: this stands in the way of every request, and each step into a function
             # of its own costs as much as a place.
@@ -223,7 +227,8 @@ class Lane:
             worker = overdue.begin(worker, now)
             try:
                 if isinstance(asked, Prompt):
-                    return await engine.generate(asked)
+                    reply = await engine.generate(asked)
+                    return _kept(reply, asked) if loose else reply
                 return _numbers(await engine.embed(asked))
             except EngineFault as error:
                 fault = error
@@ -367,6 +372,8 @@ class Lane:
         try:
             async with aclosing(self.engine.stream(prompt)) as pieces:
                 while (piece := await self._in_time(anext(pieces, None))) is not None:
+                    if isinstance(piece, Reply) and _is_loose(prompt):
+                        _kept(piece, prompt)
                     yield piece
         finally:
             self.places.give(cost, live=live, alone=alone)
@@ -401,6 +408,28 @@ class Lane:
             self.opened.clear()
             self._broken.set()
             raise
+
+
+def _is_loose(prompt: Prompt) -> bool:
+    return isinstance(prompt.form, JSONForm) and prompt.form.schema.loose
+
+
+def _kept(reply: Reply, prompt: Prompt) -> Reply:
+    """Give a reply that follows its schema, in what no grammar keeps, too.
+
+    Raises:
+        RequestFailed: it does not; another try may.
+    """
+    assert isinstance(prompt.form, JSONForm), "others are not loose"
+    for candidate in reply.candidates:
+        whole = candidate.finish_reason is FinishReason.STOP
+        if whole and not fits(json.decode(candidate.text), prompt.form.schema):
+            message = (
+                f"{prompt.form.field}: the answer of the model does not follow it, in a keyword "
+                "that is only looked at when it is there (multipleOf, uniqueItems)."
+            )
+            raise RequestFailed(message, code=Code.INTERNAL, retriable=True, after_seconds=0.0)
+    return reply
 
 
 def _numbers(embedding: Embedding) -> Embedding:

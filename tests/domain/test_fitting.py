@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 
 from nightrate.dialects.json_schema import read_schema
 from nightrate.domain.fitting import fits
-from nightrate.domain.schema import ROOT, Array, Object, Reference, Schema, String, Union
+from nightrate.domain.schema import (
+    ROOT,
+    Array,
+    Object,
+    Reference,
+    Schema,
+    String,
+    Union,
+    json_schema_of,
+)
 from nightrate.engines.specimens import specimen_of
 from tests.engines.forms import FIELD, form_of, schemas
 from tests.engines.forms import fits as judged
@@ -96,3 +105,36 @@ def test_no_arguments_are_no_members() -> None:
 )
 def test_counts_and_names_are_kept(tree: Any, value: Any, fit: bool) -> None:  # noqa: FBT001
     assert fits(value, read_schema(tree)) is fit
+
+
+@pytest.mark.parametrize(
+    ("tree", "value"),
+    [
+        ({"multipleOf": 5}, 10),
+        ({"multipleOf": 5}, 12),
+        ({"multipleOf": 0.5}, -1.5),
+        ({"multipleOf": 0.5}, 0.25),
+        ({"type": "array", "uniqueItems": True}, []),
+        ({"type": "array", "uniqueItems": True}, [1, True, "1", None, [1], {"a": 1}]),
+        ({"type": "array", "uniqueItems": True}, [1, 1.0]),
+        ({"type": "array", "uniqueItems": True}, [[1, {"a": 2, "b": 3}], [1, {"b": 3, "a": 2}]]),
+        ({"type": "array", "uniqueItems": True}, [0, False]),
+    ],
+)
+def test_what_no_grammar_keeps_is_seen_here(tree: Any, value: Any) -> None:
+    schema = read_schema(tree)
+    assert schema.loose
+    assert fits(value, schema) is judged(msgspec.json.encode(value).decode(), tree)
+    assert json_schema_of(schema).items() >= tree.items()
+
+
+def test_decimals_are_multiples_as_they_are_written() -> None:
+    assert fits(0.3, read_schema({"multipleOf": 0.1}))
+    assert not fits(0.35, read_schema({"multipleOf": 0.1}))
+
+
+def test_a_schema_is_loose_wherever_the_keyword_stands() -> None:
+    inner = {"properties": {"a": {"anyOf": [{"items": {"multipleOf": 2}}, {"type": "null"}]}}}
+    assert read_schema(inner).loose
+    assert read_schema({"$defs": {"a": inner}, "$ref": "#/$defs/a"}).loose
+    assert not read_schema({"items": {"pattern": "a"}, "uniqueItems": False}).loose

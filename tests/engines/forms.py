@@ -100,15 +100,10 @@ _plain: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
         {"type": ["string", "null"]},
         {"enum": ["x", 'y"\\\n', 3, 1.5, None, False]},
         {"const": "é\u2028"},
-        *(
-            {"type": "string", "pattern": pattern}
-            for pattern in (
-                "^[A-Z]{2}-\\d{4}$",
-                'a|"[^"]*"',
-                "[^\\x00-\\x1fa-z]{0,3}",
-                "(é+|\\t)?\\\\",
-            )
-        ),
+        {"type": "string", "pattern": "^[A-Z]{2}-\\d{4}$"},
+        {"type": "string", "pattern": '^(?:a|"[^"]*")$'},
+        {"type": "string", "pattern": "^[^\\x00-\\x1fa-z]{0,3}$"},
+        {"type": "string", "pattern": "^(é+|\\t)?\\\\$"},
         *({"type": "string", "format": name} for name in ("date", "time", "date-time", "uuid")),
         *({"type": "string", "format": name} for name in ("email", "ipv4", "uri")),
     ]

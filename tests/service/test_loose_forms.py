@@ -1,0 +1,81 @@
+"""Answers are held against what no grammar keeps, live, streamed and in batches."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from msgspec import structs
+
+from nightrate.dialects.json_schema import read_schema
+from nightrate.domain.generation import Candidate, Failure, FinishReason, Prompt, Reply
+from nightrate.domain.schema import JSONForm
+from nightrate.engines.echo import EchoEngine, EchoOptions
+from nightrate.errors import Code
+from nightrate.service.lane import Lane
+from nightrate.testing.engine_samples import asked
+
+TWINS = {"items": {"const": 1}, "minItems": 2, "uniqueItems": True}
+"""Nothing has this form; the plainest answer with the rest of it has two equal items."""
+
+
+class Learning(EchoEngine):
+    """Gives the answers of a list, one a try."""
+
+    def __init__(self, *texts: str, finish: FinishReason = FinishReason.STOP) -> None:
+        super().__init__(EchoOptions())
+        self.texts = list(texts)
+        self._finish = finish
+
+    async def generate(self, prompt: Prompt) -> Reply:
+        reply = await super().generate(prompt)
+        candidate = Candidate(self.texts.pop(0), self._finish)
+        return structs.replace(reply, candidates=(candidate,))
+
+
+async def opened(engine: EchoEngine) -> AsyncIterator[Lane]:
+    lane = Lane("echo", engine)
+    task = asyncio.create_task(lane.keep_open())
+    await lane.opened.wait()
+    yield lane
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def wanted(tree: Any) -> Prompt:
+    return structs.replace(asked("x"), form=JSONForm(read_schema(tree), "responseJsonSchema"))
+
+
+async def test_an_answer_that_does_not_follow_is_asked_for_again() -> None:
+    engine = Learning("[1,1]", "[1,2]")
+    async for lane in opened(engine):
+        reply = await lane.outcome(wanted({"items": {}, "uniqueItems": True}))
+        assert isinstance(reply, Reply)
+        assert reply.candidates[0].text == "[1,2]"
+        assert engine.texts == []
+
+
+@pytest.mark.parametrize("live", [True, False])
+async def test_one_that_never_follows_fails_by_the_path(*, live: bool) -> None:
+    async for lane in opened(EchoEngine(EchoOptions())):
+        failure = await lane.outcome(wanted(TWINS), live=live)
+        assert isinstance(failure, Failure)
+        assert failure.code is Code.INTERNAL
+        assert failure.message.startswith("responseJsonSchema: the answer")
+        *_, last = [piece async for piece in lane.stream(wanted(TWINS), live=live)]
+        assert isinstance(last, Failure)
+        assert lane.places.requests == 0
+
+
+async def test_one_that_was_cut_is_what_it_is() -> None:
+    async for lane in opened(Learning("[1,1", finish=FinishReason.LENGTH)):
+        assert isinstance(await lane.outcome(wanted(TWINS)), Reply)
+
+
+async def test_what_can_be_kept_is() -> None:
+    async for lane in opened(EchoEngine(EchoOptions())):
+        reply = await lane.outcome(wanted({"multipleOf": 7, "minimum": 10}))
+        assert isinstance(reply, Reply)
+        assert reply.candidates[0].text == "14"
