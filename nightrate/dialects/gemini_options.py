@@ -30,7 +30,8 @@ class Treatment(StrEnum):
     HONOURED = "honoured"
     """The answer is as it says."""
     CHECKED = "checked"
-    """A wrong value is refused, a right one changes nothing: it is about what is not here."""
+    """Of values with names a wrong one is refused; a right one changes nothing: it is about what is
+    not here."""
     REFUSED = "refused"
     """A request that uses it fails, by its path."""
 

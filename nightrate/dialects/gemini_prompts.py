@@ -17,7 +17,13 @@ from nightrate.dialects.gemini_calls import calling_of
 from nightrate.dialects.gemini_forms import form_of
 from nightrate.dialects.gemini_options import CONFIG_GATE
 from nightrate.dialects.gemini_pictures import picture_of
-from nightrate.dialects.gemini_ranges import filters_of, logprobs_of, sampling_of, thinking_of
+from nightrate.dialects.gemini_ranges import (
+    check_tier,
+    filters_of,
+    logprobs_of,
+    sampling_of,
+    thinking_of,
+)
 from nightrate.dialects.gemini_shapes import GenerateContentRequest, GenerationConfig
 from nightrate.dialects.gemini_tools import lookup_of
 from nightrate.dialects.gemini_turns import instruction_of, turns_of
@@ -101,6 +107,8 @@ def prompt_of(request: GenerateContentRequest, model: str, *, whole: bool = True
     cache = _cache_of(request) if request.cached_content else None
     if request.model and bare_model(request.model) != model:
         raise wrong("model", f'"{quoted(request.model)}" is not the model of this call, "{model}".')
+    if request.service_tier:
+        check_tier(request.service_tier)
     filters = filters_of(request.safety_settings) if request.safety_settings else ()
     sampling, form, logprobs, thinking, candidates = DEFAULT_SAMPLING, None, None, None, 1
     if request.generation_config is not None:

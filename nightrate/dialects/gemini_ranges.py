@@ -40,6 +40,10 @@ _THRESHOLDS: Final = {
 }
 _NO_THRESHOLD: Final = (None, "HARM_BLOCK_THRESHOLD_UNSPECIFIED")
 _THRESHOLD_NAMES: Final = {threshold: name for name, threshold in _THRESHOLDS.items()}
+_RESOLUTIONS: Final = frozenset(
+    f"MEDIA_RESOLUTION_{size}" for size in ("UNSPECIFIED", "LOW", "MEDIUM", "HIGH", "ULTRA_HIGH")
+)
+_TIERS: Final = frozenset({"UNSPECIFIED", "STANDARD", "FLEX", "PRIORITY"})
 _NO_LEVEL: Final = "THINKING_LEVEL_UNSPECIFIED"
 
 
@@ -53,6 +57,9 @@ def sampling_of(config: GenerationConfig) -> Sampling:
         value = getattr(config, member)
         if value is not None and not low <= value <= high:
             raise wrong(name, f"{quoted(str(value))} is not between {low} and {high}.")
+    resolution = config.media_resolution
+    if resolution is not None and resolution.upper() not in _RESOLUTIONS:
+        raise wrong("mediaResolution", f'"{quoted(resolution)}" is not known.')
     if config.top_k is not None and config.top_k % 1:
         raise wrong("topK", f"{config.top_k} is not a whole number.")
     return Sampling(
@@ -65,6 +72,16 @@ def sampling_of(config: GenerationConfig) -> Sampling:
         max_output_tokens=config.max_output_tokens,
         stop=_stop(config.stop_sequences) if config.stop_sequences else (),
     )
+
+
+def check_tier(name: str) -> None:
+    """Check the name of a service tier, of which there is one here.
+
+    Raises:
+        BadRequest: it is not known.
+    """
+    if name.upper().removeprefix("SERVICE_TIER_") not in _TIERS:
+        raise wrong("serviceTier", f'"{quoted(name)}" is not known.')
 
 
 def logprobs_of(config: GenerationConfig) -> LogprobsWish | None:

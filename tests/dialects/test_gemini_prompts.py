@@ -235,6 +235,7 @@ def test_an_empty_config_is_absent() -> None:
             {"thinkingConfig": {"thinkingLevel": "DEEP"}},
             'thinkingConfig.thinkingLevel: "DEEP" is not known.',
         ),
+        ({"mediaResolution": "HUGE"}, 'mediaResolution: "HUGE" is not known.'),
     ],
 )
 def test_a_setting_out_of_range_is_refused(members: dict[str, object], message: str) -> None:
