@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from nightrate import limits
+from nightrate import limits, upkeep_limits
 from tests.acceptance.counting import Counting
 from tests.acceptance.server import Server
 from tests.faults.campaign import Campaign, Figures
@@ -31,8 +31,6 @@ BETWEEN_SECONDS_MAX = 1.5
 KILLED_WHILE_STARTING = 0.15
 MANY_KILLS = 20
 QUIET_SECONDS = 2.0
-SWEPT_SECONDS = limits.ORPHAN_SECONDS + 4 * limits.UPKEEP_SECONDS
-"""For upkeep, when all is done, to delete what the kills left; worth it after many."""
 
 
 class Load:
@@ -106,6 +104,16 @@ class Killer:
             self.wrong.append(f"{len(again)} kept answers were asked again: {sorted(again)[:3]}")
 
 
+def swept_seconds(blobs: Path) -> float:
+    """Reckon how long upkeep needs, when all is done, to delete what the kills left.
+
+    Two looks at every name, so many a turn, with the wait for orphans between them.
+    """
+    names = sum(1 for kind in ("files", "caches", "batches") for _ in blobs.glob(f"{kind}/*/*"))
+    turns = 2 * (names // upkeep_limits.ORPHAN_NAMES + 1) + 4
+    return limits.ORPHAN_SECONDS + turns * limits.UPKEEP_SECONDS
+
+
 async def strangers(told: dict[str, Told], customers: dict[str, Customer]) -> list[str]:
     """Ask for what belongs to others: there must be no such thing."""
     wrong = []
@@ -160,7 +168,9 @@ async def campaign(folder: Path, kills: int, chance: random.Random) -> Figures:
                     load.stopping = True
             await _heard_all(told)
             figures.violations += killer.wrong + await strangers(told, customers)
-            await wait_seconds(QUIET_SECONDS if kills < MANY_KILLS else SWEPT_SECONDS)
+            await wait_seconds(
+                QUIET_SECONDS if kills < MANY_KILLS else swept_seconds(server.data / "blobs")
+            )
             await line.run(server.terminate)
     finally:
         line.close()
