@@ -319,6 +319,10 @@ def _shards(path: Path, count: int) -> Iterator[ShardPlan]:
     decoder = msgspec.json.Decoder(_Cut)
     with path.open("rb") as file:
         file.readline()
+        left = count
         for row in itertools.islice(file, count):
             cut = decoder.decode(row)
             yield ShardPlan(*(getattr(cut, name) for name in ShardPlan.__struct_fields__))
+            left -= 1
+    # Whoever records them must not take the beginning for the whole.
+    assert not left, f"plan {path.name} was changed while it was read"

@@ -47,7 +47,8 @@ class Planner:
         self._wakes = {True: asyncio.Event(), False: asyncio.Event()}
         self._attempts: dict[str, int] = {}
         self._planning: set[str] = set()
-        """Batches whose plan is being written now; two writers would spoil it."""
+        """Batches whose plan is being written now, or recorded. A second writer would spoil it, for
+        whoever still reads it, too."""
 
     def wake(self) -> None:
         """Look for submitted batches now."""
@@ -101,27 +102,35 @@ class Planner:
         await self._blobs.make(batch_folder(batch.tenant, batch.batch_id))
         if batch.batch_id in self._planning:
             return False
-        plan, shards = await self._cut(batch)
-        await self._store.open_batch(batch, plan, shards, clock.now())
+        with self._alone(batch):
+            plan, shards = await self._cut(batch)
+            await self._store.open_batch(batch, plan, shards, clock.now())
         return True
 
-    async def _cut(self, batch: Batch) -> tuple[Plan, Iterator[ShardPlan]]:
-        output = self._blobs.path(f"{batch_folder(batch.tenant, batch.batch_id)}/plan")
+    @contextlib.contextmanager
+    def _alone(self, batch: Batch) -> Iterator[None]:
         self._planning.add(batch.batch_id)
         try:
-            if batch.input_bytes < limits.PLAN_IN_PLACE_BYTES_MAX:
-                await self._plan_in_place(batch, output)
-            else:
-                await self._plan_in_process(batch, output)
-            return await self._run(lambda: read_plan(output))
+            yield
         finally:
             self._planning.discard(batch.batch_id)
 
+    async def _cut(self, batch: Batch) -> tuple[Plan, Iterator[ShardPlan]]:
+        output = self._blobs.path(f"{batch_folder(batch.tenant, batch.batch_id)}/plan")
+        if batch.input_bytes < limits.PLAN_IN_PLACE_BYTES_MAX:
+            await self._plan_in_place(batch, output)
+        else:
+            await self._plan_in_process(batch, output)
+        return await self._run(lambda: read_plan(output))
+
     async def _plan(self, batch: Batch) -> None:
-        folder = batch_folder(batch.tenant, batch.batch_id)
-        await self._blobs.make(folder)
+        await self._blobs.make(batch_folder(batch.tenant, batch.batch_id))
         if batch.batch_id in self._planning:  # it has ended since it was found waiting
             return
+        with self._alone(batch):
+            await self._plan_alone(batch)
+
+    async def _plan_alone(self, batch: Batch) -> None:
         try:
             plan, shards = await self._cut(batch)
         except (PlanningFailed, Damaged, OSError) as fault:
@@ -133,7 +142,7 @@ class Planner:
         now = clock.now()
         if (failure := _refusal(plan, batch)) is not None:
             await self._store.fail_batch(batch, plan, failure, now)
-            await self._blobs.delete(f"{folder}/plan")
+            await self._blobs.delete(f"{batch_folder(batch.tenant, batch.batch_id)}/plan")
         elif await self._store.open_batch(batch, plan, shards, now):
             self._planned()  # the plan file stays until the batch is tidied (`work.tidy`)
 

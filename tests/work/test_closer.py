@@ -137,6 +137,25 @@ async def test_nothing_is_planned_twice_at_once(desk: Desk, shop: Workshop) -> N
     assert await desk.close() == 1
 
 
+async def test_a_plan_is_not_written_anew_while_it_is_recorded(
+    desk: Desk, shop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = await shop.submit(numbered(2))
+    record = shop.store.open_batch
+    planned: list[bool] = []
+
+    async def cancelled_before(*plan: Any) -> bool:
+        monkeypatch.undo()
+        planned.append(await desk.planner.plan_ended(await desk.cancel()))
+        return await record(*plan)
+
+    monkeypatch.setattr(shop.store, "open_batch", cancelled_before)
+    await desk.planner._plan(batch)
+    assert planned == [False]
+    assert await desk.close() == 1
+    assert [line["key"] for line in await desk.lines()] == keys(2)
+
+
 async def test_an_input_without_requests_has_no_results(desk: Desk, shop: Workshop) -> None:
     await shop.submit([b"\n \n"])
     await desk.cancel()
