@@ -59,7 +59,8 @@ class Load:
                     key: f"{key} \u00e9\u2028 {'.' * (at % 40)}" for at, key in enumerate(keys)
                 },
                 piece_bytes=self._chance.choice((700, 4_000, 1 << 20)),
-                cancel_after=self._chance.randint(1, 1 + requests // 2) if cancel else None,
+                # At once as well: while it is still planned.
+                cancel_after=self._chance.choice((0, 1, 1 + requests // 2)) if cancel else None,
                 delete=self._chance.random() < 0.25,
             )
             self._told.jobs.append(job)
