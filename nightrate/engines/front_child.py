@@ -1,8 +1,8 @@
 """A second child of an engine on this machine's processor, for those that somebody waits for.
 
-It is started once there have been both, them and a batch, beside the work, and whoever comes until
-it is ready is answered by the first child. From then on the first one stands still while a first
-token is waited for (see `precedence`).
+It is started when the first of them meets a batch, beside the work, and whoever comes until it is
+ready is answered by the first child. From then on the first one stands still while a first token is
+waited for (see `precedence`).
 """
 
 from __future__ import annotations

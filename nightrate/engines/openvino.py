@@ -113,8 +113,6 @@ class OpenVINOEngine(ModelEngine):
         self._setup: ModelSetup | None = None
         self._batch_requests = 0
         """Requests of batches that are inside."""
-        self._waited_for = False
-        """Whether anybody has ever waited for an answer."""
         self._model_version = ""
         self._capacity = Capacity(with_spare(options.requests), live=self._live_requests)
 
@@ -178,7 +176,6 @@ class OpenVINOEngine(ModelEngine):
             assert isinstance(reply, Reply), "the last of all"
             return reply
         self._batch_requests += 1
-        self._part()
         try:
             return await super().generate(prompt)
         finally:
@@ -201,16 +198,11 @@ class OpenVINOEngine(ModelEngine):
     def _line(self, prompt: Prompt) -> Callable[[str, object], AsyncGenerator[Raw, None]]:
         """Choose the child that answers a prompt; the second one is for those who wait."""
         if prompt.live and self._live_requests:
-            self._waited_for = True
             if self._front.answering:
                 return self._front.answers
-            self._part()
+            if self._batch_requests and self._setup is not None:
+                self._front.open_soon(structs.replace(self._setup, requests=self._live_requests))
         return self._child.answers
-
-    def _part(self) -> None:
-        """Start the second child once there are both, batches and those who wait."""
-        if self._batch_requests and self._waited_for and self._setup is not None:
-            self._front.open_soon(structs.replace(self._setup, requests=self._live_requests))
 
     async def count_tokens(self, prompt: Prompt) -> int:
         """Count with the model's own tokenizer and template."""

@@ -96,22 +96,6 @@ async def test_a_monstrous_prompt_is_refused_without_counting_it(tiny_gguf: Path
     await engine.close()
 
 
-async def test_the_second_child_is_started_once_there_have_been_both_kinds_of_requests(
-    tiny_gguf: Path,
-) -> None:
-    engine = faked(tiny_gguf, live_requests=1)
-    await engine.open()
-    prompt, live = asked("a"), structs.replace(asked("a"), live=True)
-    for one in (prompt, live):
-        await engine.generate(one)
-        assert engine._front._opening is None, "one after the other, nobody is in the way"
-    await engine.generate(prompt)
-    assert engine._front._opening is not None, "the next one may come now"
-    await engine._front._opening
-    assert engine.live_pid not in (None, engine.child_pid)
-    await engine.close()
-
-
 async def test_an_engine_that_cannot_start_names_the_alternatives(tiny_gguf: Path) -> None:
     options = OpenVINOOptions(model=str(tiny_gguf))
     without_library = (
