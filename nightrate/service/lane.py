@@ -201,6 +201,7 @@ class Lane:
         Raises:
             EngineDown: the engine has given up; the request is not to blame and has no outcome yet.
         """
+        loose = False
         if isinstance(asked, Prompt) and (
             asked.form is not None
             or asked.picture is not None
@@ -210,10 +211,10 @@ class Lane:
             failure = self._unable(asked)
             if failure:
                 return failure
+            loose = _is_loose(asked)
         engine, places, overdue = self.engine, self.places, self._overdue
         meter = meter or Meter()
         tries: _Tries | None = None
-        loose = isinstance(asked, Prompt) and _is_loose(asked)
         while True:
             # Written out: this stands in the way of every request, and each step into a function
             # of its own costs as much as a place.
