@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -14,6 +13,7 @@ from nightrate.domain.picture import PictureWish
 from nightrate.domain.schema import ChoiceForm
 from nightrate.errors import Code
 from nightrate.service.lane import Lane
+from tests.service.lanes import lane_of
 from tests.service.test_lane import REPLY, Puppet
 
 
@@ -24,12 +24,8 @@ def puppet() -> Puppet:
 
 @pytest.fixture
 async def lane(puppet: Puppet) -> AsyncIterator[Lane]:
-    lane = Lane("puppet", puppet)
-    task = asyncio.create_task(lane.keep_open())
-    await lane.settled.wait()
-    yield lane
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    async with lane_of(puppet, "puppet") as lane:
+        yield lane
 
 
 FORMED = Prompt(messages=(Message("user", "?"),), form=ChoiceForm(("a",), "config.schema"))

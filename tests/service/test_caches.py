@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import os
 from collections.abc import AsyncIterator
@@ -15,7 +14,6 @@ from nightrate.dialects.gemini_caches import parse_cache
 from nightrate.domain.cache import Cache, CacheWish, Reach
 from nightrate.domain.file import Page
 from nightrate.domain.generation import Failure, Message, Prompt
-from nightrate.engines.echo import EchoEngine, EchoOptions
 from nightrate.errors import BadRequest, Code, MissingCache, NoRoom, NotFound, OverQuota
 from nightrate.service.caches import Caches
 from nightrate.service.execute import Executor
@@ -23,6 +21,7 @@ from nightrate.service.lane import Lane
 from nightrate.service.models import Models
 from nightrate.service.prefixes import Prefixes
 from tests.service.home import TENANT, Home, opened
+from tests.service.lanes import lane_of
 
 OTHER = "somebody-else"
 BOOK = b'{"model": "models/gemini-2.5-flash", "contents": "a whole book", "ttl": "60s"}'
@@ -60,13 +59,8 @@ def wish(body: bytes = BOOK) -> CacheWish:
 
 @pytest.fixture
 async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
-    lane = Lane("echo", EchoEngine(EchoOptions()))
-    task = asyncio.create_task(lane.keep_open())
-    await lane.opened.wait()
-    async with opened(tmp_path) as home:
+    async with lane_of() as lane, opened(tmp_path) as home:
         yield Desk(home, lane)
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_what_is_kept_is_counted_by_the_engine(desk: Desk) -> None:

@@ -30,6 +30,7 @@ from nightrate.service.lane import Lane
 from nightrate.service.models import Models
 from nightrate.service.prefixes import Prefixes
 from nightrate.tools.search import EmptySearch
+from tests.service.lanes import lane_of
 from tests.tallies import timeless
 
 MODEL = Models({"*": "echo"}).resolve("gemini-2.5-flash")
@@ -45,12 +46,8 @@ def raw(text: str, key: str | None = "k", number: int = 7) -> RawLine:
 
 @pytest.fixture
 async def lane() -> AsyncIterator[Lane]:
-    lane = Lane("echo", EchoEngine(EchoOptions(requests=4)))
-    task = asyncio.create_task(lane.keep_open())
-    await lane.opened.wait()
-    yield lane
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    async with lane_of(EchoEngine(EchoOptions(requests=4))) as lane:
+        yield lane
 
 
 @pytest.fixture
@@ -122,17 +119,13 @@ async def test_the_engines_time_is_counted_with_the_row_however_it_ends(
 ) -> None:
     engine = Hourly()
     monkeypatch.setattr("nightrate.clock.monotonic", lambda: engine.now)
-    lane = Lane("echo", engine)
-    executor = Executor({"echo": lane}, None, Grounder(EmptySearch()))
-    task = asyncio.create_task(lane.keep_open())
-    await lane.opened.wait()
-    rows = executor.rows(lane, "m", kind)
-    answer = await rows.answer(RawLine(1, 0, len(row) + 1, row), "b1-0")
-    assert answer.tally == tally
-    bad = await rows.answer(RawLine(1, 0, 4, b"bad"), "b1-1")
-    assert bad.tally == Tally(0, 1)  # it never reached the engine
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    async with lane_of(engine) as lane:
+        executor = Executor({"echo": lane}, None, Grounder(EmptySearch()))
+        rows = executor.rows(lane, "m", kind)
+        answer = await rows.answer(RawLine(1, 0, len(row) + 1, row), "b1-0")
+        assert answer.tally == tally
+        bad = await rows.answer(RawLine(1, 0, 4, b"bad"), "b1-1")
+        assert bad.tally == Tally(0, 1)  # it never reached the engine
 
 
 async def test_a_row_that_the_engine_fails_becomes_an_error_line(
@@ -319,12 +312,8 @@ async def test_a_live_passage_becomes_a_vector(executor: Executor) -> None:
 async def test_a_live_request_opens_an_engine_on_demand() -> None:
     engine = EchoEngine(EchoOptions())
     engine.on_demand = True
-    lane = Lane("echo", engine)
-    task = asyncio.create_task(lane.keep_open())
-    await lane.settled.wait()
-    assert isinstance(await Executor({"echo": lane}).live(MODEL, Passage(text="x")), Embedding)
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    async with lane_of(engine) as lane:
+        assert isinstance(await Executor({"echo": lane}).live(MODEL, Passage(text="x")), Embedding)
 
 
 async def test_a_live_request_waits_for_an_engine_on_demand_no_longer_than_its_patience(

@@ -23,6 +23,7 @@ from nightrate.domain.generation import (
 from nightrate.engines.base import Capacity, Engine, Progress, ignore_progress
 from nightrate.errors import Code, EngineDown, RequestFailed
 from nightrate.service.lane import Lane
+from tests.service.lanes import lane_of
 
 REPLY = Reply((Candidate("yes"),), Usage(1, 1), "m")
 BUSY = RequestFailed("Busy.", code=Code.UNAVAILABLE, retriable=True)
@@ -138,12 +139,8 @@ def puppet() -> Puppet:
 @pytest.fixture
 async def lane(puppet: Puppet, slept: list[float]) -> AsyncIterator[Lane]:
     del slept
-    lane = Lane("puppet", puppet)
-    task = asyncio.create_task(lane.keep_open())
-    await lane.settled.wait()
-    yield lane
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    async with lane_of(puppet, "puppet") as lane:
+        yield lane
 
 
 # opening on demand ----------------------------------------------------------------------------
@@ -153,17 +150,13 @@ async def test_an_engine_on_demand_is_opened_when_it_is_asked_for(
     puppet: Puppet, slept: list[float]
 ) -> None:
     puppet.on_demand = True
-    lane = Lane("puppet", puppet)
-    task = asyncio.create_task(lane.keep_open())
-    await lane.settled.wait()
-    assert puppet.history == []
-    assert not lane.opened.is_set()
-    await lane.wait_open(1)
-    assert lane.opened.is_set()
-    assert puppet.history == ["open"]
-    await lane.wait_open(1)
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    async with lane_of(puppet, "puppet") as lane:
+        assert puppet.history == []
+        assert not lane.opened.is_set()
+        await lane.wait_open(1)
+        assert lane.opened.is_set()
+        assert puppet.history == ["open"]
+        await lane.wait_open(1)
     assert slept == []
 
 
@@ -366,16 +359,12 @@ async def test_an_engine_that_cannot_open_is_settled_and_tried_again(
     puppet: Puppet, slept: list[float]
 ) -> None:
     puppet.opens = [EngineDown("No weights."), EngineDown("Still none.")]
-    lane = Lane("puppet", puppet)
-    task = asyncio.create_task(lane.keep_open())
-    await lane.settled.wait()
-    assert not lane.opened.is_set()
-    assert fault_of(lane) == "No weights."
-    await lane.opened.wait()
-    assert fault_of(lane) is None
-    assert slept == [limits.ENGINE_REOPEN_SECONDS] * 2
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    async with lane_of(puppet, "puppet") as lane:
+        assert not lane.opened.is_set()
+        assert fault_of(lane) == "No weights."
+        await lane.opened.wait()
+        assert fault_of(lane) is None
+        assert slept == [limits.ENGINE_REOPEN_SECONDS] * 2
 
 
 async def test_stopping_closes_the_engine(puppet: Puppet) -> None:

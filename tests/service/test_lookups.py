@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 
 import msgspec
@@ -10,23 +9,19 @@ import pytest
 
 from nightrate.dialects.lines import RawLine
 from nightrate.domain.generation import Failure
-from nightrate.engines.echo import EchoEngine, EchoOptions
 from nightrate.errors import Code
 from nightrate.service.execute import Executor
 from nightrate.service.grounding import Grounder
 from nightrate.service.lane import Lane
 from nightrate.tools.search import Search
+from tests.service.lanes import lane_of
 from tests.service.test_execute import MODEL, SEARCHED, SEARCHED_ROW, answered
 
 
 @pytest.fixture
 async def lane() -> AsyncIterator[Lane]:
-    lane = Lane("echo", EchoEngine(EchoOptions()))
-    task = asyncio.create_task(lane.keep_open())
-    await lane.opened.wait()
-    yield lane
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    async with lane_of() as lane:
+        yield lane
 
 
 class NoSearch(Search):

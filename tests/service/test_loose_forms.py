@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -14,8 +12,8 @@ from nightrate.domain.generation import Candidate, Failure, FinishReason, Prompt
 from nightrate.domain.schema import JSONForm
 from nightrate.engines.echo import EchoEngine, EchoOptions
 from nightrate.errors import Code
-from nightrate.service.lane import Lane
 from nightrate.testing.engine_samples import asked
+from tests.service.lanes import lane_of
 
 TWINS = {"items": {"const": 1}, "minItems": 2, "uniqueItems": True}
 """Nothing has this form; the plainest answer with the rest of it has two equal items."""
@@ -35,22 +33,13 @@ class Learning(EchoEngine):
         return structs.replace(reply, candidates=(candidate,))
 
 
-async def opened(engine: EchoEngine) -> AsyncIterator[Lane]:
-    lane = Lane("echo", engine)
-    task = asyncio.create_task(lane.keep_open())
-    await lane.opened.wait()
-    yield lane
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-
-
 def wanted(tree: Any) -> Prompt:
     return structs.replace(asked("x"), form=JSONForm(read_schema(tree), "responseJsonSchema"))
 
 
 async def test_an_answer_that_does_not_follow_is_asked_for_again() -> None:
     engine = Learning("[1,1]", "[1,2]")
-    async for lane in opened(engine):
+    async with lane_of(engine) as lane:
         reply = await lane.outcome(wanted({"items": {}, "uniqueItems": True}))
         assert isinstance(reply, Reply)
         assert reply.candidates[0].text == "[1,2]"
@@ -59,7 +48,7 @@ async def test_an_answer_that_does_not_follow_is_asked_for_again() -> None:
 
 @pytest.mark.parametrize("live", [True, False])
 async def test_one_that_never_follows_fails_by_the_path(*, live: bool) -> None:
-    async for lane in opened(EchoEngine(EchoOptions())):
+    async with lane_of() as lane:
         failure = await lane.outcome(wanted(TWINS), live=live)
         assert isinstance(failure, Failure)
         assert failure.code is Code.INTERNAL
@@ -70,12 +59,12 @@ async def test_one_that_never_follows_fails_by_the_path(*, live: bool) -> None:
 
 
 async def test_one_that_was_cut_is_what_it_is() -> None:
-    async for lane in opened(Learning("[1,1", finish=FinishReason.LENGTH)):
+    async with lane_of(Learning("[1,1", finish=FinishReason.LENGTH)) as lane:
         assert isinstance(await lane.outcome(wanted(TWINS)), Reply)
 
 
 async def test_what_can_be_kept_is() -> None:
-    async for lane in opened(EchoEngine(EchoOptions())):
+    async with lane_of() as lane:
         reply = await lane.outcome(wanted({"multipleOf": 7, "minimum": 10}))
         assert isinstance(reply, Reply)
         assert reply.candidates[0].text == "14"

@@ -20,6 +20,7 @@ from nightrate.errors import Code, EngineDown
 from nightrate.service.execute import Executor
 from nightrate.service.lane import Lane
 from nightrate.service.models import Models
+from tests.service.lanes import lane_of
 
 KIND = Kind(method=Method.EMBED, dialect=Dialect.OPENAI)
 MODEL = Models({"*": "echo"}).resolve("m")
@@ -27,12 +28,8 @@ MODEL = Models({"*": "echo"}).resolve("m")
 
 @pytest.fixture
 async def lane() -> AsyncIterator[Lane]:
-    lane = Lane("echo", EchoEngine(EchoOptions(requests=2)))
-    task = asyncio.create_task(lane.keep_open())
-    await lane.opened.wait()
-    yield lane
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    async with lane_of(EchoEngine(EchoOptions(requests=2))) as lane:
+        yield lane
 
 
 async def answered(lane: Lane, *texts: str) -> tuple[Answer, Any]:
@@ -95,12 +92,8 @@ class _Noting(EchoEngine):
 
 @pytest.fixture
 async def noting() -> AsyncIterator[Lane]:
-    lane = Lane("echo", _Noting(EchoOptions(requests=2)))
-    task = asyncio.create_task(lane.keep_open())
-    await lane.opened.wait()
-    yield lane
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    async with lane_of(_Noting(EchoOptions(requests=2))) as lane:
+        yield lane
 
 
 def wanting(count: int, text: str = "hello", seed: int | None = None) -> Prompt:
