@@ -12,6 +12,8 @@ from typing import Final, NoReturn
 
 from nightrate import limits
 from nightrate.domain.pattern import (
+    ALL,
+    SURROGATES,
     Characters,
     Either,
     Part,
@@ -20,10 +22,9 @@ from nightrate.domain.pattern import (
     Repeated,
     Sequence,
     counted,
+    without,
 )
 
-_LAST: Final = 0x10FFFF
-_SURROGATES: Final = (0xD800, 0xDFFF)
 _DIGITS: Final[tuple[Range, ...]] = ((0x30, 0x39),)
 _WORD: Final[tuple[Range, ...]] = ((0x30, 0x39), (0x41, 0x5A), (0x5F, 0x5F), (0x61, 0x7A))
 _SPACES: Final[tuple[Range, ...]] = (
@@ -120,7 +121,9 @@ class _Reader:
             self._source
         ):
             self._fail("it repeats a repetition")
-        return Repeated(part, least, most)
+        repeated = Repeated(part, least, most)
+        # Repeating what is empty never ends for some who read a grammar.
+        return Sequence(()) if Pattern(repeated).lengths() == (0, 0) else repeated
 
     def _atom(self) -> Part:
         if self._source.startswith("(", self._at):
@@ -128,7 +131,7 @@ class _Reader:
         if self._next("["):
             return self._some(self._class())
         if self._next("."):
-            return self._some(_without(_LINE_ENDS))
+            return self._some(without([ALL], _LINE_ENDS))
         if self._next("\\"):
             found = self._escaped()
             return self._some(found if isinstance(found, tuple) else ((ord(found), ord(found)),))
@@ -164,8 +167,6 @@ class _Reader:
         negated = self._next("^")
         ranges: list[Range] = []
         while not self._next("]"):
-            if self._at >= len(self._source):
-                self._fail("it does not close `[`")
             first = self._of_class()
             if isinstance(first, tuple):
                 ranges += first
@@ -175,18 +176,18 @@ class _Reader:
                 "-]", self._at
             ):
                 self._at += 1
-                if self._at >= len(self._source):
-                    self._fail("it does not close `[`")
                 found = self._of_class()
                 if isinstance(found, tuple) or found < first:
                     self._fail("it has a range that ends before it begins")
                 last = found
             ranges.append((ord(first), ord(last)))
-        return _without(ranges) if negated else tuple(ranges)
+        return without([ALL], ranges) if negated else tuple(ranges)
 
     def _of_class(self) -> str | tuple[Range, ...]:
         if self._next("\\"):
             return self._escaped()
+        if self._at >= len(self._source):
+            self._fail("it does not close `[`")
         if self._source.startswith("[", self._at):
             self._fail("it has `[` in a class; put `\\` before it")
         self._at += 1
@@ -196,7 +197,7 @@ class _Reader:
         """Read what stands after a backslash: a character, or a class of some."""
         if found := _CODES.match(self._source, self._at):
             point = int(found[found.lastindex or 0], 16)
-            if point > _LAST or _SURROGATES[0] <= point <= _SURROGATES[1]:
+            if point > ALL[1] or SURROGATES[0] <= point <= SURROGATES[1]:
                 self._fail("it names a character that there is not")
             self._at = found.end()
             return chr(point)
@@ -204,7 +205,7 @@ class _Reader:
         if letter.lower() in _CLASSES:
             self._at += 1
             ranges = _CLASSES[letter.lower()]
-            return _without(ranges) if letter.isupper() else ranges
+            return without([ALL], ranges) if letter.isupper() else ranges
         if letter in _CONTROLS:
             self._at += 1
             return _CONTROLS[letter]
@@ -222,25 +223,4 @@ def _merged(ranges: Iterable[Range]) -> tuple[Range, ...]:
             merged[-1] = merged[-1][0], max(last, merged[-1][1])
         else:
             merged.append((first, last))
-    low, high = _SURROGATES
-    cut: list[Range] = []
-    for first, last in merged:
-        cut += [
-            part
-            for part in ((first, min(last, low - 1)), (max(first, high + 1), last))
-            if part[0] <= part[1]
-        ]
-    return tuple(dict.fromkeys(cut))
-
-
-def _without(ranges: Iterable[Range]) -> tuple[Range, ...]:
-    """Give all characters but those of some ranges."""
-    left: list[Range] = []
-    start = 0
-    for first, last in _merged(ranges):
-        if first > start:
-            left.append((start, first - 1))
-        start = last + 1
-    if start <= _LAST:
-        left.append((start, _LAST))
-    return tuple(left)
+    return without(merged, [SURROGATES])

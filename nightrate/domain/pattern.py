@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Iterable
+
 from msgspec import Struct
 
 Range = tuple[int, int]
 """The first and the last code point of some that follow each other."""
 
+ALL: Range = (0, 0x10FFFF)
+SURROGATES: Range = (0xD800, 0xDFFF)
+"""Code points that are no characters."""
 
-_LAST = 0x10FFFF
-_SURROGATE_FIRST = 0xD800
+_PLAIN = "aA0 "
+"""Characters that a made-up text has, if it may."""
+
 _BASIC_LAST = 0xFFFF
 _BYTE_LAST = 0xFF
 
@@ -65,9 +72,37 @@ class Pattern(Struct, frozen=True, gc=False):
         """Write it as a regular expression, for whoever reads these: the same in all dialects."""
         return f"^{_regex(self.root)}$"
 
-    def plainest(self) -> str:
-        """Give one of its shortest texts."""
-        return _plainest(self.root)
+    def plainest(self, least: int = 0) -> str:
+        """Give one of its shortest texts; one of so many characters at least, if that is found."""
+        return _plainest(self.root, least)
+
+    def within(self, least: int, most: int | None) -> Pattern:
+        """Leave out texts that are shorter or longer, as far as its counts can say so."""
+        return Pattern(_within(self.root, least, math.inf if most is None else most))
+
+    def uncounted(self) -> Pattern:
+        """Give a pattern without counts above one, which has all texts of this one, and more."""
+        return Pattern(_uncounted(self.root))
+
+
+def without(ranges: Iterable[Range], cut: Iterable[Range]) -> tuple[Range, ...]:
+    """Take some ranges out of others, which stay in their order."""
+    left = list(ranges)
+    for low, high in cut:
+        left = [
+            piece
+            for first, last in left
+            for piece in ((first, min(last, low - 1)), (max(first, high + 1), last))
+            if piece[0] <= piece[1]
+        ]
+    return tuple(left)
+
+
+def written(ranges: Iterable[Range], point: Callable[[int], str]) -> str:
+    """Write ranges one after the other, as they stand in a class; ``point`` writes a code point."""
+    return "".join(
+        point(first) if first == last else f"{point(first)}-{point(last)}" for first, last in ranges
+    )
 
 
 def counted(part: Part) -> int:
@@ -140,20 +175,10 @@ def _regex(part: Part) -> str:
 
 def _one_of(characters: Characters) -> str:
     ranges = characters.ranges
-    if ranges[-1][1] < _LAST:
-        return f"[{''.join(map(_range, ranges))}]"
-    starts = (0, *(last + 1 for _, last in ranges[:-1]))
-    gaps = [
-        (start, first - 1)
-        for start, (first, _) in zip(starts, ranges, strict=True)
-        if start < first and start != _SURROGATE_FIRST
-    ]
-    return f"[^{''.join(map(_range, gaps))}]" if gaps else r"[\s\S]"
-
-
-def _range(whole: Range) -> str:
-    first, last = whole
-    return _point(first) if first == last else f"{_point(first)}-{_point(last)}"
+    if ranges[-1][1] < ALL[1]:
+        return f"[{written(ranges, _point)}]"
+    gaps = without([ALL], [*ranges, SURROGATES])
+    return f"[^{written(gaps, _point)}]" if gaps else r"[\s\S]"
 
 
 def _point(point: int) -> str:
@@ -163,11 +188,70 @@ def _point(point: int) -> str:
     return f"\\x{point:02x}" if point <= _BYTE_LAST else f"\\u{point:04x}"
 
 
-def _plainest(part: Part) -> str:
+def _plainest(part: Part, least: int) -> str:
     if isinstance(part, Characters):
-        return chr(part.ranges[0][0])
+        return next(filter(part.has, _PLAIN), chr(part.ranges[-1][0]))
     if isinstance(part, Repeated):
-        return _plainest(part.part) * part.least
+        unit = _plainest(part.part, 0) or _plainest(part.part, 1)
+        times = max(part.least, -(-least // max(1, len(unit))))
+        if part.most is not None and times > part.most:
+            unit = _plainest(part.part, -(-least // max(1, part.most)))
+            times = part.most
+        return unit * times
     if isinstance(part, Either):
-        return min(map(_plainest, part.parts), key=len)
-    return "".join(map(_plainest, part.parts))
+        texts = [_plainest(one, least) for one in part.parts]
+        return min(texts, key=lambda text: (max(0, least - len(text)), len(text)))
+    texts = [_plainest(one, 0) for one in part.parts]
+    for place, one in enumerate(part.parts):
+        missing = least - sum(map(len, texts))
+        if missing > 0:
+            texts[place] = _plainest(one, len(texts[place]) + missing)
+    return "".join(texts)
+
+
+def _within(part: Part, least: float, most: float) -> Part:
+    """Move bounds into the counts of a part; what no count can say is left as it is."""
+    if isinstance(part, Characters):
+        return part
+    if isinstance(part, Repeated):
+        return _repeated_within(part, least, most)
+    if isinstance(part, Either):
+        kept = [
+            _within(one, least, most)
+            for one in part.parts
+            if _lengths(one)[0] <= most and _longest(one) >= least
+        ]
+        return kept[0] if len(kept) == 1 else Either(tuple(kept)) if kept else part
+    bounds = [(_lengths(one)[0], _longest(one)) for one in part.parts]
+    parts: list[Part] = []
+    for place, one in enumerate(part.parts):
+        others = bounds[:place] + bounds[place + 1 :]
+        shortest, longest = sum(low for low, _ in others), sum(high for _, high in others)
+        parts.append(_within(one, least - longest, most - shortest))
+    return Sequence(tuple(parts))
+
+
+def _repeated_within(part: Repeated, least: float, most: float) -> Part:
+    inner_least, inner_most = _lengths(part.part)[0], _longest(part.part)
+    fewest, times = part.least, math.inf if part.most is None else part.most
+    if 0 < inner_most < math.inf and least > 0:
+        fewest = max(fewest, math.ceil(least / inner_most))
+    if inner_least and most < math.inf:
+        times = min(times, most // inner_least)
+    if fewest > times:
+        return part
+    return Repeated(part.part, fewest, None if times == math.inf else int(times))
+
+
+def _longest(part: Part) -> float:
+    longest = _lengths(part)[1]
+    return math.inf if longest is None else longest
+
+
+def _uncounted(part: Part) -> Part:
+    if isinstance(part, Characters):
+        return part
+    if isinstance(part, Repeated):
+        once = part.most is not None and part.most <= 1
+        return Repeated(_uncounted(part.part), min(part.least, 1), part.most if once else None)
+    return type(part)(tuple(map(_uncounted, part.parts)))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from nightrate.domain.pattern import Characters, Either, Part, Range, Repeated
+from nightrate.domain.pattern import Characters, Either, Part, Range, Repeated, without, written
 
-_ESCAPED: Final = {
+_SPELLED: Final = {
     '"': '\\"',
     "\\": "\\\\",
     "\b": "\\b",
@@ -14,14 +14,15 @@ _ESCAPED: Final = {
     "\n": "\\n",
     "\r": "\\r",
     "\t": "\\t",
+    "^": "^",
 }
-"""Characters that JSON writes otherwise, with short escapes; it has no others here."""
+"""Characters that JSON writes otherwise, with short escapes; it has no others here.
 
-_APART: Final[tuple[Range, ...]] = ((0x00, 0x1F), (0x22, 0x22), (0x5C, 0x5C))
-"""Characters that do not stand for themselves in a JSON string."""
+And one that xgrammar takes for a negation where it stands first in a class, however it is escaped.
+"""
 
-
-_BYTE_LAST = 0xFF
+_APART: Final[tuple[Range, ...]] = ((0x00, 0x1F), (0x22, 0x22), (0x5C, 0x5C), (0x5E, 0x5E))
+"""Characters that do not stand for themselves in a class."""
 
 
 class Unspellable(Exception):
@@ -47,38 +48,21 @@ def grammar_of_pattern(part: Part) -> str:
 
 
 def _character(part: Characters) -> str:
-    plain = [piece for whole in part.ranges for piece in _pieces(whole)]
-    choices = [f"[{''.join(map(_range, plain))}]"] if plain else []
-    choices += [_quoted(written) for one, written in _ESCAPED.items() if part.has(one)]
+    plain = without(part.ranges, _APART)
+    choices = [f"[{written(plain, _point)}]"] if plain else []
+    choices += [_quoted(escape) for one, escape in _SPELLED.items() if part.has(one)]
     if not choices:
         raise Unspellable
     return choices[0] if len(choices) == 1 else f"({' | '.join(choices)})"
 
 
-def _pieces(whole: Range) -> list[Range]:
-    """Take out of a range what does not stand for itself."""
-    pieces = [whole]
-    for low, high in _APART:
-        pieces = [
-            part
-            for first, last in pieces
-            for part in ((first, min(last, low - 1)), (max(first, high + 1), last))
-            if part[0] <= part[1]
-        ]
-    return list(dict.fromkeys(pieces))
-
-
-def _range(piece: Range) -> str:
-    first, last = piece
-    return _point(first) if first == last else f"{_point(first)}-{_point(last)}"
-
-
 def _point(point: int) -> str:
-    """Write a code point in a class; only letters and digits stand as they are."""
+    r"""Write a code point in a class; only letters and digits stand as they are.
+
+    With all eight digits: xgrammar takes any that follow ``\x`` for more of the same number.
+    """
     character = chr(point)
-    if character.isascii() and character.isalnum():
-        return character
-    return f"\\x{point:02x}" if point <= _BYTE_LAST else f"\\U{point:08x}"
+    return character if character.isascii() and character.isalnum() else f"\\U{point:08x}"
 
 
 def _quoted(text: str) -> str:

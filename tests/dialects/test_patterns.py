@@ -88,6 +88,91 @@ def test_a_pattern_that_takes_others_for_ever_takes_no_time() -> None:
 
 
 @pytest.mark.parametrize(
+    ("pattern", "lengths"),
+    [
+        ("", (0, 0)),
+        ("a{0}", (0, 0)),
+        ("(a*){0}", (0, 0)),
+        ("(a{0})*", (0, 0)),
+        ("a|bcd", (1, 3)),
+        ("a|b*", (0, None)),
+        ("ab{2,3}", (3, 4)),
+        ("ab+", (2, None)),
+        ("(a{2}){3}", (6, 6)),
+    ],
+)
+def test_how_short_and_how_long_its_texts_are(pattern: str, lengths: tuple[int, int]) -> None:
+    assert read_pattern(pattern).lengths() == lengths
+
+
+@given(
+    pattern=st.sampled_from(PATTERNS), bounds=st.tuples(*[st.integers(0, 9)] * 2), data=st.data()
+)
+def test_bounds_are_moved_into_counts_and_no_text_within_them_is_lost(
+    pattern: str, bounds: tuple[int, int], data: st.DataObject
+) -> None:
+    read = read_pattern(pattern)
+    least, most = sorted(bounds)
+    narrow = read.within(least, most)
+    text = data.draw(TEXTS | st.from_regex(of_python(pattern), fullmatch=True))
+    if least <= len(text) <= most:
+        assert narrow.matches(text) is read.matches(text)
+    if read.matches(text):
+        assert read.uncounted().matches(text)
+    else:
+        assert not narrow.matches(text)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "bounds", "narrow", "lengths"),
+    [
+        ("[a-z]+", (3, 10), "[a-z]{3,10}", (3, 10)),
+        ("[a-z]+", (2, None), "[a-z]{2,}", (2, None)),
+        ("(ab)+", (3, 7), "(ab){2,3}", (4, 6)),
+        ("x[a-z]*y", (4, 5), "x[a-z]{2,3}y", (4, 5)),
+        ("a|bcd", (2, 9), "bcd", (3, 3)),
+        ("\\+?[0-9]+", (0, 15), "\\+?[0-9]{1,15}", (1, 16)),
+        ("(a{0})*", (0, 3), "", (0, 0)),
+        ("(aaa)+", (4, 5), "(aaa)+", (3, None)),
+        ("a", (0, 0), "a", (1, 1)),
+    ],
+)
+def test_what_counts_can_say_of_bounds_they_say(
+    pattern: str,
+    bounds: tuple[int, int | None],
+    narrow: str,
+    lengths: tuple[int, int | None],
+) -> None:
+    found = read_pattern(pattern).within(*bounds)
+    assert found.lengths() == lengths
+    assert found.regex() == read_pattern(narrow).regex()
+
+
+@pytest.mark.parametrize(
+    ("pattern", "least", "text"),
+    [
+        ("[a-c]+", 3, "aaa"),
+        ("(ab)*", 3, "abab"),
+        ("a|bcd|ef", 2, "ef"),
+        ("a|bcd|ef", 9, "bcd"),
+        ("x?y*z", 4, "xyyz"),
+        ("(a|bb){2}", 4, "bbbb"),
+        ("(a*)*", 2, "aa"),
+        ("a{0}", 2, ""),
+    ],
+)
+def test_a_plain_text_is_as_long_as_is_wanted(pattern: str, least: int, text: str) -> None:
+    assert read_pattern(pattern).plainest(least) == text
+
+
+def test_characters_beside_those_that_are_none_are_written_right() -> None:
+    read = read_pattern("[^\\ue000-\\ue005]")
+    assert read.regex() == "^[^\\ue000-\\ue005]$"
+    assert read_pattern(read.regex()) == read
+    assert read_pattern("[\\ud7f0-\\ue005]") == read_pattern("[\\ud7f0-\\ud7ff\\ue000-\\ue005]")
+
+
+@pytest.mark.parametrize(
     ("pattern", "why"),
     [
         ("(?=a)b", "looks ahead or behind"),
@@ -105,6 +190,7 @@ def test_a_pattern_that_takes_others_for_ever_takes_no_time() -> None:
         ("(a", "does not close a group"),
         ("a)", "closes a group"),
         ("[a", "does not close `[`"),
+        ("[a-", "does not close `[`"),
         ("[z-a]", "ends before it begins"),
         ("[]", "of none"),
         ("[[a]", "`[` in a class"),
