@@ -17,10 +17,16 @@ from urllib.parse import unquote
 from msgspec import json
 
 from nightrate import limits
-from nightrate.dialects.patterns import Unreadable, read_pattern
+from nightrate.dialects.plain_schemas import (
+    FORMATS,
+    REMEDY,
+    read_number,
+    read_range,
+    read_string,
+    read_text,
+)
 from nightrate.dialects.refusals import unserved, wrong
 from nightrate.dialects.spelling import joined, quoted
-from nightrate.domain.pattern import Pattern
 from nightrate.domain.schema import (
     ROOT,
     AnyValue,
@@ -36,7 +42,6 @@ from nightrate.domain.schema import (
     Scalar,
     Schema,
     String,
-    StringFormat,
     Union,
     endless,
     is_loose,
@@ -75,16 +80,8 @@ _REFUSED: Final = {
     "nullable": 'Use "type": [..., "null"].',
     "not": "Say what is allowed.",
 }
-_REMEDY: Final = "Leave it out, and say in a description what you want."
-
-_FORMATS: Final = frozenset(item.value for item in StringFormat)
-_PLAIN_FORMATS: Final = frozenset({"enum", "float", "double", "int64"})
-"""Formats that every value of their type has."""
-
 _REMEMBERED: Final = 32
 """Schemas that are kept for the next request: 2 MiB of their texts."""
-
-_INT32: Final = (-(2**31), 2**31 - 1)
 
 
 def schema_of_client(tree: object, said: Callable[[object], object] | None = None) -> Schema:
@@ -168,7 +165,7 @@ class _Reader:
             raise wrong(at, "it is not a schema.")
         keywords = {name: value for name, value in tree.items() if value is not None}
         _check_names(keywords, at, top=not at)
-        description = _text(keywords, "description", at)
+        description = read_text(keywords, "description", at)
         for combiner in ("allOf", *_ALTERNATIVES):
             if combiner in keywords:
                 return self._combined(keywords, combiner, at, depth, description)
@@ -251,9 +248,9 @@ class _Reader:
         if kind == "array":
             return self._array(keywords, at, depth, description)
         if kind == "string":
-            return _string(keywords, at, description)
+            return read_string(keywords, at, description)
         if kind in {"number", "integer"}:
-            return _number(keywords, at, description, whole=kind == "integer")
+            return read_number(keywords, at, description, whole=kind == "integer")
         return (Null if kind == "null" else Boolean)(description=description)
 
     def _object(self, keywords: dict[str, Any], at: str, depth: int, description: str) -> Node:
@@ -272,7 +269,7 @@ class _Reader:
         rest = keywords.get("additionalProperties", "properties" not in keywords)
         place = joined(at, "additionalProperties")
         others = None if rest is False else self._node(rest, place, depth + 1)
-        least, most = _range(keywords, ("minProperties", "maxProperties"), at)
+        least, most = read_range(keywords, ("minProperties", "maxProperties"), at)
         if (most is not None and len(required) > most) or (others is None and least > len(members)):
             name = "maxProperties" if most is not None and len(required) > most else "minProperties"
             raise wrong(joined(at, name), "it does not agree with the properties beside it.")
@@ -294,7 +291,7 @@ class _Reader:
         )
         rest = keywords.get("items", True)
         items = None if rest is False else self._node(rest, joined(at, "items"), depth + 1)
-        least, most = _range(keywords, ("minItems", "maxItems"), at)
+        least, most = read_range(keywords, ("minItems", "maxItems"), at)
         if items is None and least > len(first):
             raise wrong(joined(at, "minItems"), "there are no items beyond those listed.")
         unique = keywords.get("uniqueItems", False)
@@ -316,7 +313,7 @@ def _check_names(keywords: Iterable[str], at: str, *, top: bool) -> None:
         if name in _DEFINITIONS and not top:
             raise unserved(place, "Put all definitions into the outermost schema.")
         if name not in _KNOWN and not name.startswith("x-"):
-            raise unserved(place, _REFUSED.get(name, _REMEDY))
+            raise unserved(place, _REFUSED.get(name, REMEDY))
 
 
 def _only(keywords: dict[str, Any], allowed: tuple[str, ...], at: str, beside: str) -> None:
@@ -331,7 +328,7 @@ def _kinds(keywords: dict[str, Any], at: str) -> list[str]:
     """Give the types that a value may have; none means any."""
     if "type" not in keywords:
         kinds = [kind for kind, names in _OF_TYPE.items() if names & keywords.keys()]
-        return kinds or (["string"] if keywords.get("format") in _FORMATS else [])
+        return kinds or (["string"] if keywords.get("format") in FORMATS else [])
     listed = keywords["type"]
     listed = listed if isinstance(listed, list) else [listed]
     for kind in listed:
@@ -340,117 +337,6 @@ def _kinds(keywords: dict[str, Any], at: str) -> list[str]:
     if not listed:
         raise wrong(joined(at, "type"), "it lists no type.")
     return list(dict.fromkeys(listed))
-
-
-def _string(keywords: dict[str, Any], at: str, description: str) -> String:
-    least, most = _range(keywords, ("minLength", "maxLength"), at)
-    name = _text(keywords, "format", at)
-    if "pattern" in keywords:
-        if name and name not in _PLAIN_FORMATS:
-            raise unserved(joined(at, "pattern"), "It stands beside a format, which is one.")
-        pattern = _pattern(keywords, at)
-        _check_lengths(pattern, least, most, at)
-        return String(pattern=pattern, description=description)
-    if not name or name in _PLAIN_FORMATS:
-        return String(characters_min=least, characters_max=most, description=description)
-    if name not in _FORMATS:
-        raise unserved(joined(at, "format"), _REMEDY)
-    if least or most is not None:
-        place = joined(at, "minLength" if least else "maxLength")
-        raise unserved(place, "It stands beside a format, which has a length of its own.")
-    return String(format=StringFormat(name), description=description)
-
-
-def _pattern(keywords: dict[str, Any], at: str) -> Pattern:
-    try:
-        return read_pattern(_text(keywords, "pattern", at))
-    except Unreadable as error:
-        raise unserved(joined(at, "pattern"), f"As a pattern, {error}") from error
-
-
-def _check_lengths(pattern: Pattern, least: int, most: int | None, at: str) -> None:
-    """See that counts beside a pattern say no more than it does."""
-    shortest, longest = pattern.lengths()
-    for name, kept in (
-        ("minLength", shortest >= least),
-        ("maxLength", most is None or (longest is not None and longest <= most)),
-    ):
-        if not kept:
-            remedy = "It stands beside a pattern that allows other lengths; count there, as {1,9}."
-            raise unserved(joined(at, name), remedy)
-
-
-def _number(keywords: dict[str, Any], at: str, description: str, *, whole: bool) -> Number:
-    bounds: dict[str, int | float | None] = {}
-    for name in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"):
-        value = keywords.get(name)
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if value is not None and not (number and math.isfinite(value)):
-            raise wrong(joined(at, name), "it is not a number.")
-        bounds[name] = value
-    form = _text(keywords, "format", at)
-    if form and form != "int32" and form not in _PLAIN_FORMATS:
-        raise unserved(joined(at, "format"), _REMEDY)
-    if form == "int32" and whole:
-        low, high = _INT32
-        bounds["minimum"] = max(low, low if bounds["minimum"] is None else bounds["minimum"])
-        bounds["maximum"] = min(high, high if bounds["maximum"] is None else bounds["maximum"])
-    node = Number(
-        whole=whole,
-        at_least=bounds["minimum"],
-        at_most=bounds["maximum"],
-        above=bounds["exclusiveMinimum"],
-        below=bounds["exclusiveMaximum"],
-        multiple_of=_step(keywords, at),
-        description=description,
-    )
-    if _empty(node):
-        raise wrong(at, "no number lies between its bounds.")
-    return node
-
-
-def _step(keywords: dict[str, Any], at: str) -> int | float | None:
-    step = keywords.get("multipleOf")
-    if step is None:
-        return None
-    if isinstance(step, bool) or not isinstance(step, int | float) or not 0 < step < math.inf:
-        raise wrong(joined(at, "multipleOf"), "it is not a number above 0.")
-    return step
-
-
-def _empty(node: Number) -> bool:
-    """Tell whether no number keeps the bounds."""
-    lows = [(value, False) for value in (node.at_least,) if value is not None]
-    lows += [(value, True) for value in (node.above,) if value is not None]
-    highs = [(value, False) for value in (node.at_most,) if value is not None]
-    highs += [(value, True) for value in (node.below,) if value is not None]
-    if node.whole:
-        low = max((math.floor(v) + 1 if open_ else math.ceil(v) for v, open_ in lows), default=None)
-        high = min(
-            (math.ceil(v) - 1 if open_ else math.floor(v) for v, open_ in highs), default=None
-        )
-        return low is not None and high is not None and low > high
-    return any(
-        low > high or (low == high and (low_open or high_open))
-        for low, low_open in lows
-        for high, high_open in highs
-    )
-
-
-def _range(keywords: dict[str, Any], names: tuple[str, str], at: str) -> tuple[int, int | None]:
-    """Read two counts: the least, and the most if there is one."""
-    counts: list[int | None] = []
-    for name in names:
-        value = keywords.get(name)
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)
-        if value is not None and (type(value) is not int or value < 0):
-            raise wrong(joined(at, name), "it is not a whole number from 0 on.")
-        counts.append(value)
-    least, most = counts[0] or 0, counts[1]
-    if most is not None and least > most:
-        raise wrong(joined(at, names[0]), f"it is more than {names[1]}.")
-    return least, most
 
 
 def _table(keywords: dict[str, Any], name: str, at: str) -> dict[str, object]:
@@ -473,13 +359,6 @@ def _names(keywords: dict[str, Any], name: str, at: str, table: dict[str, object
             why = f'"{quoted(str(one))}" is not one of the properties.'
             raise wrong(f"{place}[{index}]", why)
     return names
-
-
-def _text(keywords: dict[str, Any], name: str, at: str) -> str:
-    value = keywords.get(name, "")
-    if not isinstance(value, str):
-        raise wrong(joined(at, name), "it is not a text.")
-    return value
 
 
 def _fits(value: Scalar, node: Node) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 
 from msgspec import Struct, structs
 
-from nightrate.domain.pattern import Pattern
+from nightrate.domain.pattern import Pattern, counted
 
 Scalar = str | int | float | bool | None
 
@@ -143,7 +143,7 @@ class Schema(Struct, frozen=True, gc=False):
     root: Node
     definitions: dict[str, Node] = {}
     loose: bool = False
-    """Whether it demands what no grammar keeps, so that an answer is held against it afterwards."""
+    """Whether it demands what a grammar may not keep: an answer is held against it afterwards."""
 
     def named(self, name: str) -> Node:
         """Give the form that a reference means."""
@@ -186,11 +186,24 @@ def parts_of(node: Node) -> Iterator[tuple[str, Node]]:
 
 
 def is_loose(node: Node) -> bool:
-    """Tell whether a node, or one below it, demands what no grammar keeps; see `Schema.loose`."""
-    own = (isinstance(node, Number) and node.multiple_of is not None) or (
-        isinstance(node, Array) and node.unique
-    )
-    return own or any(is_loose(part) for _, part in parts_of(node))
+    """Tell whether a node, or one below it, demands what no grammar may keep: see `Schema.loose`.
+
+    That is what is no question of spelling, and counts, which make a grammar large.
+    """
+    return _is_loose_itself(node) or any(is_loose(part) for _, part in parts_of(node))
+
+
+def _is_loose_itself(node: Node) -> bool:
+    if isinstance(node, Number):
+        return node.multiple_of is not None
+    if isinstance(node, Array):
+        return node.unique or node.items_min > 0 or node.items_max is not None
+    if isinstance(node, Object):
+        return node.members_min > 0 or node.members_max is not None
+    if isinstance(node, String):
+        counts = node.pattern is not None and counted(node.pattern.root) > 0
+        return counts or node.characters_min > 0 or node.characters_max is not None
+    return False
 
 
 def renamed(node: Node, prefix: str) -> Node:

@@ -2,9 +2,10 @@
 
 A JSON Schema given to a library lets white space in anywhere, and small models fill their whole
 budget with it. What is written here is EBNF that both xgrammar and llama.cpp read: the names of
-rules are letters and digits. Whatever such a grammar
-spells fits the form; it may spell less. A number has its digits bounded, an object has the members
-that are listed, in their order, and a text has no escapes but the short ones.
+rules are letters and digits. Such a grammar may
+spell less than the form allows: a number has its digits bounded, an object has the members that are
+listed, in their order, and a text has no escapes but the short ones. It spells more only where a
+form is loose (`Schema.loose`): counts that would take long to compile are left out of it.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ def grammar_of(form: Form) -> str:
     """Write the grammar of the answers that have a form.
 
     Raises:
-        RequestFailed: the form has a bound that would make the grammar too large; by its path.
+        RequestFailed: the form has what no grammar of a bearable size spells; by its path.
     """
     if isinstance(form, ChoiceForm):
         return "root ::= " + " | ".join(_literal(choice) for choice in form.choices)
@@ -114,8 +115,8 @@ class _Writer:
         self._names[ROOT] = "root"
         self._named: dict[str, str] = {}
         self._texts: dict[tuple[int, int | None], str] = {}
-        self._characters = 0
-        self._items = 0
+        self._characters = _Budget(limits.GRAMMAR_CHARACTERS_MAX, limits.GRAMMAR_CHARACTERS_MAX)
+        self._items = _Budget(limits.GRAMMAR_ITEMS_MAX, limits.GRAMMAR_ITEMS_TOTAL_MAX)
         self._writers: dict[type, Callable[[Any, str], str]] = {
             AnyValue: lambda _node, _at: "value",
             Null: lambda _node, _at: '"null"',
@@ -173,9 +174,7 @@ class _Writer:
         return expression if expression.isalnum() else self._rule(expression)
 
     def _array(self, node: Array, at: str) -> str:
-        least, most = node.items_min, node.items_max
-        self._count_items(f"{at}.minItems", least)
-        self._count_items(f"{at}.maxItems", most)
+        least, most = self._items.take(node.items_min, node.items_max)
         parts = dict(parts_of(node))
         item = self._part(parts.pop(".items"), f"{at}.items") if ".items" in parts else None
         first = [self._part(part, at + step) for step, part in parts.items()]
@@ -190,37 +189,17 @@ class _Writer:
             tail = inner if index < least else f"({inner})?"
         return _joined('"["', tail, '"]"')
 
-    def _count_items(self, at: str, bound: int | None) -> None:
-        """Refuse bounds that take long to compile, alone or together."""
-        self._items += bound or 0
-        if (bound or 0) > limits.GRAMMAR_ITEMS_MAX:
-            raise self._refusal(at, f"over {limits.GRAMMAR_ITEMS_MAX:,}")
-        if self._items > limits.GRAMMAR_ITEMS_TOTAL_MAX:
-            total = f"{limits.GRAMMAR_ITEMS_TOTAL_MAX:,}"
-            raise self._refusal(at, f"of lists that are over {total} all together")
-
     def _object(self, node: Object, at: str) -> str:
-        if node.members and (node.members_min or node.members_max is not None):
-            self._check_members(node, at)
         if node.members:
             return self._listed(node, at)
         if node.others is None:
             return '"{}"'
-        if node.members_min > 1:  # two members may get the same name, and then they are one
-            raise self._refusal(f"{at}.minProperties", "over 1 beside unnamed properties")
-        self._count_items(f"{at}.maxProperties", node.members_max)
+        # Two members may get the same name, and then they are one: the least is not kept by this.
+        least, most = self._items.take(node.members_min, node.members_max)
         value = self._part(node.others, f"{at}.additionalProperties")
         pair = self._rule(f'string ":" {value}')
-        inner = _separated(pair, (node.members_min, node.members_max))
+        inner = _separated(pair, (least, most))
         return _joined('"{"', inner, '"}"')
-
-    def _check_members(self, node: Object, at: str) -> None:
-        """Counts of members hold by themselves, or they cannot be kept."""
-        needed = sum(member.required for member in node.members)
-        if node.members_min > needed:
-            raise self._refusal(f"{at}.minProperties", "over the number of required properties")
-        if node.members_max is not None and node.members_max < len(node.members):
-            raise self._refusal(f"{at}.maxProperties", "under the number of properties")
 
     def _listed(self, node: Object, at: str) -> str:
         """Write listed members in their order, the optional ones present or not.
@@ -249,29 +228,19 @@ class _Writer:
         if not least and most is None:
             return "string"
         if (least, most) not in self._texts:
-            name = "minLength" if most is None else "maxLength"
-            self._count_characters(max(least, most or 0), f"{at}.{name}")
-            count = f"{{{least},{most}}}" if most is not None else f"{{{least}}} character*"
-            inner = "" if most == 0 else f"character{count} "
-            self._texts[least, most] = self._rule(rf'"\"" {inner}"\""')
+            count = _repeated("character", self._characters.take(least, most))
+            self._texts[least, most] = self._rule(_joined(r'"\""', count, r'"\""'))
         return self._texts[least, most]
 
     def _pattern(self, pattern: Pattern, at: str) -> str:
         try:
             rule = rf'"\"" {grammar_of_pattern(pattern.root)} "\""'
+            if rule not in self._named and not self._characters.covers(counted(pattern.root)):
+                rule = rf'"\"" {grammar_of_pattern(pattern.uncounted().root)} "\""'
         except Unspellable:
             message = f"{self._field}{at}.pattern: it wants a control character."
             raise RequestFailed(message, code=Code.UNIMPLEMENTED) from None
-        if rule not in self._named:
-            self._count_characters(counted(pattern.root), f"{at}.pattern")
         return self._rule(rule)
-
-    def _count_characters(self, count: int, at: str) -> None:
-        """Refuse counts that take long to compile, alone or together."""
-        self._characters += count
-        if self._characters > limits.GRAMMAR_CHARACTERS_MAX:
-            why = f"over {limits.GRAMMAR_CHARACTERS_MAX} characters, all such bounds together"
-            raise self._refusal(at, why)
 
     def _number(self, node: Number, at: str) -> str:
         body = grammar_of_number(node)
@@ -284,6 +253,26 @@ class _Writer:
     def _refusal(self, at: str, what: str) -> RequestFailed:
         message = f"{self._field}{at}: this engine cannot keep bounds {what}."
         return RequestFailed(message, code=Code.UNIMPLEMENTED)
+
+
+class _Budget:
+    """How much may still be counted: what a grammar counts takes long to compile."""
+
+    def __init__(self, each_max: int, all_max: int) -> None:
+        self._each_max = each_max
+        self._left = all_max
+
+    def covers(self, count: int) -> bool:
+        """Take a count out of it, if it is not too much."""
+        covered = count <= min(self._each_max, self._left)
+        self._left -= count if covered else 0
+        return covered
+
+    def take(self, least: int, most: int | None) -> tuple[int, int | None]:
+        """Give what can be counted of two bounds: both, the least, or whether there is one."""
+        if self.covers(max(least, most or 0)):
+            return least, most
+        return (least if self.covers(least) else 1), None
 
 
 def _joined(*pieces: str) -> str:

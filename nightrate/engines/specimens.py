@@ -135,8 +135,8 @@ class _Maker:
         if node.format is not None:
             return _FORMATS[node.format]
         if node.pattern is not None:
-            self._grow(node.pattern.lengths()[0])
-            return node.pattern.plainest()
+            self._grow(max(node.pattern.lengths()[0], node.characters_min))
+            return node.pattern.plainest(node.characters_min)
         self._grow(node.characters_min)
         return _WORD.ljust(node.characters_min, "x")[: node.characters_max]
 

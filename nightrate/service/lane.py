@@ -416,7 +416,7 @@ def _is_loose(prompt: Prompt) -> bool:
 
 
 def _kept(reply: Reply, prompt: Prompt) -> Reply:
-    """Give a reply that follows its schema, in what no grammar keeps, too.
+    """Give a reply that follows its schema, in what a grammar may not keep, too.
 
     Raises:
         RequestFailed: it does not; another try may.
@@ -427,7 +427,7 @@ def _kept(reply: Reply, prompt: Prompt) -> Reply:
         if whole and not fits(json.decode(candidate.text), prompt.form.schema):
             message = (
                 f"{prompt.form.field}: the answer of the model does not follow it, in a keyword "
-                "that is only looked at when it is there (multipleOf, uniqueItems)."
+                "that is only looked at when it is there: a count, multipleOf or uniqueItems."
             )
             raise RequestFailed(message, code=Code.INTERNAL, retriable=True, after_seconds=0.0)
     return reply

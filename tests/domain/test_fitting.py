@@ -101,6 +101,11 @@ def test_no_arguments_are_no_members() -> None:
         ({"type": "object", "properties": {"a": {}}, "required": ["a"]}, {}, False),
         ({"type": "object", "properties": {"a": {"type": "string"}}}, {"a": 1}, False),
         ({"type": "object", "additionalProperties": False}, {"a": 1}, False),
+        ({"type": "string", "minLength": 2}, "é", False),
+        ({"type": "string", "maxLength": 2}, "éé", True),
+        ({"type": "string", "maxLength": 2}, "ééé", False),
+        ({"type": "string", "pattern": "a+"}, "aa", True),
+        ({"type": "string", "pattern": "a+"}, "ab", False),
     ],
 )
 def test_counts_and_names_are_kept(tree: Any, value: Any, fit: bool) -> None:  # noqa: FBT001

@@ -64,7 +64,7 @@ class ModelContract(EngineContract):
     """Of a prompt and its answer."""
     schema_tokens: int | None = None
     """Output limit of answers with a form; None for the usual one."""
-    schemas_cut_max = 2
+    schemas_cut_max = 3
     """Answers with a form that may run to the limit."""
 
     async def test_a_prompt_beyond_the_context_is_refused_with_both_numbers(
@@ -203,6 +203,9 @@ KINDS_OF_SCHEMAS: list[dict[str, Any]] = [
     {"type": "string", "minLength": 3, "maxLength": 30},
     {"type": "string", "pattern": "^[A-Z]{2}-\\d{3}$"},
     {"type": "string", "pattern": 'a|[^a-z"]{1,4}"(é|🙂|\\\\)'},
+    {"type": "string", "pattern": "[\\^A-F ]{3}(x{0}|[\\^-`])*[ a-f]"},
+    {"type": "string", "pattern": "[A-F ]{2,}", "maxLength": 500},
+    {"items": {"type": "boolean"}, "minItems": 1, "maxItems": 2000},
     {"enum": ['a \\ "b"', "c\n\u007f", "\u00e9\u2028 \u6f22", 3, None]},
     {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "string", "format": "uuid"}]},
     {"prefixItems": [{"type": "null"}, {"format": "email"}], "items": False, "minItems": 2},
