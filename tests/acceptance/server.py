@@ -339,6 +339,12 @@ class Server:
         finally:
             connection.close()
 
+    def asked(self) -> int:
+        """Tell how many prompts the engine has, where there is one."""
+        text = self.ask("GET", "/metrics").body.decode()
+        (line,) = (row for row in text.splitlines() if row.startswith("nightrate_engine_requests{"))
+        return int(float(line.rpartition(" ")[2]))
+
     def results(self, name: str) -> list[Any]:
         """Give the lines of a file batch that succeeded."""
         document = self.batch(name)

@@ -88,7 +88,7 @@ def test_a_second_signal_ends_a_server_that_waits_for_its_requests(server: Serve
 def test_a_request_in_flight_is_answered_before_the_end(server: Server) -> None:
     server.start()
     name = server.submit(request_line("slow", "[[delay 2]] slow"))
-    until(lambda: server.batch(name)["state"] == "JOB_STATE_RUNNING", 30)
+    until(lambda: server.asked() == 1, 30)
     assert server.terminate() == 0
     server.restart()
     document = server.batch(name)

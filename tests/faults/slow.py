@@ -248,13 +248,6 @@ def _idle(place: Place, count: int) -> Iterator[None]:
         yield
 
 
-def _busy(server: Server) -> int:
-    """Tell how many prompts the engine has."""
-    text = server.ask("GET", "/metrics").body.decode()
-    (line,) = (row for row in text.splitlines() if row.startswith("nightrate_engine_requests{"))
-    return int(float(line.rpartition(" ")[2]))
-
-
 def _provoke(place: Place, figures: Figures, points: int, chance: random.Random) -> None:
     """Let many clients vanish, one of each slow kind at once, and a crowd say nothing."""
     kinds = sorted(VANISHING)
@@ -297,7 +290,7 @@ def slow_clients(points: int | None, seed: int) -> Figures:
         server = Server(Path(folder) / "data", "--engine", "echo", command=world)
         try:
             place = Place(server.start())
-            until(lambda: _busy(server) == 24, 60)
+            until(lambda: server.asked() == 24, 60)
             open_before = descriptors(server)
             with Footprint(server) as calm:
                 until(lambda: calm.peak_bytes, 30)
@@ -323,7 +316,7 @@ def _settled(figures: Figures, server: Server, open_before: int) -> None:
 
     def nothing_left() -> bool:
         left[:] = []
-        if (busy := _busy(server)) != 24:
+        if (busy := server.asked()) != 24:
             left.append(f"{busy} prompts at the engine, not 24")
         if (now := descriptors(server)) > open_before + 3:
             left.append(f"{now} descriptors, {open_before} before")
