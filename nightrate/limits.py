@@ -113,6 +113,9 @@ PATTERN_COUNT_MAX = 10_000
 GRAMMAR_CHARACTERS_MAX = 120
 """Ours, measured: each counted character of a text costs 12 ms once; from 128 on, every step."""
 
+GRAMMAR_LOOPS_MAX = 24
+"""Ours, measured: endless repetitions in the patterns of a form; each may cost 0.5 s once."""
+
 GRAMMAR_ITEMS_MAX = 1_000
 """Ours: counted items of one list."""
 

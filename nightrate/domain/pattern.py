@@ -106,15 +106,22 @@ def written(ranges: Iterable[Range], point: Callable[[int], str]) -> str:
 
 
 def counted(part: Part) -> int:
-    """Count the characters that repetitions with a bound spell out."""
+    """Count the characters that repetitions with a bound spell out: each one each time."""
     if isinstance(part, Repeated):
-        _, longest = _lengths(part.part)
-        times = part.least if part.most is None else part.most
-        inner = counted(part.part) + (1 if longest is None else longest)
-        return inner * times if times > 1 else counted(part.part)
-    if isinstance(part, Sequence | Either):
-        return sum(map(counted, part.parts))
-    return 0
+        return _size(part) if _times(part) > 1 else counted(part.part)
+    return sum(map(counted, part.parts)) if isinstance(part, Sequence | Either) else 0
+
+
+def _size(part: Part) -> int:
+    if isinstance(part, Characters):
+        return 1
+    if isinstance(part, Repeated):
+        return _size(part.part) * max(1, _times(part))
+    return sum(map(_size, part.parts))
+
+
+def _times(part: Repeated) -> int:
+    return part.least if part.most is None else part.most
 
 
 def _ends(part: Part, text: str, starts: set[int]) -> set[int]:

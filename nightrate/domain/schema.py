@@ -13,7 +13,7 @@ from typing import Any
 
 from msgspec import Struct, structs
 
-from nightrate.domain.pattern import Pattern, counted
+from nightrate.domain.pattern import Pattern
 
 Scalar = str | int | float | bool | None
 
@@ -188,7 +188,7 @@ def parts_of(node: Node) -> Iterator[tuple[str, Node]]:
 def is_loose(node: Node) -> bool:
     """Tell whether a node, or one below it, demands what no grammar may keep: see `Schema.loose`.
 
-    That is what is no question of spelling, and counts, which make a grammar large.
+    That is what is no question of spelling, and counts and patterns: they may make it large.
     """
     return _is_loose_itself(node) or any(is_loose(part) for _, part in parts_of(node))
 
@@ -201,8 +201,8 @@ def _is_loose_itself(node: Node) -> bool:
     if isinstance(node, Object):
         return node.members_min > 0 or node.members_max is not None
     if isinstance(node, String):
-        counts = node.pattern is not None and counted(node.pattern.root) > 0
-        return counts or node.characters_min > 0 or node.characters_max is not None
+        patterned = node.pattern is not None
+        return patterned or node.characters_min > 0 or node.characters_max is not None
     return False
 
 

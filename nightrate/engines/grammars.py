@@ -5,7 +5,7 @@ budget with it. What is written here is EBNF that both xgrammar and llama.cpp re
 rules are letters and digits. Such a grammar may
 spell less than the form allows: a number has its digits bounded, an object has the members that are
 listed, in their order, and a text has no escapes but the short ones. It spells more only where a
-form is loose (`Schema.loose`): counts that would take long to compile are left out of it.
+form is loose (`Schema.loose`): counts and patterns that would take long to compile are left out.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from msgspec import json
 from nightrate import limits
 from nightrate.domain.calling import form_of_calls
 from nightrate.domain.generation import Prompt
-from nightrate.domain.pattern import Pattern, counted
+from nightrate.domain.pattern import Pattern
 from nightrate.domain.schema import (
     ROOT,
     AnyValue,
@@ -40,7 +40,7 @@ from nightrate.domain.schema import (
     parts_of,
 )
 from nightrate.engines.number_ranges import INTEGER, NUMBER, grammar_of_number
-from nightrate.engines.pattern_grammars import Unspellable, grammar_of_pattern
+from nightrate.engines.pattern_grammars import Effort, Unspellable, effort_of, grammar_of_pattern
 from nightrate.errors import Code, RequestFailed
 
 _CHARACTER = r'[^"\\\x00-\x1f] | "\\" ["\\/bfnrt]'
@@ -116,6 +116,7 @@ class _Writer:
         self._named: dict[str, str] = {}
         self._texts: dict[tuple[int, int | None], str] = {}
         self._characters = _Budget(limits.GRAMMAR_CHARACTERS_MAX, limits.GRAMMAR_CHARACTERS_MAX)
+        self._loops = _Budget(limits.GRAMMAR_LOOPS_MAX, limits.GRAMMAR_LOOPS_MAX)
         self._items = _Budget(limits.GRAMMAR_ITEMS_MAX, limits.GRAMMAR_ITEMS_TOTAL_MAX)
         self._writers: dict[type, Callable[[Any, str], str]] = {
             AnyValue: lambda _node, _at: "value",
@@ -234,13 +235,17 @@ class _Writer:
 
     def _pattern(self, pattern: Pattern, at: str) -> str:
         try:
-            rule = rf'"\"" {grammar_of_pattern(pattern.root)} "\""'
-            if rule not in self._named and not self._characters.covers(counted(pattern.root)):
-                rule = rf'"\"" {grammar_of_pattern(pattern.uncounted().root)} "\""'
+            for root in (pattern.root, pattern.uncounted().root):
+                rule = rf'"\"" {grammar_of_pattern(root)} "\""'
+                if rule in self._named or self._bears(effort_of(root)):
+                    return self._rule(rule)
         except Unspellable:
             message = f"{self._field}{at}.pattern: it wants a control character."
             raise RequestFailed(message, code=Code.UNIMPLEMENTED) from None
-        return self._rule(rule)
+        return "string"
+
+    def _bears(self, effort: Effort) -> bool:
+        return self._loops.covers(effort.loops) and self._characters.covers(effort.characters)
 
     def _number(self, node: Number, at: str) -> str:
         body = grammar_of_number(node)

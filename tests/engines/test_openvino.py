@@ -31,6 +31,7 @@ from tests.engines.model_contract import (
     embedded_model,
 )
 from tests.engines.test_child import FAKE
+from tests.fuzz import forms
 
 CONTEXT_TOKENS = 8192
 
@@ -236,6 +237,12 @@ class TestRealModel(ModelContract):
         assert failed.message.startswith("field.items.pattern: ")
         texts = [text_of(reply) for reply in outcomes if not isinstance(reply, BaseException)]
         assert texts == ["null", "null"]
+        assert embedded.child_pid == child
+
+    async def test_generated_forms_are_kept_or_refused(self, embedded: OpenVINOEngine) -> None:
+        child = embedded.child_pid
+        ends = await forms.run(embedded, 40, seed=1)
+        assert ends["fits"] > 10
         assert embedded.child_pid == child
 
     async def test_a_schema_shared_by_many_is_read_once(self, embedded: OpenVINOEngine) -> None:

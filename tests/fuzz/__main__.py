@@ -6,6 +6,7 @@ Everything is made from a seed; a failure prints what was sent.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import contextlib
 import sys
 import tempfile
@@ -15,13 +16,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests.acceptance.server import Process, Server
-from tests.fuzz import pure
+from tests.fuzz import forms, pure
 from tests.fuzz.generated import UNREACHABLE, Generated
 from tests.fuzz.neighbour import Neighbour
 from tests.fuzz.uploads import Uploads
 
 REQUESTS = 50_000
 TEXTS = 500_000
+FORMS = 300
 MARGIN = 1.2
 """Cases that cannot be sent count for nothing, so a few more are made."""
 
@@ -96,6 +98,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make fuzz", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--requests", type=int, default=REQUESTS, help="to a server, in all")
     parser.add_argument("--texts", type=int, default=TEXTS, help="for each reader")
+    parser.add_argument(
+        "--forms", type=int, default=FORMS, help="of answers, to the embedded model"
+    )
     parser.add_argument("--seed", type=int, default=int(time.time()))
     wanted = parser.parse_args()
     print(f"Fuzzing with seed {wanted.seed}", flush=True)
@@ -114,6 +119,9 @@ def main() -> None:
         began = time.monotonic()
         ends = pure.run(name, wanted.texts, wanted.seed)
         _show(f"texts for {name}", wanted.texts, time.monotonic() - began, ends)
+    began = time.monotonic()
+    ends = asyncio.run(forms.ask_the_model(wanted.forms, wanted.seed))
+    _show("forms of answers", wanted.forms, time.monotonic() - began, ends)
     print(f"{total} requests, {len(pure.READERS) * wanted.texts} texts; nothing found")
     if total < wanted.requests:
         sys.exit(f"fewer requests than the {wanted.requests} that were wanted")
