@@ -43,9 +43,7 @@ def read_string(keywords: dict[str, Any], at: str, description: str) -> String:
     if "pattern" in keywords:
         if name and name not in _PLAIN_FORMATS:
             raise unserved(joined(at, "pattern"), "It stands beside a format, which is one.")
-        pattern = _pattern(keywords, at)
-        _left(pattern.lengths(), (least, most), at, "pattern")
-        pattern = pattern.within(least, most)
+        pattern = _pattern(keywords, at).within(least, most)
         least, most = _left(pattern.lengths(), (least, most), at, "pattern")
         return String(
             pattern=pattern, characters_min=least, characters_max=most, description=description

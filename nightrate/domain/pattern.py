@@ -51,6 +51,11 @@ class Repeated(Struct, frozen=True, gc=False, tag="repeated"):
     least: int
     most: int | None
 
+    @property
+    def times(self) -> int:
+        """How often it is written where counts are spelled out."""
+        return self.least if self.most is None else self.most
+
 
 Part = Characters | Sequence | Either | Repeated
 
@@ -108,7 +113,7 @@ def written(ranges: Iterable[Range], point: Callable[[int], str]) -> str:
 def counted(part: Part) -> int:
     """Count the characters that repetitions with a bound spell out: each one each time."""
     if isinstance(part, Repeated):
-        return _size(part) if _times(part) > 1 else counted(part.part)
+        return _size(part) if part.times > 1 else counted(part.part)
     return sum(map(counted, part.parts)) if isinstance(part, Sequence | Either) else 0
 
 
@@ -116,12 +121,8 @@ def _size(part: Part) -> int:
     if isinstance(part, Characters):
         return 1
     if isinstance(part, Repeated):
-        return _size(part.part) * max(1, _times(part))
+        return _size(part.part) * max(1, part.times)
     return sum(map(_size, part.parts))
-
-
-def _times(part: Repeated) -> int:
-    return part.least if part.most is None else part.most
 
 
 def _ends(part: Part, text: str, starts: set[int]) -> set[int]:

@@ -67,8 +67,7 @@ def effort_of(part: Part, times: int = 1) -> Effort:
         wide = sum(last - first + 1 for first, last in part.ranges) >= _WIDE
         return Effort(times if wide or times > 1 else 0, 0)
     if isinstance(part, Repeated):
-        most = part.least if part.most is None else part.most
-        inner = effort_of(part.part, times * max(1, most))
+        inner = effort_of(part.part, times * max(1, part.times))
         if part.most is not None:
             return inner
         # A wide class in two of them at once makes every token of the answer slow, not the first.

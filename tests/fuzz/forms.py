@@ -13,13 +13,14 @@ from typing import Any
 
 import msgspec
 
-from nightrate.dialects.json_schema import read_schema
 from nightrate.domain.fitting import fits
-from nightrate.domain.generation import FinishReason, Message, Prompt, Reply, Sampling
+from nightrate.domain.generation import FinishReason, Reply
 from nightrate.domain.schema import JSONForm
 from nightrate.engines.base import Engine
 from nightrate.engines.openvino import OpenVINOEngine, OpenVINOOptions
 from nightrate.errors import BadRequest, Code, NotSupported, RequestFailed
+from nightrate.testing.engine_wishes import formed
+from tests.engines.forms import form_of
 
 TOKENS = 24
 """Enough for many answers to come to their end."""
@@ -179,16 +180,11 @@ async def ask_the_model(count: int, seed: int) -> Counter[str]:
 
 async def _end(engine: Engine, wanted: dict[str, Any]) -> str:
     try:
-        form = JSONForm(read_schema(wanted), "form")
+        form = form_of(wanted)
     except (BadRequest, NotSupported):
         return "refused by its reader"
-    prompt = Prompt(
-        messages=(Message("user", "Go."),),
-        sampling=Sampling(max_output_tokens=TOKENS),
-        form=form,
-    )
     try:
-        reply = await engine.generate(prompt)
+        reply = await engine.generate(formed("Go.", form, max_output_tokens=TOKENS))
     except RequestFailed as failure:
         # Any other code would say that it gave up.
         return "refused by the engine" if failure.code is Code.UNIMPLEMENTED else failure.message
