@@ -4,8 +4,8 @@ The same requests, of 64 prompt tokens and 64 output tokens unless the command s
 same model and settings, in turns:
 
 * plain: the library's own pipeline, stepped in a bare loop in a process of its own;
-* batch: a batch through the whole server (planned, journaled, sealed), from its submission to its
-  final state;
+* batch: a batch through the whole server (planned, journaled, sealed), from its creation to its
+  final state, by the server's own clock;
 * alone: live requests through the same server, one at a time.
 
 Run with ``python -m bench.batch``.
@@ -22,10 +22,12 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+import uvloop
+
+from bench.durable import run_to_its_end
 from bench.engine import OUTPUT_TOKENS, PROMPT_TOKENS, USUAL, Figures, Load, plain_loop, prompts
-from nightrate.domain.batch import Batch, Order
+from nightrate.domain.batch import Order
 from nightrate.domain.generation import Prompt, Reply
-from nightrate.domain.states import FINAL_STATES, BatchState
 from nightrate.engines import weights
 from nightrate.engines.openvino import OpenVINOOptions, setup_of
 from nightrate.engines.packages import cache_directory
@@ -33,7 +35,6 @@ from nightrate.measure import inline_item
 from nightrate.runtime import House, open_house
 from nightrate.settings import Settings
 
-TENANT = "default"
 MODEL = "gemini-bench"
 ROUNDS = 3
 
@@ -55,15 +56,8 @@ async def run_batch(house: House, asked: Iterable[Prompt]) -> Figures:
     order = Order(
         display_name="bench", priority=0, file_name=None, inline=tuple(map(inline_item, asked))
     )
-    started = time.perf_counter()
-    batch: Batch = await house.batches.submit(TENANT, MODEL, order)
-    while batch.state not in FINAL_STATES:
-        await asyncio.sleep(0.02)
-        batch = await house.batches.get(TENANT, batch.batch_id)
-    took = time.perf_counter() - started
-    assert batch.state is BatchState.SUCCEEDED, batch.failure
-    assert batch.tally.failed == 0
-    return Figures(batch.tally.succeeded, batch.tally.output_tokens, took)
+    batch, seconds = await run_to_its_end(house, MODEL, order)
+    return Figures(batch.tally.succeeded, batch.tally.output_tokens, seconds)
 
 
 async def run_alone(house: House, asked: Iterable[Prompt]) -> Figures:
@@ -124,7 +118,7 @@ def print_speeds(found: dict[str, list[Figures]]) -> None:
 
 def report(concurrency: int, requests: int, rounds: int, load: Load = USUAL) -> None:
     """Measure and print."""
-    found = asyncio.run(measure(concurrency, requests, rounds, load))
+    found = uvloop.run(measure(concurrency, requests, rounds, load))
     print(
         f"Embedded engine: {requests} requests, {load.prompt_tokens} prompt and"
         f" {load.output_tokens} output tokens, {concurrency} at once; {rounds} rounds, in turns"

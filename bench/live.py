@@ -22,9 +22,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import uvloop
 from msgspec import Struct
 
-from bench.batch import MODEL, TENANT, settings
+from bench.batch import MODEL, settings
+from bench.durable import TENANT
 from bench.engine import USUAL, Load, prompts
 from nightrate.domain.batch import Order
 from nightrate.domain.generation import Prompt
@@ -150,7 +152,7 @@ async def measure(count: int, load: Load) -> tuple[Waits, Waits, float, float]:
 
 def report(count: int, load: Load) -> None:
     """Measure and print."""
-    calm, busy, alone, interval = asyncio.run(measure(count, load))
+    calm, busy, alone, interval = uvloop.run(measure(count, load))
     print(
         f"Live first: {count} streamed requests of {load.prompt_tokens} prompt tokens, one every"
         f" {interval:.1f} s, beside a batch of {CONCURRENCY} at once"

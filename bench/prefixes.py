@@ -13,13 +13,13 @@ Fewer requests run apart, since each takes as long as any other. Run with
 from __future__ import annotations
 
 import argparse
-import asyncio
 import itertools
 import statistics
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import uvloop
 from msgspec import Struct
 
 from bench.batch import run_batch, settings
@@ -92,7 +92,7 @@ async def measure(case: Case, rounds: int) -> dict[str, list[Figures]]:
 
 def report(case: Case, rounds: int) -> None:
     """Measure and print."""
-    found = asyncio.run(measure(case, rounds))
+    found = uvloop.run(measure(case, rounds))
     print(
         f"Prefixes: {case.requests} requests with {case.beginnings} beginnings of"
         f" {BEGINNING_WORDS:,} tokens, {case.apart} with one each; {rounds} rounds, in turns"

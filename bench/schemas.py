@@ -19,6 +19,7 @@ from typing import Any
 
 import jsonschema
 import msgspec
+import uvloop
 from msgspec import Struct, structs
 
 from bench.batch import print_speeds, ratio
@@ -133,11 +134,11 @@ def _follows(candidate: Candidate, tree: Any) -> bool:
 
 def report(requests: int, rounds: int) -> None:
     """Measure and print."""
-    found = asyncio.run(measure_cost(requests, rounds))
+    found = uvloop.run(measure_cost(requests, rounds))
     print(f"Schemas: {requests} requests, {CONCURRENCY} at once; {rounds} rounds, in turns")
     print_speeds(found)
     print(f"  cost {1 - ratio(found, 'held', 'free'):.0%}   (wanted: at most {COST_MAX:.0%})")
-    kept = asyncio.run(measure_kept(KEPT_REQUESTS))
+    kept = uvloop.run(measure_kept(KEPT_REQUESTS))
     print(
         f"  {kept.followed} of {kept.ended} answers follow their schema;"
         f" {KEPT_REQUESTS - kept.ended} of {KEPT_REQUESTS} were cut"
