@@ -63,7 +63,7 @@ def main() -> None:
     print()
     live.report(live.REQUESTS, live.LIVE)
     print()
-    embeddings.report(batch=32, requests=3_000, rounds=wanted.rounds)
+    embeddings.report(batch=32, requests=12_000, rounds=wanted.rounds)
 
 
 if __name__ == "__main__":

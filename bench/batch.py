@@ -3,7 +3,8 @@
 The same requests, of 64 prompt tokens and 64 output tokens unless the command says otherwise, the
 same model and settings, in turns:
 
-* plain: the library's own pipeline, stepped in a bare loop in a process of its own;
+* plain: the library's own pipeline, stepped in a bare loop in a process of its own, before the
+  batch and after it, since a machine changes its pace within a minute;
 * batch: a batch through the whole server (planned, journaled, sealed), from its creation to its
   final state, by the server's own clock;
 * alone: live requests through the same server, one at a time.
@@ -92,9 +93,11 @@ async def measure(
                 for number in range(rounds):
                     # Different prompts in every pass: none is answered from another one's cache.
                     first = (number + 1) * 1_000_000
-                    found["plain"].append(await plain.run(first, requests, load))
+                    before = await plain.run(first, requests, load)
                     asked = itertools.islice(prompts(first, "fast", load), requests)
                     found["batch"].append(await run_batch(house, asked))
+                    after = await plain.run(first + 500_000, requests, load)
+                    found["plain"].append(before.and_then(after))
                     asked = itertools.islice(prompts(first + requests, "fast", load), few)
                     found["alone"].append(await run_alone(house, asked))
         finally:

@@ -59,6 +59,14 @@ class Figures(Struct, frozen=True):
         """Generated tokens over wall time, reading the prompts included."""
         return self.output_tokens / self.seconds
 
+    def and_then(self, other: Figures) -> Figures:
+        """Give two passes as one."""
+        return Figures(
+            self.requests + other.requests,
+            self.output_tokens + other.output_tokens,
+            self.seconds + other.seconds,
+        )
+
 
 class Load(Struct, frozen=True):
     """How long the prompts of a benchmark are, and their answers."""

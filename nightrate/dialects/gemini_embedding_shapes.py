@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from nightrate.dialects.gemini_shapes import Content
 
@@ -44,7 +44,7 @@ class EmbedContentsBody(Struct, rename="camel", forbid_unknown_fields=True):
 class Values(Struct, gc=False):
     """A vector."""
 
-    values: tuple[float, ...]
+    values: Raw
 
 
 class EmbedUsageMetadata(Struct, rename="camel", gc=False):

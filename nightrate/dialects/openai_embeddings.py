@@ -7,7 +7,7 @@ import struct
 from collections.abc import Sequence
 from typing import Final, Literal
 
-from msgspec import Struct, json
+from msgspec import Raw, Struct, json
 
 from nightrate import limits
 from nightrate.dialects.gemini_prompts import bare_model
@@ -52,7 +52,7 @@ class EmbeddingCall(Struct, frozen=True):
 class _Vector(Struct):
     object: Literal["embedding"] = "embedding"
     index: int = 0
-    embedding: tuple[float, ...] | str = ""
+    embedding: Raw | str = ""
 
 
 class _Usage(Struct):
@@ -138,7 +138,7 @@ def embeddings_of(embeddings: Sequence[Embedding], *, packed: bool) -> Embedding
     """Give vectors their shape on the wire, in the order of their texts."""
     tokens = sum(embedding.prompt_tokens for embedding in embeddings)
     data = [
-        _Vector(index=index, embedding=_packed(one.values) if packed else one.values)
+        _Vector(index=index, embedding=_packed(one.values) if packed else Raw(one.written))
         for index, one in enumerate(embeddings)
     ]
     return EmbeddingList(data=data, model=embeddings[0].model_version, usage=_Usage(tokens, tokens))

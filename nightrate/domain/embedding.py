@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from msgspec import Struct
+from msgspec import Struct, json
 
 
 class EmbeddingTask(StrEnum):
@@ -36,9 +36,27 @@ class Passage(Struct, frozen=True, gc=False, kw_only=True):
 class Embedding(Struct, frozen=True, gc=False):
     """A text's vector, of length 1; ``model_version`` names what really ran.
 
-    Numbers that were computed in 32 bits are given as the shortest decimals that mean them.
+    The numbers are written where they are computed, and go from there to the answer as they are:
+    a few hundred of them cost more to read and write than all else that is done for a text.
     """
 
-    values: tuple[float, ...]
+    written: bytes
+    """The vector as JSON. Numbers of 32 bits are the shortest decimals that mean them; what is no
+    number is ``null``."""
     prompt_tokens: int
     model_version: str
+
+    @classmethod
+    def of(cls, values: tuple[float, ...], prompt_tokens: int, model_version: str) -> Embedding:
+        """Write down a vector."""
+        return cls(json.encode(values), prompt_tokens, model_version)
+
+    @property
+    def finite(self) -> bool:
+        """Whether it consists of numbers."""
+        return b"n" not in self.written
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """Read the vector, which must be finite: for those who calculate with it."""
+        return json.decode(self.written, type=tuple[float, ...])

@@ -157,8 +157,8 @@ class EchoEngine(Engine):
         """Make a vector of the words of a passage."""
         await self._start(passage.text, self._orders(passage.text))
         text = f"{passage.title}\n{passage.text}" if passage.title else passage.text
-        values = vector_of(text, passage.dimensions or self._options.dimensions)
-        return Embedding(values, _token_count(text), "echo")
+        vector = vector_of(text, passage.dimensions or self._options.dimensions)
+        return Embedding(vector, _token_count(text), "echo")
 
     async def _begin(self, prompt: Prompt, orders: Mapping[str, str]) -> Reply:
         text = prompt.messages[-1].words

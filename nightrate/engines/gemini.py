@@ -109,7 +109,7 @@ class GeminiEngine(EndpointEngine):
             return await super().embed(passage)
         import numpy as np
 
-        from nightrate.engines.vectors import shortest, unit
+        from nightrate.engines.vectors import unit, written
 
         with self._accounted(passage) as account:
             body, url = render_passage(passage), self._call("embedContent")
@@ -117,8 +117,8 @@ class GeminiEngine(EndpointEngine):
                 url, body, lambda answer: read_vector(answer, passage)
             )
             account.tokens = tokens
-        (numbers,) = shortest(unit(np.array([values])))
-        return Embedding(numbers, tokens, self._model)
+        (vector,) = written(unit(np.array([values])))
+        return Embedding(vector, tokens, self._model)
 
     async def count_tokens(self, prompt: Prompt) -> int:
         """Have the endpoint count."""

@@ -14,7 +14,7 @@ from collections import Counter
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from nightrate.engines.vectors import shortest, unit
+from nightrate.engines.vectors import unit, written
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,14 +30,14 @@ _REMEMBERED = 4096
 """Directions that are kept; 8 bits of each dimension fill a byte, so about 1 MB."""
 
 
-def vector_of(text: str, length: int) -> tuple[float, ...]:
-    """Give the vector of a text: any length, the same for ever."""
+def vector_of(text: str, length: int) -> bytes:
+    """Write the vector of a text as JSON: any length, the same for ever."""
     import numpy as np
 
     features = _features(text)
     directions = np.stack([_direction(feature, length) for feature in features])
     weights = np.array(list(features.values()))
-    (vector,) = shortest(unit((weights @ (directions * 2.0 - 1.0))[np.newaxis]))
+    (vector,) = written(unit((weights @ (directions * 2.0 - 1.0))[np.newaxis]))
     return vector
 
 

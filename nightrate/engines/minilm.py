@@ -29,7 +29,7 @@ from nightrate.engines.base import (
 )
 from nightrate.engines.child import Patience
 from nightrate.engines.child_engine import ChildEngine, unicode_demanded
-from nightrate.engines.minilm_child import TOKENS_MAX, Setup
+from nightrate.engines.minilm_child import BATCHES_MAX, TOKENS_MAX, Setup
 from nightrate.engines.options import options_of
 from nightrate.engines.packages import Packaged, cache_directory, kept, lent
 from nightrate.engines.paraphrases import TEXTS, compare
@@ -58,8 +58,8 @@ VOCABULARY = Packaged(
 _CHARACTERS_MAX = TOKENS_MAX * 128
 """More than any text has that fits into the model. What is over it is not even cut into tokens."""
 
-_BATCHES_AT_HAND = 3
-"""One is computed while the next one gathers and the answers of the one before are on their way."""
+_BATCHES_AT_HAND = BATCHES_MAX + 2
+"""What the model has; the next one gathers, and the answers of the one before are on their way."""
 
 Whole = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]

@@ -145,7 +145,7 @@ class OpenAIEngine(EndpointEngine):
             return await super().embed(passage)
         import numpy as np
 
-        from nightrate.engines.vectors import shortest, unit
+        from nightrate.engines.vectors import unit, written
 
         with self._accounted(passage) as account:
             body = render_passage(passage, self._model, self._customs)
@@ -153,8 +153,8 @@ class OpenAIEngine(EndpointEngine):
                 self._vectors, body, lambda answer: read_vector(answer, passage, self._model)
             )
             account.tokens = tokens
-        (numbers,) = shortest(unit(np.array([values])))
-        return Embedding(numbers, tokens, version)
+        (vector,) = written(unit(np.array([values])))
+        return Embedding(vector, tokens, version)
 
     async def count_tokens(self, prompt: Prompt) -> int:
         """Have the endpoint count, if it is one that can."""

@@ -439,7 +439,7 @@ def _numbers(embedding: Embedding) -> Embedding:
     Raises:
         RequestFailed: it does not; another try would compute the same.
     """
-    if not math.isfinite(sum(embedding.values)):
+    if not embedding.finite:
         raise RequestFailed("The engine's vector holds what is no number.", code=Code.INTERNAL)
     return embedding
 

@@ -64,9 +64,9 @@ ITEMS = (
 
 
 VECTORS = (
-    item(Embedding((0.25, -0.012345679), 4, "golden"), b'{"key":"request-1"}'),
+    item(Embedding.of((0.25, -0.012345679), 4, "golden"), b'{"key":"request-1"}'),
     item(Failure(Code.INVALID_ARGUMENT, "content: it has no text."), b'{"n":1}'),
-    item(Embedding((1.0, 0.0), 2, "golden")),
+    item(Embedding.of((1.0, 0.0), 2, "golden")),
 )
 
 

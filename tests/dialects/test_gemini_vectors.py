@@ -14,7 +14,7 @@ from nightrate.dialects.rows import hand_of
 from nightrate.domain.batch import BatchForm, Kind, Method
 from nightrate.domain.embedding import Embedding
 
-VECTOR = Embedding((0.25, -0.012345679, 0.0), 7, "m")
+VECTOR = Embedding.of((0.25, -0.012345679, 0.0), 7, "m")
 RESPONSE = (
     b'{"embedding":{"values":[0.25,-0.012345679,0.0]},"tokenCount":"7",'
     b'"usageMetadata":{"promptTokenCount":7}}'
@@ -45,7 +45,7 @@ def test_a_live_vector_comes_with_its_tokens() -> None:
 
 
 def test_several_live_vectors_stand_in_their_order() -> None:
-    answer = json.loads(render_embeddings([VECTOR, Embedding((1.0,), 2, "m")]))
+    answer = json.loads(render_embeddings([VECTOR, Embedding.of((1.0,), 2, "m")]))
     assert answer == {
         "embeddings": [{"values": [0.25, -0.012345679, 0.0]}, {"values": [1.0]}],
         "usageMetadata": {"promptTokenCount": 9},

@@ -24,7 +24,7 @@ from nightrate.errors import BadRequest, Code, NotSupported
 KIND = Kind(method=Method.EMBED, dialect=Dialect.OPENAI)
 BODY = {"model": "gemini-e", "input": "hi"}
 LINE = {"custom_id": "a", "method": "POST", "url": "/v1/embeddings", "body": BODY}
-VECTORS = (Embedding((0.5, -1.0), 3, "echo"), Embedding((0.25, 0.1), 4, "echo"))
+VECTORS = (Embedding.of((0.5, -1.0), 3, "echo"), Embedding.of((0.25, 0.1), 4, "echo"))
 
 
 def parsed(**members: Any) -> EmbeddingCall:

@@ -60,7 +60,7 @@ def test_a_prompt_leaves_everything_to_the_engine() -> None:
         Reply((Candidate("a", FinishReason.LENGTH),), Usage(1, 2, 1), "v"),
         Failure(Code.UNAVAILABLE, "down"),
         Passage(text="t", task=EmbeddingTask.CLUSTERING, title="T", dimensions=3, truncate=False),
-        Embedding((0.6, -0.8), 2, "v"),
+        Embedding.of((0.6, -0.8), 2, "v"),
     ],
 )
 def test_values_survive_the_way_to_another_process(value: msgspec.Struct) -> None:

@@ -21,7 +21,7 @@ from nightrate.engines import minilm_child
 from nightrate.engines.base import Engine
 from nightrate.engines.frames import CANCEL, Answer, Question, raw
 from nightrate.engines.minilm import MODEL_VERSION, MiniLMEngine, MiniLMOptions
-from nightrate.engines.minilm_child import TOKENS_MAX, Setup, Worker
+from nightrate.engines.minilm_child import BATCHES_MAX, STREAMS, TOKENS_MAX, Setup, Worker
 from nightrate.engines.registry import create_engine
 from nightrate.engines.wordpiece import WordPieces
 from nightrate.errors import Code, EngineDown, RequestFailed, SettingsFault
@@ -35,8 +35,8 @@ from nightrate.testing.embedding_contract import (
 WRONG = (
     "from nightrate.engines import minilm_child as child\n"
     "child.SENTENCE_OUTPUT = 2\n"
-    "def end(self, kept=child.Model.end):\n"
-    "    return kept(self)[:, 0]\n"
+    "def end(self, request, kept=child.Model.end):\n"
+    "    return kept(self, request)[:, 0]\n"
     "child.Model.end = end\n"
     "child.main()\n"
 )
@@ -53,16 +53,18 @@ class PuppetModel:
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
-        self.computes: list[int] = []
+        self.computes: list[list[int]] = []
 
-    def begin(self, many: list[list[int]]) -> None:
-        assert not self.computes, "one batch at a time"
-        self.computes = [len(ids) for ids in many]
-        self.batches.append(self.computes)
+    def begin(self, many: list[list[int]]) -> list[int]:
+        assert len(self.computes) < BATCHES_MAX, "more than the model takes"
+        lengths = [len(ids) for ids in many]
+        self.computes.append(lengths)
+        self.batches.append(lengths)
+        return lengths
 
-    def end(self) -> NDArray[np.float32]:
-        done, self.computes = self.computes, []
-        return np.array([[length] * 4 for length in done], np.float32)
+    def end(self, begun: list[int]) -> NDArray[np.float32]:
+        assert self.computes.pop(0) is begun, "the first one is waited for"
+        return np.array([[length] * 4 for length in begun], np.float32)
 
 
 @pytest.fixture
@@ -98,7 +100,7 @@ def test_texts_of_like_length_are_computed_together(worker: Worker, model: Puppe
     for number, words in enumerate((9, 1, 8, 2, 7)):
         ask(worker, number, "a " * words)
     answers = answers_of(worker)
-    assert model.batches == [[3, 4, 9], [10, 11]]
+    assert model.batches == [[9, 10, 11], [3, 4]]
     assert {answer.number: embedding(answer).prompt_tokens for answer in answers} == {
         0: 11,
         1: 3,
@@ -107,18 +109,32 @@ def test_texts_of_like_length_are_computed_together(worker: Worker, model: Puppe
         4: 9,
     }
     assert not worker.busy
-    assert embedding(answers[0]) == Embedding((0.5,) * 4, 3, "m")
+    assert embedding(answers[-1]) == Embedding.of((0.5,) * 4, 4, "m")
+
+
+def test_a_text_of_an_unusual_length_does_not_wait_for_all_others(
+    worker: Worker, model: PuppetModel
+) -> None:
+    ask(worker, 0, "a " * 30)
+    for number in range(1, 9):
+        ask(worker, number, "a")
+    worker.turn()
+    assert model.batches[0] == [3, 3, 32], "the longest came first, so it is in the first batch"
+    ask(worker, 9, "a")
+    ask(worker, 10, "a " * 20)
+    answers_of(worker)
+    assert model.batches[1:] == [[3, 3, 3], [3, 3, 3], [3, 22]], "filled up with longer ones"
 
 
 def test_long_texts_share_a_computation_only_as_far_as_its_bound(
     worker: Worker, model: PuppetModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(minilm_child, "_BATCH_CELLS_MAX", 20)
-    for number, words in enumerate((30, 8, 8)):
+    for number, words in enumerate((30, 8, 8, 9)):
         ask(worker, number, "a " * words)
     answers = answers_of(worker)
-    assert model.batches == [[10, 10], [32]]
-    assert len(answers) == 3
+    assert model.batches == [[32], [10, 10], [11]]
+    assert len(answers) == 4
 
 
 def test_each_vector_is_as_long_as_asked(worker: Worker) -> None:
@@ -158,20 +174,20 @@ def test_a_withdrawn_question_is_not_computed(worker: Worker, model: PuppetModel
     assert worker.turn() == []
 
 
-def test_the_next_batch_is_computed_while_the_last_one_is_answered(
+def test_batches_are_computed_while_the_last_one_is_answered(
     worker: Worker, model: PuppetModel
 ) -> None:
-    for number in range(4):
+    for number in range(13):
         ask(worker, number, "a " * (number + 1))
-    assert worker.turn() == []
-    assert model.computes == [3, 4, 5]
-    ask(worker, 4, "a")
     answers = worker.turn()
     assert [answer.number for answer in answers] == [0, 1, 2]
-    assert model.computes == [3, 6], "begun before the answers were written"
+    assert model.batches == [[3, 4, 5], [6, 7, 8], [9, 10, 11], [12, 13, 14]]
+    assert len(model.computes) == BATCHES_MAX, "the fourth was begun before these were written"
     worker.take(Question(3, CANCEL))
-    assert [answer.number for answer in worker.turn()] == [4, 3], "too late to be withdrawn"
-    assert not worker.busy
+    answers = worker.turn()
+    assert [answer.number for answer in answers] == [3, 4, 5], "too late to be withdrawn"
+    assert len(model.computes) == STREAMS, "one text alone waits for more, or for a free stream"
+    assert [answer.number for answer in answers_of(worker)] == list(range(6, 13))
 
 
 def test_a_verb_that_there_is_not_is_refused(worker: Worker) -> None:

@@ -21,7 +21,7 @@ def vectors(cosine: float) -> list[Embedding]:
         for values in ((1.0, 0.0), (cosine, math.sqrt(1 - cosine**2))):
             row = [0.0] * (2 * len(PAIRS))
             row[2 * pair : 2 * pair + 2] = values
-            made.append(Embedding(tuple(row), 7, VERSION))
+            made.append(Embedding.of(tuple(row), 7, VERSION))
     return made
 
 

@@ -5,19 +5,27 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import json
 
-from nightrate.engines.vectors import shortest, unit
+from nightrate.domain.embedding import Embedding
+from nightrate.engines.vectors import unit, written
 
 
 @given(st.lists(st.floats(-1, 1, width=32), min_size=1, max_size=20))
 def test_the_shortest_decimals_mean_the_same_number(numbers: list[float]) -> None:
     row = np.array([numbers], np.float32)
-    (written,) = shortest(row)
-    assert np.array_equal(np.array([written], np.float32), row)
-    for value, text in zip(written, row[0], strict=True):
-        wanted = np.format_float_scientific(text, unique=True)
-        digits = np.format_float_scientific(np.float64(value), unique=True)
-        assert len(digits) <= max(len(wanted), len("-1.23457e-01"))
+    (text,) = written(row)
+    read = json.decode(text, type=list[float])
+    assert np.array_equal(np.array([read], np.float32), row)
+    for value, meant in zip(read, row[0], strict=True):
+        wanted = np.format_float_scientific(meant, unique=True)
+        assert np.format_float_scientific(np.float64(value), unique=True) == wanted
+
+
+def test_what_is_no_number_is_written_as_null() -> None:
+    (text,) = written(np.array([[0.5, np.nan, np.inf]], np.float32))
+    assert text == b"[0.5,null,null]"
+    assert not Embedding(text, 1, "m").finite
 
 
 def test_a_unit_vector_reaches_one_whatever_is_cut_off() -> None:

@@ -83,7 +83,7 @@ class Far(Engine):
 
     async def embed(self, passage: Passage) -> Embedding:
         await self._work(passage.text)
-        return Embedding((1.0,), self.used, "far")
+        return Embedding.of((1.0,), self.used, "far")
 
     async def _work(self, text: str) -> None:
         assert self.allowance is not None

@@ -104,7 +104,7 @@ class Puppet(Engine):
     async def embed(self, passage: Passage) -> Embedding:
         if self.vector is None:
             return await super().embed(passage)
-        return Embedding(self.vector, 1, "v")
+        return Embedding.of(self.vector, 1, "v")
 
     async def stream(self, prompt: Prompt) -> AsyncGenerator[str | Reply, None]:
         reply = await self.generate(prompt)
@@ -226,10 +226,10 @@ async def test_an_engine_that_only_makes_vectors_refuses_prompts() -> None:
             pass
 
         async def embed(self, passage: Passage) -> Embedding:
-            return Embedding((1.0,), len(passage.text), "v")
+            return Embedding.of((1.0,), len(passage.text), "v")
 
     lane = Lane("vectors", Vectors())
-    assert await lane.outcome(Passage(text="hello")) == Embedding((1.0,), 5, "v")
+    assert await lane.outcome(Passage(text="hello")) == Embedding.of((1.0,), 5, "v")
     refused = Failure(Code.UNIMPLEMENTED, "The vectors engine gives no text.")
     assert await lane.outcome(prompt()) == refused
     async with aclosing(lane.stream(prompt())) as pieces:

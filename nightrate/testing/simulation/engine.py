@@ -82,7 +82,7 @@ class TroubledEngine(Engine):
     async def embed(self, passage: Passage) -> Embedding:
         """Answer with the number of the answer."""
         answer = await self._answer(passage.text)
-        return Embedding((float(answer), 0.5), PROMPT_TOKENS, "troubled-1")
+        return Embedding.of((float(answer), 0.5), PROMPT_TOKENS, "troubled-1")
 
     async def count_tokens(self, prompt: Prompt) -> int:
         """Count what every prompt has."""
