@@ -11,6 +11,7 @@ from nightrate.domain.calling import Call, Calling, CallMode, CallResult
 from nightrate.domain.embedding import Embedding, Passage
 from nightrate.domain.grounding import Grounding, LookupWish, Support
 from nightrate.domain.guidance import HarmFilter, Thinking, Withheld
+from nightrate.domain.medium import Medium, Resolution
 from nightrate.domain.picture import Picture, PictureWish
 from nightrate.domain.schema import Form
 from nightrate.errors import Code
@@ -36,6 +37,8 @@ class Capability(StrEnum):
     """And which others were likely in its place."""
     TOOLS = "tools"
     """It decides by itself whether it calls a function or answers in words."""
+    MEDIA = "media"
+    """It reads pictures, sounds, films or documents in a prompt: of which types, it says too."""
 
 
 class FinishReason(StrEnum):
@@ -123,6 +126,10 @@ class Prompt(Struct, frozen=True, gc=False, kw_only=True):
     """How long the model may think, where it does."""
     filters: tuple[HarmFilter, ...] = ()
     """What is filtered, where anything is."""
+    media: tuple[Medium, ...] = ()
+    """The media of its turns, as they come; see `domain.medium`."""
+    resolution: Resolution | None = None
+    """How closely the model looks at media that do not say it themselves."""
     live: bool = False
     """Whether somebody waits for the answer."""
 
