@@ -11,6 +11,7 @@ from nightrate.dialects.refusals import within, wrong
 from nightrate.dialects.spelling import quoted
 from nightrate.domain.generation import LogprobsWish, Sampling
 from nightrate.domain.guidance import Harm, HarmFilter, Thinking, ThinkingLevel, Threshold
+from nightrate.domain.medium import Resolution
 from nightrate.errors import Refused
 
 _INT32_MAX = 2**31 - 1
@@ -40,9 +41,11 @@ _THRESHOLDS: Final = {
 }
 _NO_THRESHOLD: Final = (None, "HARM_BLOCK_THRESHOLD_UNSPECIFIED")
 _THRESHOLD_NAMES: Final = {threshold: name for name, threshold in _THRESHOLDS.items()}
-_RESOLUTIONS: Final = frozenset(
-    f"MEDIA_RESOLUTION_{size}" for size in ("UNSPECIFIED", "LOW", "MEDIUM", "HIGH", "ULTRA_HIGH")
-)
+RESOLUTIONS: Final[dict[str, Resolution | None]] = {
+    "MEDIA_RESOLUTION_UNSPECIFIED": None,
+    **{f"MEDIA_RESOLUTION_{level.name}": level for level in Resolution},
+}
+"""How closely media are looked at; None for as the model sees fit."""
 _TIERS: Final = frozenset({"UNSPECIFIED", "STANDARD", "FLEX", "PRIORITY"})
 _NO_LEVEL: Final = "THINKING_LEVEL_UNSPECIFIED"
 
@@ -58,7 +61,7 @@ def sampling_of(config: GenerationConfig) -> Sampling:
         if value is not None and not low <= value <= high:
             raise wrong(name, f"{quoted(str(value))} is not between {low} and {high}.")
     resolution = config.media_resolution
-    if resolution is not None and resolution.upper() not in _RESOLUTIONS:
+    if resolution is not None and resolution.upper() not in RESOLUTIONS:
         raise wrong("mediaResolution", f'"{quoted(resolution)}" is not known.')
     if config.top_k is not None and config.top_k % 1:
         raise wrong("topK", f"{config.top_k} is not a whole number.")
@@ -72,6 +75,12 @@ def sampling_of(config: GenerationConfig) -> Sampling:
         max_output_tokens=config.max_output_tokens,
         stop=_stop(config.stop_sequences) if config.stop_sequences else (),
     )
+
+
+def resolution_of(config: GenerationConfig) -> Resolution | None:
+    """Say how closely media are looked at, by a checked configuration."""
+    name = config.media_resolution
+    return None if name is None else RESOLUTIONS[name.upper()]
 
 
 def check_tier(name: str) -> None:

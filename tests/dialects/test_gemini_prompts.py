@@ -106,7 +106,6 @@ def test_modifiers_of_a_part_are_passed_over() -> None:
         ([{"parts": [{"text": "a"}, {}]}], "contents[0].parts[1]: it has no data."),
         ([{"parts": {}}], "contents[0].parts: it has no data."),
         ([{"parts": [{"text": None}]}], "contents[0].parts[0]: it has no data."),
-        ([{"parts": [{"inlineData": {}}]}], "contents[0].parts[0]: it has no data."),
         (
             [{"role": "assistant", "parts": "a"}],
             'contents[0].role: "assistant" is neither "user" nor "model".',
@@ -149,11 +148,6 @@ def test_system_turns_of_old_clients_join_the_instruction() -> None:
     turns = [{"role": "system", "parts": "b"}, {"role": "system", "parts": "c"}, "hi"]
     assert parse({"contents": turns}).system == "b\nc"
     assert parse({"contents": turns, "systemInstruction": "a"}).system == "a\nb\nc"
-
-
-def test_a_system_instruction_is_text() -> None:
-    error = refusal({**HI, "system_instruction": {"parts": [{"inline_data": {"data": "eA=="}}]}})
-    assert error.field == "system_instruction.parts[0].inline_data"
 
 
 # Generation config ---------------------------------------------------------------------------
@@ -280,7 +274,7 @@ def test_hints_that_change_no_answer_are_passed_over() -> None:
     request = {
         **HI,
         "generationConfig": {
-            "mediaResolution": "MEDIA_RESOLUTION_LOW",
+            "mediaResolution": "MEDIA_RESOLUTION_UNSPECIFIED",
             "responseLogprobs": False,
             "responseModalities": ["TEXT", "MODALITY_UNSPECIFIED"],
             "responseMimeType": "",
@@ -324,20 +318,6 @@ def test_answers_are_no_sounds_and_no_films(modality: str) -> None:
     error = refusal(config(responseModalities=["TEXT", modality]))
     assert isinstance(error, NotSupported)
     assert error.field == "generationConfig.responseModalities[1]"
-
-
-@pytest.mark.parametrize(
-    ("member", "value"),
-    [
-        ("inlineData", {"mimeType": "image/png", "data": "eA=="}),
-        ("fileData", {"fileUri": "files/a"}),
-    ],
-)
-def test_parts_are_no_media(member: str, value: object) -> None:
-    parts = [{"text": "hi"}, {"text": "look", member: value}]
-    error = refusal({"contents": ["a", {"parts": parts}]})
-    assert isinstance(error, NotSupported)
-    assert error.field == f"contents[1].parts[1].{member}"
 
 
 @pytest.mark.parametrize(
