@@ -59,16 +59,20 @@ def turns_of(
         if role == "system":
             system.append(text)
         else:
-            for one in shown:
-                field = joined(f"messages[{index}]", one.field)
-                media.append(structs.replace(one, field=field, turn=len(messages)))
-            shown.clear()
+            if shown:
+                media += _placed(shown, f"messages[{index}]", len(messages))
+                shown.clear()
             messages.append(Message(role, text, calls))
     if results:
         messages.append(Message("user", "", results=tuple(results)))
     if not messages:
         raise wrong("messages", "no turn of the user or the assistant is there.")
     return "\n".join(system) or None, tuple(messages), tuple(media)
+
+
+def _placed(shown: list[Medium], at: str, turn: int) -> list[Medium]:
+    """Put a place in front of the paths of media, and name their turn."""
+    return [structs.replace(one, field=joined(at, one.field), turn=turn) for one in shown]
 
 
 def read_turn(

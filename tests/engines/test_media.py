@@ -68,6 +68,17 @@ async def test_a_model_sees_what_it_is_shown_where_it_stands(
     assert text_of(await engine.generate(changed)) != ANSWER
 
 
+async def test_a_large_film_is_sent_whole_and_without_a_warning(
+    pair: tuple[EndpointEngine, Upstream],
+) -> None:
+    engine, _ = pair
+    content = bytes(range(256)) * 8192
+    prompt = Prompt(messages=(Message("user", ""),), media=(medium(content, 0),))
+    assert text_of(await engine.generate(prompt)) == words_of("image/png", content)
+    texts, _ = await pieces_of(engine, prompt)
+    assert "".join(texts) == words_of("image/png", content)
+
+
 async def test_an_engine_reads_what_its_options_say(pair: tuple[EndpointEngine, Upstream]) -> None:
     engine, _ = pair
     assert engine.media == tuple(READS)
