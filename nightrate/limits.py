@@ -189,8 +189,9 @@ JOURNAL_HELD_BYTES_MAX = 8 * MIB
 Without this, 256 pictures would gather behind one sync."""
 
 MEDIA_HELD_BYTES_MAX = 64 * MIB
-"""Ours: uploaded files that the prompts of one engine hold while they are asked, live ones and
-those of batches each so many. A file is in memory up to three times on its way, as Base64."""
+"""Ours, measured: uploaded files that the prompts of one engine hold while they are asked, live
+ones and those of batches each so many. Each file is there as Base64, again in the body that is
+sent, and once more while that is made: a server whose batch is at it takes 340 MiB for it."""
 
 LINES_HELD_BYTES_MAX = 24 * MIB
 """Ours, measured: lines that one runner has read and not yet recorded the answers of, or one that

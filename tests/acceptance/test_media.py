@@ -232,6 +232,47 @@ def test_openais_client_shows_bytes_and_an_uploaded_file(server: Server) -> None
         assert "nothing is fetched from elsewhere" in str(failed.value)
 
 
+def test_a_batch_of_openais_clients_shows_media_too(server: Server) -> None:
+    kept, gone = server.upload(PNG, "image/png"), "files/never"
+    address = f"data:image/jpeg;base64,{b64encode(JPEG).decode()}"
+    parts: list[Any] = [
+        {"type": "image_url", "image_url": {"url": address}},
+        {"type": "file", "file": {"file_id": kept}},
+        {"type": "file", "file": {"file_id": gone}},
+    ]
+    lines = [
+        msgspec.json.encode(
+            {
+                "custom_id": str(key),
+                "method": "POST",
+                "url": "/v1/chat/completions",
+                "body": {"model": MODEL, "messages": [{"role": "user", "content": [part]}]},
+            }
+        )
+        for key, part in enumerate(parts)
+    ]
+    client = openai.OpenAI(api_key="any", base_url=f"{server.base_url}/v1beta/openai/")
+    with client:
+        file = client.files.create(file=("in.jsonl", b"\n".join(lines)), purpose="batch")
+        batch = client.batches.create(
+            input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h"
+        )
+        server.finish(batch.id)
+        batch = client.batches.retrieve(batch.id)
+        assert batch.output_file_id
+        assert batch.error_file_id
+        answers, failures = (
+            [msgspec.json.decode(line) for line in client.files.content(name).text.splitlines()]
+            for name in (batch.output_file_id, batch.error_file_id)
+        )
+    said = [one["response"]["body"]["choices"][0]["message"]["content"] for one in answers]
+    assert said == [words_of("image/jpeg", JPEG), words_of("image/png", PNG)]
+    (failure,) = failures
+    assert failure["custom_id"] == "2"
+    assert "there is no file files/never" in str(failure)
+    assert "messages[0].content[0].file" in str(failure)
+
+
 def test_many_rows_with_one_large_file_are_all_answered(server: Server) -> None:
     large = PNG * 20_000
     name = server.upload(large, "image/png")
