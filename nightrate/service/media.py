@@ -145,11 +145,8 @@ class Media:
         media = prompt.media
         if failure := unreadable(lane.engine, lane.name, media):
             return failure
-        files = {
-            medium.file_id: await self._file(medium, medium.file_id, reach)
-            for medium in media
-            if medium.file_id is not None
-        }
+        named = {one.file_id: one for one in reversed(media) if one.file_id is not None}
+        files = {name: await self._file(medium, name, reach) for name, medium in named.items()}
         if files:
             media = tuple(_typed(medium, files) for medium in media)
             if failure := unreadable(lane.engine, lane.name, media):
@@ -161,7 +158,13 @@ class Media:
         await held.take(
             sum(size for medium, size in zip(media, sizes, strict=True) if medium.file_id)
         )
-        data = {file_id: await self._content(file) for file_id, file in files.items()}
+        data = {}
+        for name, file in files.items():
+            try:
+                data[name] = await self._content(file)
+            except Damaged:
+                await self._file(named[name], name, reach)  # or it was deleted just now
+                raise
         return structs.replace(
             prompt,
             media=tuple(

@@ -136,6 +136,18 @@ async def test_an_endpoint_that_draws_by_a_text_is_shown_nothing(upstream: Upstr
     await engine.close()
 
 
+async def test_a_picture_is_drawn_by_another_where_the_protocol_has_both() -> None:
+    wish = PictureWish(512, 512, with_text=True, field="modalities")
+    drawn = Prompt(messages=(Message("user", "so"),), media=(medium(CAT, 0),), picture=wish)
+    async with serving(GeminiUpstream) as upstream:
+        engine = engine_of(upstream, images=True)
+        await engine.open()
+        (candidate,) = (await engine.generate(drawn)).candidates
+        assert candidate.text == f"{words_of('image/png', CAT)}so"
+        assert len(candidate.pictures) == 1
+        await engine.close()
+
+
 # options --------------------------------------------------------------------------------------
 
 

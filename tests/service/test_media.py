@@ -286,6 +286,22 @@ async def test_a_damaged_file_fails_its_request_alone(desk: Desk) -> None:
     assert isinstance(await desk.live(naming("f2")), Reply)
 
 
+async def test_a_file_that_goes_while_it_is_read_is_missing_and_not_damaged(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = await desk.keep()
+    assert file.blob is not None
+    open_blob = desk.home.blobs.open
+
+    async def deleting(name: str) -> object:
+        await desk.home.store.delete_file(OURS, "f1", NOW)
+        await desk.home.blobs.delete(name)
+        return await open_blob(name)
+
+    monkeypatch.setattr(desk.home.blobs, "open", deleting)
+    assert failed(await desk.live(naming("f1", "f1")))[:2] == (Code.NOT_FOUND, FIELD)
+
+
 async def test_a_row_waits_while_the_disk_refuses_and_a_live_request_does_not(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
