@@ -242,6 +242,9 @@ async def test_what_the_engine_does_not_read_is_refused_before_and_after_the_loo
         assert (code, field) == (Code.UNIMPLEMENTED, FIELD)
         assert "the engine of this model, seer, reads image/*, application/pdf, not" in message
         assert "video/mp4" in message
+    counted = await desk.executor.count_tokens(MODEL, naming("f1"), REACH)
+    assert isinstance(counted, Failure)
+    assert counted.code is Code.UNIMPLEMENTED
     assert desk.engine.asked == []
 
 
