@@ -141,8 +141,8 @@ def _ask(prompt: Prompt) -> _Ask:
     if prompt.picture is not None:
         config.image_config = settings_of(prompt.picture)
         config.response_modalities = ("TEXT", "IMAGE") if prompt.picture.with_text else ("IMAGE",)
-    if prompt.thinking is not None:
-        config.thinking_config = settings_of_thinking(prompt.thinking)
+    if prompt.thinking is not None or prompt.thoughts:
+        config.thinking_config = settings_of_thinking(prompt.thinking, shown=prompt.thoughts)
     if prompt.resolution is not None and prompt.media:
         config.media_resolution = level_of(prompt.resolution)
     if config != _NO_SETTINGS:

@@ -183,7 +183,10 @@ OPTIONS: Final = (
         f"{_CONFIG}.thinkingConfig",
         "Embedded models do not think; `gemini`, `openai` and `vllm` tell those that do.",
     ),
-    _checked(f"{_CONFIG}.thinkingConfig.includeThoughts", "None are handed out."),
+    _checked(
+        f"{_CONFIG}.thinkingConfig.includeThoughts",
+        "The engine `gemini` has them told, before the answer; others hand none out.",
+    ),
     _checked(f"{_CONFIG}.thinkingConfig.thinkingBudget", "-1 or more."),
     _checked(f"{_CONFIG}.thinkingConfig.thinkingLevel", "A known level."),
     _refused(f"{_CONFIG}.speechConfig", _NO_MEDIA),

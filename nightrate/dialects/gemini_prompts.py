@@ -23,6 +23,7 @@ from nightrate.dialects.gemini_ranges import (
     logprobs_of,
     resolution_of,
     sampling_of,
+    shows_thoughts,
     thinking_of,
 )
 from nightrate.dialects.gemini_shapes import GenerateContentRequest, GenerationConfig
@@ -112,11 +113,12 @@ def prompt_of(request: GenerateContentRequest, model: str, *, whole: bool = True
         check_tier(request.service_tier)
     filters = filters_of(request.safety_settings) if request.safety_settings else ()
     sampling, form, logprobs, thinking, candidates = DEFAULT_SAMPLING, None, None, None, 1
-    resolution = None
+    resolution, thoughts = None, False
     if request.generation_config is not None:
         sampling, form, logprobs, thinking = _settings(request.generation_config)
         candidates = request.generation_config.candidate_count or 1
         resolution = resolution_of(request.generation_config)
+        thoughts = shows_thoughts(request.generation_config.thinking_config)
     needs_turns = whole and cache is None
     turns = request.contents or needs_turns
     system, messages, media = turns_of(request.contents) if turns else (None, (), ())
@@ -146,6 +148,7 @@ def prompt_of(request: GenerateContentRequest, model: str, *, whole: bool = True
         lookup=lookup,
         cache=cache,
         thinking=thinking,
+        thoughts=thoughts,
         filters=filters,
         media=media,
         resolution=resolution,

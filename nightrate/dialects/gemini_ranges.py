@@ -139,9 +139,16 @@ def thinking_of(wish: ThinkingConfig | None) -> Thinking | None:
     return None if budget is None and level is None else Thinking(budget, level)
 
 
-def settings_of_thinking(thinking: Thinking) -> dict[str, int | str]:
-    """Write how long a model may think."""
-    written: dict[str, int | str] = {}
+def shows_thoughts(wish: ThinkingConfig | None) -> bool:
+    """Say whether the answer shall tell what was thought."""
+    return wish is not None and bool(wish.include_thoughts)
+
+
+def settings_of_thinking(thinking: Thinking | None, *, shown: bool) -> dict[str, int | str]:
+    """Write how long a model may think, and whether its thoughts are shown."""
+    written: dict[str, int | str] = {"includeThoughts": True} if shown else {}
+    if thinking is None:
+        return written
     if thinking.budget_tokens is not None:
         written["thinkingBudget"] = thinking.budget_tokens
     if thinking.level is not None:

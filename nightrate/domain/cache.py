@@ -76,6 +76,7 @@ def continued(prefix: Prompt, prompt: Prompt, token_count: int) -> Prompt:
         "logprobs": prompt.logprobs,
         "picture": prompt.picture,
         "resolution": prompt.resolution,
+        "thoughts": prompt.thoughts,
         "candidates": prompt.candidates,
         "cache": None,
         "cached_tokens": token_count,

@@ -124,6 +124,8 @@ class Prompt(Struct, frozen=True, gc=False, kw_only=True):
     """How many of its tokens came from a cached content."""
     thinking: Thinking | None = None
     """How long the model may think, where it does."""
+    thoughts: bool = False
+    """Whether the answer tells what was thought, where the engine hands that out."""
     filters: tuple[HarmFilter, ...] = ()
     """What is filtered, where anything is."""
     media: tuple[Medium, ...] = ()
@@ -171,6 +173,8 @@ class Candidate(Struct, frozen=True, gc=False):
     """Which pieces of the text rest on which sources of the reply's grounding."""
     withheld: Withheld | None = None
     """What the filter found, where it was one that ended the answer."""
+    thoughts: str = ""
+    """What was thought before the answer, where that was asked for and is handed out."""
 
 
 class Reply(Struct, frozen=True, gc=False):

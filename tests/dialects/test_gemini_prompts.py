@@ -255,10 +255,10 @@ def test_a_fault_is_told_in_the_spelling_of_the_client() -> None:
     ("wish", "thinking"),
     [
         ({}, None),
-        ({"includeThoughts": True, "thinkingLevel": ""}, None),
+        ({"includeThoughts": False, "thinkingLevel": ""}, None),
         ({"thinkingLevel": "THINKING_LEVEL_UNSPECIFIED"}, None),
         ({"thinkingBudget": 0}, Thinking(0)),
-        ({"thinking_budget": -1, "include_thoughts": True}, Thinking(-1)),
+        ({"thinking_budget": -1}, Thinking(-1)),
         ({"thinkingBudget": 512, "includeThoughts": False}, Thinking(512)),
         ({"thinking_level": "low"}, Thinking(level=ThinkingLevel.LOW)),
         ({"thinkingLevel": "HIGH", "thinkingBudget": 9}, Thinking(9, ThinkingLevel.HIGH)),
@@ -268,6 +268,18 @@ def test_how_long_a_model_thinks_is_read_for_one_that_does(
     wish: object, thinking: Thinking | None
 ) -> None:
     assert parse(config(thinkingConfig=wish)) == structs.replace(PLAIN, thinking=thinking)
+
+
+@pytest.mark.parametrize(
+    ("wish", "thinking"),
+    [
+        ({"includeThoughts": True}, None),
+        ({"include_thoughts": True, "thinking_budget": 7}, Thinking(7)),
+    ],
+)
+def test_thoughts_are_told_to_those_who_ask(wish: object, thinking: Thinking | None) -> None:
+    expected = structs.replace(PLAIN, thinking=thinking, thoughts=True)
+    assert parse(config(thinkingConfig=wish)) == expected
 
 
 def test_hints_that_change_no_answer_are_passed_over() -> None:

@@ -34,13 +34,14 @@ def test_media_of_both_keep_their_turns_and_the_beginning_is_to_blame_for_its_ow
     kept = Medium(turn=1, offset=2, field="contents[1].parts[0].fileData", file_id="a")
     own = Medium(turn=0, offset=1, field="contents[0].parts[1].inlineData", data="eA==")
     book, asked = structs.replace(BOOK, media=(kept,)), structs.replace(ASKED, media=(own,))
-    asked = structs.replace(asked, resolution=Resolution.LOW)
+    asked = structs.replace(asked, resolution=Resolution.LOW, thoughts=True)
     joined = continued(book, asked, 7)
     assert joined.media == (
         structs.replace(kept, field="cachedContent"),
         structs.replace(own, turn=2),
     )
     assert joined.resolution is Resolution.LOW
+    assert joined.thoughts
     assert continued(book, ASKED, 7).media == (structs.replace(kept, field="cachedContent"),)
     assert continued(BOOK, asked, 7).media == (structs.replace(own, turn=2),)
 
