@@ -15,3 +15,9 @@ ESTIMATED_BYTES_PER_TOKEN = 3
 ESTIMATED_OUTPUT_TOKENS = 1_024
 """Ours: what is reckoned before an answer tells its tokens, rather too high: English has about four
 bytes a token; the output of a request that sets no limit."""
+
+ESTIMATED_PICTURE_TOKENS = 1_600
+ESTIMATED_MEDIUM_BYTES_PER_TOKEN = 256
+"""Ours: and of media, whose tokens depend on pixels, seconds and pages that nobody looks at here.
+A picture costs models 85 to some 1,600, a second of sound (16 KB) or of film some 32 to 300, a page
+of a document 258."""

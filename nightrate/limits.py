@@ -80,6 +80,10 @@ PICTURE_SIDE_MIN = 16
 PICTURE_SIDE_MAX = 4_096
 """Ours: pixels of a side of a picture, as Google's largest square has them."""
 
+MEDIA_BYTES_MAX = 20 * MIB
+"""Ours: pictures, sounds, films and documents of one request, decoded, wherever they come from:
+about what services take in one call."""
+
 EMBEDDING_INPUTS_MAX = 2_048
 """OpenAI: texts of one request for embeddings."""
 
@@ -183,6 +187,11 @@ STEP_BYTES_MAX = 256 * KIB
 JOURNAL_HELD_BYTES_MAX = 8 * MIB
 """Ours: answers of a shard that wait for the disk; while there are more, no request of it is begun.
 Without this, 256 pictures would gather behind one sync."""
+
+MEDIA_HELD_BYTES_MAX = 64 * MIB
+"""Ours, measured: uploaded files that the prompts of one engine hold while they are asked, live
+ones and those of batches each so many. Each file is there as Base64, again in the body that is
+sent, and once more while that is made: a server whose batch is at it takes 340 MiB for it."""
 
 LINES_HELD_BYTES_MAX = 24 * MIB
 """Ours, measured: lines that one runner has read and not yet recorded the answers of, or one that

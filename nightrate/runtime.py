@@ -27,6 +27,7 @@ from nightrate.service.followers import Followers
 from nightrate.service.grounding import Grounder
 from nightrate.service.keys import Keys
 from nightrate.service.lane import Lane
+from nightrate.service.media import Media, Shelf
 from nightrate.service.models import Models
 from nightrate.service.prefixes import Prefixes
 from nightrate.service.quotas import TokenQuotas
@@ -87,7 +88,8 @@ class House:
         self.index = Index(directory.index, runs.index)
         self._search = make_search(self.index)
         grounder = Grounder(self._search, _pages(settings))
-        self.executor = Executor(self.lanes, prefixes, grounder)
+        media = Media(Shelf(self.store, self.blobs))
+        self.executor = Executor(self.lanes, prefixes, grounder, media)
         self.caches = Caches(
             *(self.store, self.blobs, self.models, self.executor, prefixes),
             tokens_min=settings.cached_tokens_min,

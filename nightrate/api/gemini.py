@@ -90,8 +90,9 @@ class Gemini:
         name = request.path_params["model"]
         prompt = wire.parse_prompt(await body.whole(request), name)
         model = self._models.resolve(name, Method.GENERATE)
-        prompt = await self._executor.whole(prompt, model.name, _reach(request))
-        outcome = await body.while_connected(request, self._executor.live(model, prompt))
+        reach = _reach(request)
+        prompt = await self._executor.whole(prompt, model.name, reach)
+        outcome = await body.while_connected(request, self._executor.live(model, prompt, reach))
         if isinstance(outcome, Failure):
             return _failed(outcome)
         return document(wire.render_reply(outcome, clock.new_id(_RESPONSE_ID_CHARACTERS)))
@@ -106,8 +107,9 @@ class Gemini:
         framing = wire.framing_of(request.query_params.get("alt", ""))
         prompt = wire.parse_prompt(await body.whole(request), name)
         model = self._models.resolve(name, Method.GENERATE)
-        prompt = await self._executor.whole(prompt, model.name, _reach(request))
-        pieces = self._executor.stream(model, prompt)
+        reach = _reach(request)
+        prompt = await self._executor.whole(prompt, model.name, reach)
+        pieces = self._executor.stream(model, prompt, reach)
         writer = wire.StreamWriter(framing, clock.new_id(_RESPONSE_ID_CHARACTERS))
         headers = {**STREAM_HEADERS, "content-type": framing.content_type}
         try:
@@ -122,8 +124,10 @@ class Gemini:
         name = request.path_params["model"]
         prompt = wire.parse_count(await body.whole(request), name)
         model = self._models.resolve(name, Method.GENERATE)
-        prompt = await self._executor.whole(prompt, model.name, _reach(request))
-        tokens = await body.while_connected(request, self._executor.count_tokens(model, prompt))
+        reach = _reach(request)
+        prompt = await self._executor.whole(prompt, model.name, reach)
+        counting = self._executor.count_tokens(model, prompt, reach)
+        tokens = await body.while_connected(request, counting)
         if isinstance(tokens, Failure):
             return _failed(tokens)
         return document(wire.render_count(tokens, min(prompt.cached_tokens, tokens)))

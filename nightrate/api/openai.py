@@ -62,7 +62,7 @@ class OpenAI:
         prompt = await self._executor.whole(call.prompt, model.name, reach)
         response_id = clock.new_id(_RESPONSE_ID_CHARACTERS)
         if call.streamed:
-            pieces = self._executor.stream(model, prompt)
+            pieces = self._executor.stream(model, prompt, reach)
             writer = wire.ChatStream(
                 *(model.name, response_id, clock.now()), usage=call.usage_streamed
             )
@@ -72,7 +72,8 @@ class OpenAI:
                 return await body.while_connected(request, begun)
             except Unbegun as unbegun:
                 return _failed(unbegun.failure)
-        outcome = await body.while_connected(request, self._executor.live(model, prompt))
+        answering = self._executor.live(model, prompt, reach)
+        outcome = await body.while_connected(request, answering)
         if isinstance(outcome, Failure):
             return _failed(outcome)
         return document(wire.render_completion(outcome, response_id, clock.now()))

@@ -222,6 +222,7 @@ class Stream:
         self._model = model
         self._size_bytes = 0
         self._texts: list[str] = []
+        self._thoughts: list[str] = []
         self._pictures: list[Picture] = []
         self._calls: list[Call] = []
         self._tokens: list[Token] = []
@@ -264,6 +265,8 @@ class Stream:
     def _part(self, part: _Part) -> str:
         """Take a part in, and give its text; thoughts are no part of what is said."""
         if part.thought:
+            if self._prompt.thoughts and part.text:
+                self._thoughts.append(part.text)
             return ""
         if (blob := part.inline_data) is not None:
             self._pictures.append(Picture(blob.mime_type, blob.data))
@@ -305,7 +308,13 @@ class Stream:
             self._check_wishes(finish, text)
             if isinstance(prompt.form, ChoiceForm) and finish is FinishReason.LENGTH:
                 text = ""
-        candidate = Candidate(text, finish, tuple(self._pictures), tokens=tuple(self._tokens))
+        candidate = Candidate(
+            text,
+            finish,
+            tuple(self._pictures),
+            tokens=tuple(self._tokens),
+            thoughts="".join(self._thoughts),
+        )
         if prompt.calling is not None and finish is not FinishReason.BAD_CALL:
             candidate = called(candidate, self._calls, prompt.calling)
         return Reply((candidate,), usage, self._model)

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType, json, structs
 
 from nightrate.dialects.gemini_calls import called_in
+from nightrate.dialects.gemini_media import MediumPart, level_of, part_of
 from nightrate.dialects.gemini_pictures import settings_of
 from nightrate.dialects.gemini_ranges import safety_settings_of, settings_of_thinking
 from nightrate.dialects.gemini_shapes import FunctionCall, SafetySetting, TextPart
@@ -15,6 +16,7 @@ from nightrate.dialects.other_servers import encoded
 from nightrate.domain.calling import Calling, CallMode, CallResult, Function
 from nightrate.domain.embedding import Passage
 from nightrate.domain.generation import LogprobsWish, Message, Prompt, Sampling
+from nightrate.domain.medium import Medium, media_of_turn, pieces_of
 from nightrate.domain.schema import AnyValue, ChoiceForm, Form, Object, json_schema_of
 
 _UNSIGNED: Final = "skip_thought_signature_validator"
@@ -39,7 +41,7 @@ class _ResultPart(Struct, rename="camel"):
     function_response: _Response
 
 
-_Part = TextPart | _CallPart | _ResultPart
+_Part = TextPart | _CallPart | _ResultPart | MediumPart
 
 
 class _Turn(Struct, omit_defaults=True):
@@ -64,6 +66,7 @@ class _Config(Struct, rename="camel", kw_only=True, omit_defaults=True):
     response_modalities: tuple[str, ...] = ()
     image_config: dict[str, str] | None = None
     thinking_config: dict[str, int | str] | None = None
+    media_resolution: str | None = None
 
 
 _NO_SETTINGS: Final = _Config()
@@ -126,6 +129,8 @@ def render_passage(passage: Passage) -> bytes:
 
 def _ask(prompt: Prompt) -> _Ask:
     ask = _Ask(contents=[_turn(message) for message in prompt.messages])
+    for turn in dict.fromkeys(medium.turn for medium in prompt.media):
+        ask.contents[turn] = _turn(prompt.messages[turn], media_of_turn(prompt.media, turn))
     if prompt.system is not None:
         ask.system_instruction = _Turn([TextPart(prompt.system)])
     config = _config(prompt.sampling)
@@ -136,8 +141,10 @@ def _ask(prompt: Prompt) -> _Ask:
     if prompt.picture is not None:
         config.image_config = settings_of(prompt.picture)
         config.response_modalities = ("TEXT", "IMAGE") if prompt.picture.with_text else ("IMAGE",)
-    if prompt.thinking is not None:
-        config.thinking_config = settings_of_thinking(prompt.thinking)
+    if prompt.thinking is not None or prompt.thoughts:
+        config.thinking_config = settings_of_thinking(prompt.thinking, shown=prompt.thoughts)
+    if prompt.resolution is not None and prompt.media:
+        config.media_resolution = level_of(prompt.resolution)
     if config != _NO_SETTINGS:
         ask.generation_config = config
     ask.safety_settings = safety_settings_of(prompt.filters)
@@ -148,9 +155,12 @@ def _ask(prompt: Prompt) -> _Ask:
     return ask
 
 
-def _turn(message: Message) -> _Turn:
+def _turn(message: Message, media: tuple[Medium, ...] = ()) -> _Turn:
     parts: list[_Part] = [_ResultPart(_response(result)) for result in message.results]
-    if message.text or not (message.calls or message.results):
+    if media:
+        pieces = pieces_of(message.text, media)
+        parts += (TextPart(one) if isinstance(one, str) else part_of(one) for one in pieces)
+    elif message.text or not (message.calls or message.results):
         parts.append(TextPart(message.text))
     for index, call in enumerate(message.calls):
         parts.append(_CallPart(called_in(call), None if index else _UNSIGNED))

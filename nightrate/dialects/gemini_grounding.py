@@ -37,6 +37,7 @@ class Segment(Struct, rename="camel", omit_defaults=True, gc=False):
     text: str
     start_index: int = 0
     end_index: int = 0
+    part_index: int = 0
 
 
 class GroundingSupport(Struct, rename="camel", gc=False):
@@ -84,8 +85,13 @@ def pages_of(grounding: Grounding) -> UrlContextMetadata | None:
     )
 
 
-def grounding_of(grounding: Grounding, supports: Iterable[Support]) -> GroundingMetadata | None:
-    """Say what an answer rests on, as a whole and piece by piece; None where that is nothing."""
+def grounding_of(
+    grounding: Grounding, supports: Iterable[Support], part: int
+) -> GroundingMetadata | None:
+    """Say what an answer rests on, as a whole and piece by piece; None where that is nothing.
+
+    ``part`` is the index of the part with the text.
+    """
     if not grounding.queries and not grounding.sources:
         return None
     chips = "".join(f'<span class="chip">{escape(query)}</span>' for query in grounding.queries)
@@ -95,7 +101,7 @@ def grounding_of(grounding: Grounding, supports: Iterable[Support]) -> Grounding
         tuple(GroundingChunk(WebChunk(found.uri, found.title)) for found in grounding.sources),
         tuple(
             GroundingSupport(
-                Segment(support.text, support.start_byte, support.end_byte),
+                Segment(support.text, support.start_byte, support.end_byte, part),
                 support.sources,
                 support.confidences,
             )

@@ -64,10 +64,10 @@ def _refused(path: str, says: str) -> Option:
 _CONFIG: Final = "generationConfig"
 _PART: Final = "contents[].parts[]"
 _FUNCTION: Final = "tools[].functionDeclarations"
-_TEXT_ONLY: Final = "Send text parts only."
 _NO_MEDIA: Final = "Leave it out: answers are text."
 _NO_TOOL: Final = "Leave it out: this tool is not run."
 _TEXT_VECTORS: Final = "Leave it out: vectors are made of text."
+_LOOK: Final = "How closely media are looked at; `gemini` and `openai` pass it on."
 _HINT: Final = "A hint to models of another kind."
 
 OPTIONS: Final = (
@@ -78,8 +78,16 @@ OPTIONS: Final = (
     ),
     _honoured("contents[].parts", "The pieces of a turn; a lone one may stand for the list."),
     _honoured(f"{_PART}.text", "The texts of a turn are joined."),
-    _refused(f"{_PART}.inlineData", _TEXT_ONLY),
-    _refused(f"{_PART}.fileData", _TEXT_ONLY),
+    _honoured(
+        f"{_PART}.inlineData",
+        "A picture, sound, film or document, of a type that the engine reads.",
+        Capability.MEDIA,
+    ),
+    _honoured(
+        f"{_PART}.fileData",
+        "The same, of an uploaded file, by its URI or name; nothing is fetched from elsewhere.",
+        Capability.MEDIA,
+    ),
     _honoured(f"{_PART}.functionCall", "What the model called in an earlier turn."),
     _honoured(f"{_PART}.functionResponse", "What the function answered, as JSON."),
     _honoured(f"{_PART}.executableCode", "Code of an earlier turn; it is read as text."),
@@ -88,10 +96,10 @@ OPTIONS: Final = (
     _honoured(f"{_PART}.toolResponse", "As `functionResponse`."),
     _honoured(f"{_PART}.thought", "Thoughts of an earlier turn are not shown to the model again."),
     _checked(f"{_PART}.thoughtSignature", "Signatures come back from clients; none is made here."),
-    _checked(f"{_PART}.videoMetadata", "About films, which are refused themselves."),
-    _checked(f"{_PART}.mediaResolution", "About pictures and films of the prompt."),
+    _checked(f"{_PART}.videoMetadata", "Which part of a film; the engine `gemini` passes it on."),
+    _checked(f"{_PART}.mediaResolution", _LOOK),
     _checked(f"{_PART}.partMetadata", "Notes of the client."),
-    _checked(f"{_PART}.mediaProcessing", "About media, which are refused themselves."),
+    _checked(f"{_PART}.mediaProcessing", "A hint to other services."),
     _checked(f"{_PART}.audioTranscription", "Left by a client's library."),
     _checked(f"{_PART}.speechMetadata", "Left by a client's library."),
     _checked(f"{_PART}.documentMetadata", "Left by a client's library."),
@@ -170,12 +178,15 @@ OPTIONS: Final = (
     _honoured(f"{_CONFIG}.imageConfig", "Of answers with a picture.", Capability.IMAGES),
     _honoured(f"{_CONFIG}.imageConfig.aspectRatio", "`1:1` to `21:9`.", Capability.IMAGES),
     _honoured(f"{_CONFIG}.imageConfig.imageSize", "`512` to `4K`.", Capability.IMAGES),
-    _checked(f"{_CONFIG}.mediaResolution", "About pictures and films of the prompt."),
+    _checked(f"{_CONFIG}.mediaResolution", _LOOK),
     _checked(
         f"{_CONFIG}.thinkingConfig",
         "Embedded models do not think; `gemini`, `openai` and `vllm` tell those that do.",
     ),
-    _checked(f"{_CONFIG}.thinkingConfig.includeThoughts", "None are handed out."),
+    _checked(
+        f"{_CONFIG}.thinkingConfig.includeThoughts",
+        "The engine `gemini` has them told, before the answer; others hand none out.",
+    ),
     _checked(f"{_CONFIG}.thinkingConfig.thinkingBudget", "-1 or more."),
     _checked(f"{_CONFIG}.thinkingConfig.thinkingLevel", "A known level."),
     _refused(f"{_CONFIG}.speechConfig", _NO_MEDIA),
@@ -252,4 +263,3 @@ class _Gate:
 
 
 CONFIG_GATE = _Gate(_CONFIG)
-PART_GATE = _Gate(_PART)

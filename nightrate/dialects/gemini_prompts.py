@@ -21,7 +21,9 @@ from nightrate.dialects.gemini_ranges import (
     check_tier,
     filters_of,
     logprobs_of,
+    resolution_of,
     sampling_of,
+    shows_thoughts,
     thinking_of,
 )
 from nightrate.dialects.gemini_shapes import GenerateContentRequest, GenerationConfig
@@ -111,11 +113,15 @@ def prompt_of(request: GenerateContentRequest, model: str, *, whole: bool = True
         check_tier(request.service_tier)
     filters = filters_of(request.safety_settings) if request.safety_settings else ()
     sampling, form, logprobs, thinking, candidates = DEFAULT_SAMPLING, None, None, None, 1
+    resolution, thoughts = None, False
     if request.generation_config is not None:
         sampling, form, logprobs, thinking = _settings(request.generation_config)
         candidates = request.generation_config.candidate_count or 1
+        resolution = resolution_of(request.generation_config)
+        thoughts = shows_thoughts(request.generation_config.thinking_config)
     needs_turns = whole and cache is None
-    system, messages = turns_of(request.contents) if request.contents or needs_turns else (None, ())
+    turns = request.contents or needs_turns
+    system, messages, media = turns_of(request.contents) if turns else (None, (), ())
     instruction = request.system_instruction
     if instruction is not None:
         first = instruction_of(instruction)
@@ -142,7 +148,10 @@ def prompt_of(request: GenerateContentRequest, model: str, *, whole: bool = True
         lookup=lookup,
         cache=cache,
         thinking=thinking,
+        thoughts=thoughts,
         filters=filters,
+        media=media,
+        resolution=resolution,
     )
 
 

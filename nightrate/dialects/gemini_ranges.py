@@ -11,6 +11,7 @@ from nightrate.dialects.refusals import within, wrong
 from nightrate.dialects.spelling import quoted
 from nightrate.domain.generation import LogprobsWish, Sampling
 from nightrate.domain.guidance import Harm, HarmFilter, Thinking, ThinkingLevel, Threshold
+from nightrate.domain.medium import Resolution
 from nightrate.errors import Refused
 
 _INT32_MAX = 2**31 - 1
@@ -40,9 +41,11 @@ _THRESHOLDS: Final = {
 }
 _NO_THRESHOLD: Final = (None, "HARM_BLOCK_THRESHOLD_UNSPECIFIED")
 _THRESHOLD_NAMES: Final = {threshold: name for name, threshold in _THRESHOLDS.items()}
-_RESOLUTIONS: Final = frozenset(
-    f"MEDIA_RESOLUTION_{size}" for size in ("UNSPECIFIED", "LOW", "MEDIUM", "HIGH", "ULTRA_HIGH")
-)
+RESOLUTIONS: Final[dict[str, Resolution | None]] = {
+    "MEDIA_RESOLUTION_UNSPECIFIED": None,
+    **{f"MEDIA_RESOLUTION_{level.name}": level for level in Resolution},
+}
+"""How closely media are looked at; None for as the model sees fit."""
 _TIERS: Final = frozenset({"UNSPECIFIED", "STANDARD", "FLEX", "PRIORITY"})
 _NO_LEVEL: Final = "THINKING_LEVEL_UNSPECIFIED"
 
@@ -58,7 +61,7 @@ def sampling_of(config: GenerationConfig) -> Sampling:
         if value is not None and not low <= value <= high:
             raise wrong(name, f"{quoted(str(value))} is not between {low} and {high}.")
     resolution = config.media_resolution
-    if resolution is not None and resolution.upper() not in _RESOLUTIONS:
+    if resolution is not None and resolution.upper() not in RESOLUTIONS:
         raise wrong("mediaResolution", f'"{quoted(resolution)}" is not known.')
     if config.top_k is not None and config.top_k % 1:
         raise wrong("topK", f"{config.top_k} is not a whole number.")
@@ -72,6 +75,12 @@ def sampling_of(config: GenerationConfig) -> Sampling:
         max_output_tokens=config.max_output_tokens,
         stop=_stop(config.stop_sequences) if config.stop_sequences else (),
     )
+
+
+def resolution_of(config: GenerationConfig) -> Resolution | None:
+    """Say how closely media are looked at, by a checked configuration."""
+    name = config.media_resolution
+    return None if name is None else RESOLUTIONS[name.upper()]
 
 
 def check_tier(name: str) -> None:
@@ -130,9 +139,16 @@ def thinking_of(wish: ThinkingConfig | None) -> Thinking | None:
     return None if budget is None and level is None else Thinking(budget, level)
 
 
-def settings_of_thinking(thinking: Thinking) -> dict[str, int | str]:
-    """Write how long a model may think."""
-    written: dict[str, int | str] = {}
+def shows_thoughts(wish: ThinkingConfig | None) -> bool:
+    """Say whether the answer shall tell what was thought."""
+    return wish is not None and bool(wish.include_thoughts)
+
+
+def settings_of_thinking(thinking: Thinking | None, *, shown: bool) -> dict[str, int | str]:
+    """Write how long a model may think, and whether its thoughts are shown."""
+    written: dict[str, int | str] = {"includeThoughts": True} if shown else {}
+    if thinking is None:
+        return written
     if thinking.budget_tokens is not None:
         written["thinkingBudget"] = thinking.budget_tokens
     if thinking.level is not None:

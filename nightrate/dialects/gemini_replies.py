@@ -21,6 +21,7 @@ from nightrate.dialects.gemini_shapes import (
     LogprobsResult,
     PromptFeedback,
     TextPart,
+    ThoughtPart,
     TopCandidates,
     UsageMetadata,
 )
@@ -64,12 +65,14 @@ def response_of(
             AnswerCandidate(
                 AnswerContent(
                     _parts(candidate, ascii_only)
-                    if candidate.pictures or candidate.calls
+                    if candidate.pictures or candidate.calls or candidate.thoughts
                     else (_part(candidate.text, ascii_only),)
                 ),
                 _finish_of(candidate),
                 index,
-                None if grounding is None else grounding_of(grounding, candidate.supports),
+                None
+                if grounding is None
+                else grounding_of(grounding, candidate.supports, 1 if candidate.thoughts else 0),
                 None if grounding is None else pages_of(grounding),
                 *(_logprobs(candidate.tokens) if candidate.tokens else ()),
             )
@@ -105,12 +108,15 @@ def _parts(
     candidate: Candidate,
     ascii_only: bool,  # noqa: FBT001 - private, and one call
 ) -> tuple[TextPart | InlineDataPart | FunctionCallPart, ...]:
-    """Give the text, if there is any, and then the pictures and the calls."""
+    """Give what was thought and the text, if there is any, and then the pictures and the calls."""
+    thoughts = (
+        (ThoughtPart(_part(candidate.thoughts, ascii_only).text),) if candidate.thoughts else ()
+    )
     texts = (_part(candidate.text, ascii_only),) if candidate.text else ()
     pictures = (
         InlineDataPart(Blob(picture.mime_type, picture.data)) for picture in candidate.pictures
     )
-    return (*texts, *pictures, *map(call_part, candidate.calls))
+    return (*thoughts, *texts, *pictures, *map(call_part, candidate.calls))
 
 
 def _part(text: str, ascii_only: bool) -> TextPart:  # noqa: FBT001 - private, and one call

@@ -238,6 +238,12 @@ class TextPart(Struct, gc=False):
     text: str | Raw
 
 
+class ThoughtPart(TextPart, gc=False):
+    """A piece of what was thought before an answer."""
+
+    thought: bool = True
+
+
 class Blob(Struct, rename="camel", gc=False):
     """Bytes in an answer; they are written as base64."""
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import Any, Final, Literal
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from nightrate.dialects.gemini_calls import calls_of
-from nightrate.dialects.gemini_options import PART_GATE
+from nightrate.dialects.gemini_media import medium_of
 from nightrate.dialects.gemini_shapes import Content, Part
-from nightrate.dialects.refusals import within, wrong
-from nightrate.dialects.spelling import quoted
+from nightrate.dialects.refusals import unserved, within, wrong
+from nightrate.dialects.spelling import joined, quoted
 from nightrate.domain.calling import Call, CallResult
 from nightrate.domain.generation import Message
+from nightrate.domain.medium import Medium
 from nightrate.errors import BadRequest, Refused
 
 _ROLES: Final[dict[str | None, Literal["user", "model"]]] = {
@@ -26,11 +27,15 @@ _ROLES: Final[dict[str | None, Literal["user", "model"]]] = {
 }
 _SYSTEM_ROLE = "system"
 
-_called = attrgetter(
+_CALLED: Final = (
     *("function_call", "function_response", "tool_call", "tool_response"),
     *("executable_code", "code_execution_result"),
 )
-_NOTHING: Final = (None,) * 6
+_called = attrgetter(*_CALLED)
+_NO_CALL: Final = (None,) * len(_CALLED)
+_held = attrgetter(*_CALLED, "inline_data", "file_data")
+_NOTHING: Final = (*_NO_CALL, None, None)
+_INSTRUCTIONS: Final = "Put it into a turn of the user: instructions are text."
 
 
 class _Said(Struct):
@@ -39,39 +44,51 @@ class _Said(Struct):
     pieces: list[str] = []
     calls: list[Call] = []
     results: list[CallResult] = []
+    media: tuple[Medium, ...] = ()
 
     def text(self) -> str | None:
         return "".join(self.pieces) if self.pieces else None
 
-    def add(self, part: Part | str) -> None:
-        """Take a part in; thoughts are no part of what was said."""
+    def add(self, part: Part | str) -> Medium | None:
+        """Take a part in, or give the medium that it is; thoughts are no part of what was said."""
         if isinstance(part, str):
             self.pieces.append(part)
-            return
-        PART_GATE.check(part)
+            return None
         if part.thought:
-            return
-        found: Call | CallResult | str | None
-        if _called(part) == _NOTHING:
+            return None
+        found: Call | CallResult | Medium | str | None
+        if _held(part) == _NOTHING:
             if part.text is None and part.thought_signature is None:
                 raise BadRequest("it has no data.")
             found = part.text
         else:
-            found = calls_of(part)
+            found = self._of_data(part)
             if part.text:
                 raise wrong("text", "a part holds one thing: put the text into a part of its own.")
         if isinstance(found, Call):
             self.calls.append(found)
         elif isinstance(found, CallResult):
             self.results.append(found)
+        elif isinstance(found, Medium):
+            return found
         elif found is not None:
             self.pieces.append(found)
+        return None
+
+    def _of_data(self, part: Part) -> Call | CallResult | Medium | str:
+        """Read a part that holds something else than text."""
+        if part.inline_data is None and part.file_data is None:
+            return calls_of(part)
+        medium = medium_of(part, sum(map(len, self.pieces)))
+        if _called(part) != _NO_CALL:
+            raise wrong(medium.field, "a part holds one thing, and it is about a call, too.")
+        return medium
 
 
 def turns_of(
     contents: list[Content | str] | Content | str | None,
-) -> tuple[str | None, tuple[Message, ...]]:
-    """Give the text of system turns, which old clients send, and the conversation.
+) -> tuple[str | None, tuple[Message, ...], tuple[Medium, ...]]:
+    """Give the text of system turns, which old clients send, the conversation and its media.
 
     Raises:
         BadRequest: a turn is malformed, or there is none.
@@ -86,22 +103,29 @@ def turns_of(
         places = True
     system: str | None = None
     messages: list[Message] = []
+    media: list[Medium] = []
     for index, content in enumerate(contents):
         try:
             role, said = _turn(content)
-            if role is None and (said.calls or said.results):
-                raise wrong("role", "the system calls no functions.")
         except Refused as error:
             raise within(error, f"contents[{index}]" if places else "contents") from error
+        for medium in said.media:
+            at = f"contents[{index}]" if places else "contents"
+            media.append(_placed(medium, at, len(messages)))
         text = said.text()
         if role is None:
             if text is not None:
                 system = text if system is None else f"{system}\n{text}"
-        elif text is not None or said.calls or said.results:
+        elif text is not None or said.calls or said.results or said.media:
             messages.append(Message(role, text or "", tuple(said.calls), tuple(said.results)))
     if not messages:
         raise wrong("contents", "no turn of the user has any text.")
-    return system, tuple(messages)
+    return system, tuple(messages), tuple(media)
+
+
+def _placed(medium: Medium, at: str, turn: int = 0) -> Medium:
+    """Put a place in front of the path of a medium, and name its turn."""
+    return structs.replace(medium, field=joined(at, medium.field), turn=turn)
 
 
 def _turn(content: Content | str) -> tuple[Literal["user", "model"] | None, _Said]:
@@ -113,7 +137,12 @@ def _turn(content: Content | str) -> tuple[Literal["user", "model"] | None, _Sai
         raise wrong("role", f'"{quoted(content.role or "")}" is neither "user" nor "model".')
     if not content.parts and content.parts != "":
         raise wrong("parts", "it is missing or empty.")
-    return role, _said(content.parts)
+    said = _said(content.parts)
+    if role is None:
+        if said.calls or said.results:
+            raise wrong("role", "the system calls no functions.")
+        _refuse_media(said)
+    return role, said
 
 
 def instruction_of(instruction: Content | str) -> str | None:
@@ -130,9 +159,15 @@ def instruction_of(instruction: Content | str) -> str | None:
         said = _said(instruction.parts)
         if said.calls or said.results:
             raise wrong("parts", "an instruction is text.")
+        _refuse_media(said)
     except Refused as error:
         raise within(error, "systemInstruction") from error
     return said.text() or None
+
+
+def _refuse_media(said: _Said) -> None:
+    if said.media:
+        raise unserved(said.media[0].field, _INSTRUCTIONS)
 
 
 def _said(parts: Any) -> _Said:
@@ -140,13 +175,17 @@ def _said(parts: Any) -> _Said:
     said = _Said()
     if not isinstance(parts, list):
         try:
-            said.add(parts)
+            medium = said.add(parts)
         except Refused as error:
             raise within(error, "parts") from error
+        if medium is not None:
+            said.media = (_placed(medium, "parts"),)
         return said
     for index, part in enumerate(parts):
         try:
-            said.add(part)
+            medium = said.add(part)
         except Refused as error:
             raise within(error, f"parts[{index}]") from error
+        if medium is not None:
+            said.media += (_placed(medium, f"parts[{index}]"),)
     return said

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from msgspec import UNSET, Struct, UnsetType
 
+from nightrate.dialects.openai_media import content_of
 from nightrate.dialects.other_servers import encoded
 from nightrate.domain.calling import Call, Calling, CallMode, CallResult, Function
 from nightrate.domain.embedding import Passage
@@ -38,7 +39,7 @@ class _ToolCall(Struct, gc=False):
 
 class _Turn(Struct, gc=False, omit_defaults=True):
     role: str
-    content: str | None
+    content: str | list[dict[str, Any]] | None
     tool_calls: list[_ToolCall] = []
     tool_call_id: str | None = None
 
@@ -120,7 +121,14 @@ def render_prompt(prompt: Prompt, model: str, customs: Customs, *, streamed: boo
 
 
 def render_count(prompt: Prompt, model: str) -> bytes:
-    """Write the body of ``/tokenize``."""
+    """Write the body of ``/tokenize``.
+
+    Raises:
+        RequestFailed: the prompt has media, whose tokens are not counted there.
+    """
+    if prompt.media:
+        message = f"{prompt.media[0].field}: the server behind this model counts texts alone."
+        raise RequestFailed(message, code=Code.UNIMPLEMENTED)
     tools = UNSET if prompt.calling is None else _tools(prompt.calling)
     return encoded(_TokenAsk(model, _turns(prompt), tools=tools))
 
@@ -152,11 +160,12 @@ def _tool(function: Function) -> dict[str, Any]:
 def _turns(prompt: Prompt) -> list[_Turn]:
     turns = [_Turn("system", prompt.system)] if prompt.system is not None else []
     calls = _Calls()
-    for message in prompt.messages:
+    for turn, message in enumerate(prompt.messages):
+        content = content_of(message, prompt, turn) if prompt.media else message.text
         if message.calls or message.results:
-            turns += calls.turns_of(message)
+            turns += calls.turns_of(message, content)
         else:
-            turns.append(_Turn(_ROLES[message.role], message.text))
+            turns.append(_Turn(_ROLES[message.role], content))
     return turns
 
 
@@ -168,14 +177,14 @@ class _Calls:
         self._open: list[tuple[Call, str]] = []
         """Calls whose result has not come yet, and their ids."""
 
-    def turns_of(self, message: Message) -> list[_Turn]:
-        """Write a turn of calls or results; a result of no call is text."""
+    def turns_of(self, message: Message, content: str | list[dict[str, Any]]) -> list[_Turn]:
+        """Write a turn of calls or results, and what it says; a result of no call is text."""
         turns = [self._answered(result) for result in message.results]
         if message.calls:
             calls = [self._called(call) for call in message.calls]
-            turns.append(_Turn("assistant", message.text or None, calls))
-        elif message.text:
-            turns.append(_Turn(_ROLES[message.role], message.text))
+            turns.append(_Turn("assistant", content or None, calls))
+        elif content:
+            turns.append(_Turn(_ROLES[message.role], content))
         return turns
 
     def _called(self, call: Call) -> _ToolCall:

@@ -167,7 +167,7 @@ def prompt_of_chat(body: ChatBody) -> Prompt:
     logprobs = _logprobs(body)
     if calling is not None and logprobs is not None:
         raise wrong(logprobs.field, "an answer that may call functions does not tell it.")
-    system, messages = turns_of(body.messages)
+    system, messages, media = turns_of(body.messages)
     if cache is not None and system is not None:
         raise wrong("messages", _BESIDE_CACHE)
     return Prompt(
@@ -180,6 +180,7 @@ def prompt_of_chat(body: ChatBody) -> Prompt:
         candidates=body.n or 1,
         cache=cache,
         thinking=thinking,
+        media=media,
     )
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
+from msgspec import structs
+
 from nightrate.dialects.openai_calls import History
+from nightrate.dialects.openai_media import PARTS, medium_of
 from nightrate.dialects.openai_shapes import ChatMessage, ContentPart
 from nightrate.dialects.refusals import unserved, within, wrong
-from nightrate.dialects.spelling import quoted
+from nightrate.dialects.spelling import joined, quoted
 from nightrate.domain.calling import CallResult
 from nightrate.domain.generation import Message
+from nightrate.domain.medium import Medium
 from nightrate.errors import Refused
 
 _ROLES: Final[dict[str, Literal["system", "user", "model"]]] = {
@@ -19,12 +23,14 @@ _ROLES: Final[dict[str, Literal["system", "user", "model"]]] = {
     "assistant": "model",
 }
 _TOOL = "tool"
-_OTHER_PARTS = "image_url", "input_audio", "file"
+_USER = "user"
 _TEXT_ONLY = "Send text only."
 
 
-def turns_of(turns: list[ChatMessage]) -> tuple[str | None, tuple[Message, ...]]:
-    """Give what the system says, and the conversation.
+def turns_of(
+    turns: list[ChatMessage],
+) -> tuple[str | None, tuple[Message, ...], tuple[Medium, ...]]:
+    """Give what the system says, the conversation and its media.
 
     Raises:
         BadRequest: a turn is malformed, or there is none.
@@ -36,13 +42,15 @@ def turns_of(turns: list[ChatMessage]) -> tuple[str | None, tuple[Message, ...]]
     messages: list[Message] = []
     history = History()
     results: list[CallResult] = []
+    media: list[Medium] = []
+    shown: list[Medium] = []
     for index, turn in enumerate(turns):
         try:
             if turn.role == _TOOL:
                 results.append(history.result_of(turn, _content(turn)))
                 continue
             calls = history.calls_of(turn) if turn.role == "assistant" and turn.tool_calls else ()
-            role, text = read_turn(turn, silent=bool(calls))
+            role, text = read_turn(turn, silent=bool(calls), media=shown)
         except Refused as error:
             raise within(error, f"messages[{index}]") from error
         if results:
@@ -51,22 +59,31 @@ def turns_of(turns: list[ChatMessage]) -> tuple[str | None, tuple[Message, ...]]
         if role == "system":
             system.append(text)
         else:
+            if shown:
+                media += _placed(shown, f"messages[{index}]", len(messages))
+                shown.clear()
             messages.append(Message(role, text, calls))
     if results:
         messages.append(Message("user", "", results=tuple(results)))
     if not messages:
         raise wrong("messages", "no turn of the user or the assistant is there.")
-    return "\n".join(system) or None, tuple(messages)
+    return "\n".join(system) or None, tuple(messages), tuple(media)
+
+
+def _placed(shown: list[Medium], at: str, turn: int) -> list[Medium]:
+    """Put a place in front of the paths of media, and name their turn."""
+    return [structs.replace(one, field=joined(at, one.field), turn=turn) for one in shown]
 
 
 def read_turn(
-    turn: ChatMessage, *, silent: bool = False
+    turn: ChatMessage, *, silent: bool = False, media: list[Medium] | None = None
 ) -> tuple[Literal["system", "user", "model"], str]:
     """Give who speaks in a turn, and the text, or refuse with the path of the member to blame.
 
     Args:
         turn: what came; one of the role ``tool`` is none of these.
         silent: whether it is a turn without a text too, because it calls functions.
+        media: takes the media of a turn of the user; without it, they are refused.
     """
     if turn.role == "function":
         raise unserved("role", f'Use the role "{_TOOL}".')
@@ -84,10 +101,10 @@ def read_turn(
         raise unserved("name", "Say in the text who speaks.")
     if turn.content is None and role == "model" and (silent or turn.refusal is not None):
         return role, turn.refusal or ""
-    return role, _content(turn)
+    return role, _content(turn, media if role == _USER else None)
 
 
-def _content(turn: ChatMessage) -> str:
+def _content(turn: ChatMessage, media: list[Medium] | None = None) -> str:
     content = turn.content
     if isinstance(content, str):
         return content
@@ -95,12 +112,19 @@ def _content(turn: ChatMessage) -> str:
         raise wrong("content", "it is missing.")
     if not content:
         raise wrong("content", "it is empty.")
-    return "".join(_piece(part, f"content[{at}]") for at, part in enumerate(content))
+    pieces: list[str] = []
+    for index, part in enumerate(content):
+        at = f"content[{index}]"
+        if part.type not in PARTS:
+            pieces.append(_piece(part, at))
+        elif media is None:
+            raise unserved(f"{at}.type", _TEXT_ONLY)
+        else:
+            media.append(medium_of(part, at, sum(map(len, pieces))))
+    return "".join(pieces)
 
 
 def _piece(part: ContentPart, at: str) -> str:
-    if part.type in _OTHER_PARTS:
-        raise unserved(f"{at}.type", _TEXT_ONLY)
     if part.type not in ("text", "refusal"):
         raise wrong(f"{at}.type", f'"{quoted(part.type)}" is not known.')
     text = part.text if part.type == "text" else part.refusal

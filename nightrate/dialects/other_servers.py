@@ -17,6 +17,7 @@ from nightrate.domain.calling import Call, Calling, CallMode
 from nightrate.domain.fitting import fits
 from nightrate.domain.generation import Candidate, FinishReason, Prompt, Usage
 from nightrate.domain.guidance import Withheld
+from nightrate.domain.medium import estimated_tokens
 from nightrate.domain.schema import ChoiceForm, JSONForm
 from nightrate.errors import Code, RequestFailed
 
@@ -81,7 +82,8 @@ def _reckoned(characters: int) -> int:
 def reckoned_usage(prompt: Prompt, text: str) -> Usage:
     """Reckon from lengths what an answer used, where a server does not tell it."""
     asked = sum(len(turn.words) for turn in prompt.messages) + len(prompt.system or "")
-    return Usage(_reckoned(asked), _reckoned(len(text)) if text else 0)
+    tokens = _reckoned(asked) + estimated_tokens(prompt.media)
+    return Usage(tokens, _reckoned(len(text)) if text else 0)
 
 
 def called(candidate: Candidate, written: Sequence[Call], calling: Calling) -> Candidate:

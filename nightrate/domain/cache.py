@@ -7,6 +7,9 @@ from msgspec import Struct, structs
 from nightrate.clock import Instant
 from nightrate.domain.generation import Prompt
 
+_FIELD = "cachedContent"
+"""What a request is to blame for of a beginning that it continues."""
+
 _MEMBERS = tuple((member.name, member.default) for member in structs.fields(Prompt))
 
 
@@ -61,12 +64,19 @@ def continued(prefix: Prompt, prompt: Prompt, token_count: int) -> Prompt:
     given = {
         name: value for name, default in _MEMBERS if (value := getattr(prefix, name)) != default
     }
+    turns = len(prefix.messages)
     own = {
         "messages": prefix.messages + prompt.messages,
+        "media": (
+            *(structs.replace(medium, field=_FIELD) for medium in prefix.media),
+            *(structs.replace(medium, turn=medium.turn + turns) for medium in prompt.media),
+        ),
         "sampling": prompt.sampling,
         "form": prompt.form,
         "logprobs": prompt.logprobs,
         "picture": prompt.picture,
+        "resolution": prompt.resolution,
+        "thoughts": prompt.thoughts,
         "candidates": prompt.candidates,
         "cache": None,
         "cached_tokens": token_count,

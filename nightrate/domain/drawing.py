@@ -29,12 +29,15 @@ def one_text(prompt: Prompt, *, seeded: bool) -> str:
         seeded: whether the engine takes a seed.
 
     Raises:
-        RequestFailed: it has several turns, or settings about tokens, which are not drawn by.
+        RequestFailed: it has several turns, media, or settings about tokens: none are drawn by.
     """
     for name, ours in _FIELDS.items():
         if getattr(prompt.sampling, ours) is not None and not (seeded and name == "seed"):
             message = f"{name}: what draws behind this model has no such setting; leave it out."
             raise RequestFailed(message, code=Code.UNIMPLEMENTED)
+    if prompt.media:
+        message = f"{prompt.media[0].field}: what draws here draws by a text alone; leave it out."
+        raise RequestFailed(message, code=Code.UNIMPLEMENTED)
     if len(prompt.messages) > 1:
         message = "contents: what draws behind this model takes a single turn; send one."
         raise RequestFailed(message, code=Code.UNIMPLEMENTED)

@@ -11,6 +11,7 @@ from nightrate.domain.calling import Call, Calling, CallMode, CallResult
 from nightrate.domain.embedding import Embedding, Passage
 from nightrate.domain.grounding import Grounding, LookupWish, Support
 from nightrate.domain.guidance import HarmFilter, Thinking, Withheld
+from nightrate.domain.medium import Medium, Resolution
 from nightrate.domain.picture import Picture, PictureWish
 from nightrate.domain.schema import Form
 from nightrate.errors import Code
@@ -36,6 +37,8 @@ class Capability(StrEnum):
     """And which others were likely in its place."""
     TOOLS = "tools"
     """It decides by itself whether it calls a function or answers in words."""
+    MEDIA = "media"
+    """It reads pictures, sounds, films or documents in a prompt: of which types, it says too."""
 
 
 class FinishReason(StrEnum):
@@ -121,8 +124,14 @@ class Prompt(Struct, frozen=True, gc=False, kw_only=True):
     """How many of its tokens came from a cached content."""
     thinking: Thinking | None = None
     """How long the model may think, where it does."""
+    thoughts: bool = False
+    """Whether the answer tells what was thought, where the engine hands that out."""
     filters: tuple[HarmFilter, ...] = ()
     """What is filtered, where anything is."""
+    media: tuple[Medium, ...] = ()
+    """The media of its turns, as they come; see `domain.medium`."""
+    resolution: Resolution | None = None
+    """How closely the model looks at media that do not say it themselves."""
     live: bool = False
     """Whether somebody waits for the answer."""
 
@@ -164,6 +173,8 @@ class Candidate(Struct, frozen=True, gc=False):
     """Which pieces of the text rest on which sources of the reply's grounding."""
     withheld: Withheld | None = None
     """What the filter found, where it was one that ended the answer."""
+    thoughts: str = ""
+    """What was thought before the answer, where that was asked for and is handed out."""
 
 
 class Reply(Struct, frozen=True, gc=False):

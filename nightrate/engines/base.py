@@ -75,6 +75,10 @@ class Engine(ABC):
     reuses_beginnings: bool = False
     """Whether it gains when prompts that begin alike come one after the other."""
 
+    media: tuple[str, ...] = ()
+    """The types of media that it reads in a prompt, such as ``image/*`` and ``application/pdf``;
+    there are some where it has `Capability.MEDIA`."""
+
     on_demand: bool = False
     """Whether it is opened only when it is first asked for, so that nobody else waits for it."""
 

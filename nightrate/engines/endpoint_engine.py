@@ -15,6 +15,7 @@ from nightrate import endpoint_limits
 from nightrate.dialects.other_servers import Speech
 from nightrate.domain.embedding import Passage
 from nightrate.domain.generation import Asked, Capability, Prompt, Reply
+from nightrate.domain.medium import estimated_tokens
 from nightrate.engines.allowance import Allowance
 from nightrate.engines.base import Capacity, Engine, Progress, ignore_progress
 from nightrate.engines.endpoint import Endpoint
@@ -152,7 +153,7 @@ class EndpointEngine(Engine):
         limit = asked.sampling.max_output_tokens
         output = endpoint_limits.ESTIMATED_OUTPUT_TOKENS if limit is None else limit
         texts = (asked.system or "", *(message.words for message in asked.messages))
-        return sum(map(_estimated, texts)) + output
+        return sum(map(_estimated, texts)) + estimated_tokens(asked.media) + output
 
     def _check(self, prompt: Prompt) -> None:
         """Refuse what this engine was not configured for; `service/lane` has asked for the rest."""

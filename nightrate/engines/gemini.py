@@ -23,6 +23,7 @@ from nightrate.dialects.gemini_answers import (
 from nightrate.dialects.gemini_asks import render_count, render_passage, render_prompt
 from nightrate.domain.embedding import Embedding, Passage
 from nightrate.domain.generation import Capability, Prompt, Reply
+from nightrate.domain.medium import is_pattern
 from nightrate.domain.schema import ChoiceForm
 from nightrate.engines.base import Options
 from nightrate.engines.endpoint_engine import EndpointEngine, EndpointOptions, contradictions
@@ -47,6 +48,8 @@ class GeminiOptions(EndpointOptions, frozen=True, forbid_unknown_fields=True, kw
     """Whether its model calls functions."""
     logprobs: bool = False
     """Whether it says how likely tokens were."""
+    media: tuple[str, ...] = ("image/*", "audio/*", "video/*", "text/*", "application/pdf")
+    """The types of media that it reads in prompts; none: it reads text alone."""
 
 
 class GeminiEngine(EndpointEngine):
@@ -60,6 +63,8 @@ class GeminiEngine(EndpointEngine):
             options, GEMINI, {"x-goog-api-key": options.api_key} if options.api_key else {}
         )
         self._capabilities = frozenset(_capabilities(options))
+        if Capability.MEDIA in self._capabilities:
+            self.media = options.media
 
     @classmethod
     def from_options(cls, options: Options) -> GeminiEngine:
@@ -145,6 +150,8 @@ def _capabilities(options: GeminiOptions) -> set[Capability]:
             found |= {Capability.LOGPROBS, Capability.TOP_LOGPROBS}
     if options.images:
         found.add(Capability.IMAGES)
+    if options.media and (options.text or options.images):
+        found.add(Capability.MEDIA)
     if options.embeddings:
         found.add(Capability.EMBEDDINGS)
     return found
@@ -158,4 +165,9 @@ def _contradictions(options: GeminiOptions) -> list[str]:
         problems.append("text: the engine does nothing; set `text`, `embeddings` or `images`")
     if options.logprobs and not options.text:
         problems.append("logprobs: it is about text, and `text` is false")
+    problems += [
+        f"media: {pattern!r} is neither a type such as image/png nor a pattern such as image/*"
+        for pattern in options.media
+        if not is_pattern(pattern)
+    ]
     return problems

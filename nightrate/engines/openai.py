@@ -23,6 +23,7 @@ from nightrate.dialects.openai_answers import (
     read_vector,
 )
 from nightrate.dialects.openai_asks import Customs, render_count, render_passage, render_prompt
+from nightrate.dialects.openai_media import OTHER_MEDIA, is_said
 from nightrate.dialects.openai_pictures import (
     OPENAI_SIZES,
     PictureCustoms,
@@ -67,6 +68,9 @@ class OpenAIOptions(EndpointOptions, frozen=True, forbid_unknown_fields=True, kw
     """Whether it says how likely tokens were, and which others."""
     thinking: bool = False
     """Whether its model thinks as hard as it is told to."""
+    media: tuple[str, ...] = ()
+    """The types of media that its model reads in prompts: pictures, ``audio/wav``, ``audio/mpeg``,
+    ``application/pdf``."""
 
 
 class OpenAIEngine(EndpointEngine):
@@ -86,6 +90,7 @@ class OpenAIEngine(EndpointEngine):
         self._pictures = f"{base_url}/images/generations"
         self._tokens = f"{base_url.removesuffix('/v1')}/tokenize"
         self._capabilities = frozenset(_capabilities(options))
+        self.media = options.media
         hosted = options.server == "openai"
         sizes = options.image_sizes or (OPENAI_SIZES if hosted else ())
         self._picture_customs = PictureCustoms(sizes=sizes, says_format=not hosted)
@@ -178,6 +183,8 @@ def _capabilities(options: OpenAIOptions) -> set[Capability]:
         found |= {Capability.CALLS, Capability.TOOLS}
     if options.logprobs:
         found |= {Capability.LOGPROBS, Capability.TOP_LOGPROBS}
+    if options.media:
+        found.add(Capability.MEDIA)
     if options.embeddings:
         found.add(Capability.EMBEDDINGS)
     return found
@@ -202,6 +209,13 @@ def _contradictions(options: OpenAIOptions) -> list[str]:
         problems.append("logprobs: it is about text, and `text` is false")
     if options.thinking and not options.text:
         problems.append("thinking: it is about text, and `text` is false")
+    if options.media and not options.text:
+        problems.append("media: they stand in prompts for text, and `text` is false")
+    problems += [
+        f"media: {pattern!r} is none of image/*, a type such as image/png, {', '.join(OTHER_MEDIA)}"
+        for pattern in options.media
+        if not is_said(pattern)
+    ]
     return problems
 
 

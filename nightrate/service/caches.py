@@ -7,7 +7,7 @@ import zlib
 from nightrate import clock, limits
 from nightrate.clock import Instant
 from nightrate.domain.batch import Method
-from nightrate.domain.cache import Cache, CacheWish
+from nightrate.domain.cache import Cache, CacheWish, Reach
 from nightrate.domain.file import Page
 from nightrate.domain.generation import Failure
 from nightrate.errors import BadRequest, OverQuota
@@ -65,7 +65,7 @@ class Caches:
             StoreFault: the disk refused.
         """
         model = self._models.resolve(wish.model, Method.GENERATE)
-        tokens = await self._executor.count_tokens(model, wish.prompt)
+        tokens = await self._executor.count_tokens(model, wish.prompt, Reach(tenant, now))
         if isinstance(tokens, Failure):
             return tokens
         if tokens < self._tokens_min:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from typing import overload
 
 from msgspec import structs
@@ -18,12 +18,13 @@ from nightrate.domain.batch import Batch, Kind
 from nightrate.domain.cache import Reach
 from nightrate.domain.embedding import Embedding, Passage
 from nightrate.domain.generation import Asked, Failure, Outcome, Prompt, Reply
-from nightrate.domain.grounding import Grounding
 from nightrate.domain.model import Model
 from nightrate.domain.shard import Answer, Tally
 from nightrate.errors import Code, Damaged, EngineDown, Refused, StoreFault
-from nightrate.service.grounding import Grounder, Step, Steps, grounded
+from nightrate.service.grounding import Grounder, Step, Steps
 from nightrate.service.lane import Lane
+from nightrate.service.media import Media
+from nightrate.service.outcomes import counted, pieces_of, resting, tally_of
 from nightrate.service.overdue import Worker
 from nightrate.service.places import Meter
 from nightrate.service.prefixes import Prefixes, missing_cache
@@ -42,6 +43,7 @@ class Executor:
         lanes: the engines by name.
         prefixes: the cached contents that requests may name; without it, they find none.
         grounder: makes the searches that requests may want; without it, they are refused.
+        media: reads the files that requests may name; without it, they find none.
     """
 
     def __init__(
@@ -49,9 +51,11 @@ class Executor:
         lanes: Mapping[str, Lane],
         prefixes: Prefixes | None = None,
         grounder: Grounder | None = None,
+        media: Media | None = None,
     ) -> None:
         self._lanes = lanes
         self._prefixes = prefixes
+        self._media = media or Media()
         self._grounder = grounder or Grounder(None)
 
     async def whole(self, prompt: Prompt, model: str, reach: Reach) -> Prompt:
@@ -70,15 +74,21 @@ class Executor:
         return await self._prefixes.whole(prompt, model, reach)
 
     @overload
-    async def live(self, model: Model, asked: Prompt) -> Reply | Failure: ...
+    async def live(
+        self, model: Model, asked: Prompt, reach: Reach | None = None
+    ) -> Reply | Failure: ...
 
     @overload
     async def live(self, model: Model, asked: Passage) -> Embedding | Failure: ...
 
-    async def live(self, model: Model, asked: Asked) -> Outcome:
+    async def live(self, model: Model, asked: Asked, reach: Reach | None = None) -> Outcome:
         """Answer an interactive request.
 
         It does not wait for an engine that is not open, but for one that is opened on demand.
+        ``reach`` says which files it may name.
+
+        Raises:
+            StoreFault, OSError: a file that it names cannot be read.
         """
         lane = self._lanes[model.engine]
         if failure := await _closed(lane, model):
@@ -86,7 +96,7 @@ class Executor:
         if isinstance(asked, Prompt):
             asked = structs.replace(asked, live=True)
         try:
-            return await self._run(lane, asked, live=True)
+            return await self._run(lane, asked, reach, live=True)
         except EngineDown as fault:
             return Failure(Code.UNAVAILABLE, fault.message)
 
@@ -99,9 +109,9 @@ class Executor:
         )
 
     async def stream(
-        self, model: Model, prompt: Prompt
+        self, model: Model, prompt: Prompt, reach: Reach | None = None
     ) -> AsyncGenerator[str | Reply | Failure, None]:
-        """Answer an interactive request piece by piece: texts, at last the outcome."""
+        """Answer an interactive request piece by piece: texts, at last the outcome; as `live`."""
         lane = self._lanes[model.engine]
         if failure := await _closed(lane, model):
             yield failure
@@ -114,25 +124,23 @@ class Executor:
                 yield found
                 return
             prompt, grounding = found
-        try:
-            if prompt.candidates > 1:  # Pieces of several answers at once would help nobody.
-                ended = _counted(prompt, await answered(lane, prompt, live=True))
-                yield ended if grounding is None else _resting(ended, grounding)
-                return
-            async with aclosing(lane.stream(prompt, live=True)) as pieces:
+        async with AsyncExitStack() as held:
+            if prompt.media:
+                read = self._media.read(prompt, lane, reach, live=True)
+                prepared = await held.enter_async_context(read)
+                if isinstance(prepared, Failure):
+                    yield prepared
+                    return
+                prompt = prepared
+            async with aclosing(pieces_of(lane, prompt, grounding)) as pieces:
                 async for piece in pieces:
-                    if isinstance(piece, str):
-                        yield piece
-                    else:
-                        ended = _counted(prompt, piece)
-                        yield ended if grounding is None else _resting(ended, grounding)
-        except EngineDown as fault:
-            yield Failure(Code.UNAVAILABLE, fault.message)
+                    yield piece
 
     async def _run(
         self,
         lane: Lane,
         asked: Asked,
+        reach: Reach | None = None,
         *,
         live: bool = False,
         meter: Meter | None = None,
@@ -142,20 +150,36 @@ class Executor:
         if isinstance(asked, Passage):
             return await lane.outcome(asked, live=live, meter=meter)
         if asked.lookup is None:
-            return _counted(asked, await answered(lane, asked, live=live, meter=meter))
+            return await self._answered(lane, asked, reach, live=live, meter=meter)
         found = await self._grounder.ground(asked, asked.lookup, step)
         if isinstance(found, Failure):
             return found
-        outcome = await answered(lane, found[0], live=live, meter=meter)
-        return _resting(_counted(asked, outcome), found[1])
+        outcome = await self._answered(lane, found[0], reach, live=live, meter=meter)
+        return resting(outcome, found[1])
 
-    async def count_tokens(self, model: Model, prompt: Prompt) -> int | Failure:
-        """Count the tokens of a prompt, as the model sees it."""
+    async def _answered(
+        self, lane: Lane, prompt: Prompt, reach: Reach | None, *, live: bool, meter: Meter | None
+    ) -> Reply | Failure:
+        """Take a prompt through its engine, with the files that it may name."""
+        if not prompt.media:
+            return counted(prompt, await answered(lane, prompt, live=live, meter=meter))
+        async with self._media.read(prompt, lane, reach, live=live) as read:
+            if isinstance(read, Failure):
+                return read
+            return counted(read, await answered(lane, read, live=live, meter=meter))
+
+    async def count_tokens(
+        self, model: Model, prompt: Prompt, reach: Reach | None = None
+    ) -> int | Failure:
+        """Count the tokens of a prompt, as the model sees it; ``reach`` and errors as of `live`."""
         lane = self._lanes[model.engine]
         if failure := await _closed(lane, model):
             return failure
         try:
-            return await lane.count_tokens(prompt)
+            if not prompt.media:
+                return await lane.count_tokens(prompt)
+            async with self._media.read(prompt, lane, reach, live=True) as read:
+                return read if isinstance(read, Failure) else await lane.count_tokens(read)
         except EngineDown as fault:
             return Failure(Code.UNAVAILABLE, fault.message)
 
@@ -166,7 +190,7 @@ class Executor:
             lane: the engine.
             model: the model of the batch.
             kind: how the lines are to be read, and their answers to be written.
-            reach: which cached contents they may continue; None for none.
+            reach: which cached contents and files they may name; None for none.
         """
         return Rows(self, lane, model, kind, reach)
 
@@ -185,7 +209,7 @@ class Executor:
             lane: the engine.
             model: the model of the batch.
             asked: by the row.
-            reach: which cached contents it may continue; None for none.
+            reach: which cached contents and files it may name; None for none.
             meter: told what the row had of the engine's time.
             step: where it is kept what was looked up for the row; None for nowhere.
 
@@ -202,7 +226,7 @@ class Executor:
             except Damaged as fault:
                 message = f"The cached content cannot be read any more: {fault.message}"
                 return Failure(Code.DATA_LOSS, message)
-        return await self._run(lane, asked, meter=meter, step=step)
+        return await self._run(lane, asked, reach, meter=meter, step=step)
 
     async def _continued(self, prompt: Prompt, model: str, reach: Reach | None) -> Prompt:
         """Put the cached content before a row that names one, when the disk lets us."""
@@ -267,6 +291,7 @@ class Rows:
                 and asked.cache is None
                 and asked.lookup is None
                 and asked.candidates == 1
+                and not asked.media
             ):
                 # Nearly every row: the straight way.
                 outcome = await self._lane.outcome(asked, worker=worker, meter=meter)
@@ -283,26 +308,7 @@ class Rows:
             log.exception("line %d failed by a mistake of the server", line.number)
             outcome = Failure(Code.INTERNAL, "Internal error; see the log of the server.")
             output = self._render(echo, outcome, self._form, response_id, clock.now())
-        return Answer(output, _tally(outcome, int(meter.seconds * 1e9 + 0.5)))
-
-
-def _counted(prompt: Prompt, outcome: Reply | Failure) -> Reply | Failure:
-    """Say of a reply how many of its prompt's tokens were cached: those of a cached content count.
-
-    An engine may have reused more than that.
-    """
-    if not prompt.cached_tokens or isinstance(outcome, Failure):
-        return outcome
-    # Another engine may serve the model by now and count fewer tokens altogether.
-    kept_tokens = min(prompt.cached_tokens, outcome.usage.prompt_tokens)
-    cached_tokens = max(kept_tokens, outcome.usage.cached_tokens)
-    usage = structs.replace(outcome.usage, cached_tokens=cached_tokens)
-    return structs.replace(outcome, usage=usage)
-
-
-def _resting(outcome: Reply | Failure, grounding: Grounding) -> Reply | Failure:
-    """Say of a reply what it rests on."""
-    return grounded(outcome, grounding) if isinstance(outcome, Reply) else outcome
+        return Answer(output, tally_of(outcome, int(meter.seconds * 1e9 + 0.5)))
 
 
 async def _closed(lane: Lane, model: Model) -> Failure | None:
@@ -318,23 +324,3 @@ def unanswered(batch: Batch, line: RawLine, why: Failure, response_id: str) -> A
     """Say of a row that will not be asked any more why it has no answer."""
     echo = parse_row(line.data, line.number, batch.kind, batch.model).echo
     return Answer(render_unasked(echo, why, batch.kind, response_id), _FAILED)
-
-
-def _tally(outcome: OutcomeOfRow, nanoseconds: int) -> Tally:
-    if isinstance(outcome, Reply):
-        usage = outcome.usage
-        return Tally(
-            1,
-            0,
-            usage.prompt_tokens,
-            usage.output_tokens,
-            usage.cached_tokens,
-            usage.thought_tokens,
-            nanoseconds,
-        )
-    if isinstance(outcome, tuple):
-        prompt_tokens = sum(embedding.prompt_tokens for embedding in outcome)
-        return Tally(1, 0, prompt_tokens, engine_nanoseconds=nanoseconds)
-    if isinstance(outcome, Embedding):
-        return Tally(1, 0, outcome.prompt_tokens, engine_nanoseconds=nanoseconds)
-    return Tally(failed=1, engine_nanoseconds=nanoseconds)

@@ -17,18 +17,17 @@ from nightrate.domain.embedding import Embedding, Passage
 from nightrate.domain.fitting import fits
 from nightrate.domain.generation import (
     Asked,
-    Capability,
     Failure,
     FinishReason,
     Outcome,
     Prompt,
     Reply,
-    needs_of,
 )
 from nightrate.domain.retry import retry_delay_seconds
 from nightrate.domain.schema import JSONForm
 from nightrate.engines.base import Engine, Progress, ignore_progress
 from nightrate.errors import Code, EngineBusy, EngineDown, EngineFault, RequestFailed
+from nightrate.service.abilities import unable
 from nightrate.service.overdue import Overdue, Worker
 from nightrate.service.places import Meter, Places
 
@@ -40,22 +39,6 @@ _DEATHS_TOGETHER = limits.ENGINE_DEATHS_MAX - 1
 """Engine deaths after which a prompt runs alone. An engine that died once may have had bad luck:
 everybody tries again side by side. Whoever was there every time gets a last try with nobody else
 inside: the one that kills it is then known, and none of its neighbours fails with it."""
-
-_INABILITIES = {
-    Capability.SCHEMA: (Code.UNIMPLEMENTED, "cannot give answers a form."),
-    Capability.IMAGES: (Code.INVALID_ARGUMENT, "draws no pictures."),
-    Capability.CALLS: (Code.UNIMPLEMENTED, "calls no functions. Leave them out."),
-    Capability.LOGPROBS: (Code.UNIMPLEMENTED, "does not say how likely tokens were. Leave it out."),
-    Capability.TOP_LOGPROBS: (
-        Code.UNIMPLEMENTED,
-        "says how likely the chosen tokens were, but not which others were. Leave it out.",
-    ),
-    Capability.TOOLS: (
-        Code.UNIMPLEMENTED,
-        "does not decide by itself whether to call a function. Demand a call, or no call.",
-    ),
-}
-"""What an engine is told to be unable to do."""
 
 _TELL_SECONDS = 60.0
 """Between two log lines about an engine that requests wait for."""
@@ -207,8 +190,9 @@ class Lane:
             or asked.picture is not None
             or asked.calling is not None
             or asked.logprobs is not None
+            or asked.media
         ):
-            failure = self._unable(asked)
+            failure = unable(self.engine, self.name, asked)
             if failure:
                 return failure
             loose = _is_loose(asked)
@@ -255,7 +239,7 @@ class Lane:
         Raises:
             EngineDown: the engine has given up before the first text.
         """
-        failure = self._unable(prompt)
+        failure = unable(self.engine, self.name, prompt)
         if failure:
             yield failure
             return
@@ -291,16 +275,6 @@ class Lane:
             except EngineFault as fault:
                 if failure := await self._before_next(tries, fault, live=True):
                     return failure
-
-    def _unable(self, prompt: Prompt) -> Failure | None:
-        """Say what a prompt asks for and the engine cannot do, under the path of the wish."""
-        abilities = self.engine.capabilities
-        for need in needs_of(prompt):
-            if need.capability not in abilities:
-                code, why = _INABILITIES[need.capability]
-                message = f"{need.field}: the engine of this model {why}"
-                return Failure(code, message, need.field)
-        return None
 
     async def _before_next(
         self, tries: _Tries, fault: EngineFault, *, live: bool

@@ -29,6 +29,7 @@ from nightrate.domain.generation import Capability, FinishReason, Message, Promp
 from nightrate.engines.base import Engine
 from nightrate.errors import Code, EngineDown, RequestFailed
 from nightrate.testing.engine_calls import CallPromises
+from nightrate.testing.engine_media import MediaPromises
 from nightrate.testing.engine_samples import asked, pieces_of, text_of
 from nightrate.testing.engine_wishes import FormPromises, LogprobPromises, PicturePromises
 
@@ -48,7 +49,7 @@ async def _drained(pieces: AsyncIterator[object]) -> None:
         pass
 
 
-class EngineContract(FormPromises, LogprobPromises, PicturePromises, CallPromises):
+class EngineContract(FormPromises, LogprobPromises, PicturePromises, CallPromises, MediaPromises):
     """Promises of an open engine. Fixture to provide: ``engine``.
 
     What it promises beyond text is tested where its capabilities say that it can.

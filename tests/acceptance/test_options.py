@@ -23,30 +23,16 @@ Outcome = tuple[str, Any]
 """How a request ended: ``response`` or an error's name, and the answer or the message."""
 
 
-class Ways:
-    """What became of every sample, on each of the three ways."""
+class Sender:
+    """Sends requests live, in an inline batch and in a file."""
 
-    def __init__(self, server: Server, engine: str) -> None:
+    def __init__(self, server: Server) -> None:
         self.server = server
-        self.engine = engine
-        self.capabilities = create_engine(engine, {}).capabilities
-        samples = {path: _short(sample) for path, sample in SAMPLES.items()}
-        samples["cachedContent"] = _short({**HI, "cachedContent": self._cache()})
-        self.live, self.inline, self.file = self._all(
-            samples, MODEL, "generateContent", "batchGenerateContent"
-        )
-        ways = self._all(EMBEDDING_SAMPLES, VECTORS, "embedContent", "asyncBatchEmbedContent")
-        self.live_vectors, self.inline_vectors, self.file_vectors = ways
 
-    def _cache(self) -> str:
-        turn = {"role": "user", "parts": [{"text": "The name of the cat is Tom."}]}
-        body = {"model": f"models/{MODEL}", "contents": [turn], "ttl": "600s"}
-        answer = self.server.ask("POST", "/v1beta/cachedContents", msgspec.json.encode(body))
-        return str(answer.json["name"])
-
-    def _all(
+    def all(
         self, samples: Mapping[str, Any], model: str, verb: str, batch_verb: str
     ) -> tuple[dict[str, Outcome], dict[str, Outcome], dict[str, Outcome]]:
+        """Give what became of each on the three ways, by its name."""
         live = {path: self._live(sample, model, verb) for path, sample in samples.items()}
         requests = [{"request": sample} for sample in samples.values()]
         inline = self._batch({"requests": {"requests": requests}}, model, batch_verb)
@@ -78,6 +64,28 @@ class Ways:
         output = self.server.batch(name)["response"]
         (holder,) = (value for key, value in output.items() if key.startswith("inlined"))
         return [_outcome(item) for item in holder["inlinedResponses"]]
+
+
+class Ways(Sender):
+    """What became of every sample, on each of the three ways."""
+
+    def __init__(self, server: Server, engine: str) -> None:
+        super().__init__(server)
+        self.engine = engine
+        self.capabilities = create_engine(engine, {}).capabilities
+        samples = {path: _short(sample) for path, sample in SAMPLES.items()}
+        samples["cachedContent"] = _short({**HI, "cachedContent": self._cache()})
+        self.live, self.inline, self.file = self.all(
+            samples, MODEL, "generateContent", "batchGenerateContent"
+        )
+        ways = self.all(EMBEDDING_SAMPLES, VECTORS, "embedContent", "asyncBatchEmbedContent")
+        self.live_vectors, self.inline_vectors, self.file_vectors = ways
+
+    def _cache(self) -> str:
+        turn = {"role": "user", "parts": [{"text": "The name of the cat is Tom."}]}
+        body = {"model": f"models/{MODEL}", "contents": [turn], "ttl": "600s"}
+        answer = self.server.ask("POST", "/v1beta/cachedContents", msgspec.json.encode(body))
+        return str(answer.json["name"])
 
 
 def _short(sample: dict[str, Any]) -> dict[str, Any]:

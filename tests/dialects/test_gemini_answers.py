@@ -75,6 +75,10 @@ def failure(body: bytes, prompt: Prompt = HELLO) -> RequestFailed:
     [
         (HELLO, Candidate("hi")),
         (HELLO, Candidate("", FinishReason.LENGTH)),
+        (wishing(thoughts=True), Candidate("hi", thoughts="Hm.\u2028 So?")),
+        (wishing(thoughts=True), Candidate("", FinishReason.LENGTH, thoughts="Hm.")),
+        (wishing(thoughts=True), Candidate("hi")),
+        (wishing(form=FORM, thoughts=True), Candidate('{"a":1}', thoughts='{"b": 2}')),
         (wishing(form=FORM), Candidate('{"a":1}')),
         (wishing(form=FORM), Candidate('{"a":', FinishReason.LENGTH)),
         (wishing(form=CHOICE), Candidate("red")),
@@ -295,6 +299,16 @@ def test_a_streamed_answer_is_put_together() -> None:
     reply = stream.reply()
     assert reply.candidates == (Candidate("Once upon", calls=(Call("look", '{"a":1}'),)),)
     assert (reply.usage, reply.model_version) == (Usage(4, 9), "v-2")
+
+
+def test_thoughts_of_a_stream_are_put_together_and_no_text() -> None:
+    stream = Stream(wishing(thoughts=True), "m")
+    pieces: tuple[tuple[dict[str, Any], ...], ...] = (
+        ({"text": "Hm", "thought": True},),
+        ({"text": ".", "thought": True}, {"thought": True}, {"text": "so"}),
+    )
+    assert [stream.read(document(*piece)) for piece in pieces] == ["", "so"]
+    assert stream.reply().candidates == (Candidate("so", thoughts="Hm."),)
 
 
 def test_an_error_in_a_stream_breaks_it_off() -> None:

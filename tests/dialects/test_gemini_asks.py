@@ -70,6 +70,8 @@ def calling(mode: CallMode, *, held: bool = False, strict: bool = False) -> Call
         wishing(thinking=Thinking(0)),
         wishing(thinking=Thinking(level=ThinkingLevel.HIGH)),
         wishing(thinking=Thinking(-1, ThinkingLevel.MINIMAL)),
+        wishing(thoughts=True),
+        wishing(thinking=Thinking(512), thoughts=True),
         wishing(filters=tuple(map(HarmFilter, Harm, cycle(Threshold)))),
         wishing(calling=calling(CallMode.AUTO)),
         wishing(calling=calling(CallMode.AUTO, held=True)),

@@ -55,5 +55,5 @@ def test_a_row_that_refuses_says_what_to_do() -> None:
 
 
 def test_the_gates_know_a_member_by_both_its_names() -> None:
-    assert refused_in("contents[].parts[]")["inline_data"][0] == "inlineData"
+    assert refused_in("generationConfig")["speech_config"][0] == "speechConfig"
     assert "temperature" not in refused_in("generationConfig")

@@ -106,7 +106,6 @@ def test_modifiers_of_a_part_are_passed_over() -> None:
         ([{"parts": [{"text": "a"}, {}]}], "contents[0].parts[1]: it has no data."),
         ([{"parts": {}}], "contents[0].parts: it has no data."),
         ([{"parts": [{"text": None}]}], "contents[0].parts[0]: it has no data."),
-        ([{"parts": [{"inlineData": {}}]}], "contents[0].parts[0]: it has no data."),
         (
             [{"role": "assistant", "parts": "a"}],
             'contents[0].role: "assistant" is neither "user" nor "model".',
@@ -149,11 +148,6 @@ def test_system_turns_of_old_clients_join_the_instruction() -> None:
     turns = [{"role": "system", "parts": "b"}, {"role": "system", "parts": "c"}, "hi"]
     assert parse({"contents": turns}).system == "b\nc"
     assert parse({"contents": turns, "systemInstruction": "a"}).system == "a\nb\nc"
-
-
-def test_a_system_instruction_is_text() -> None:
-    error = refusal({**HI, "system_instruction": {"parts": [{"inline_data": {"data": "eA=="}}]}})
-    assert error.field == "system_instruction.parts[0].inline_data"
 
 
 # Generation config ---------------------------------------------------------------------------
@@ -261,10 +255,10 @@ def test_a_fault_is_told_in_the_spelling_of_the_client() -> None:
     ("wish", "thinking"),
     [
         ({}, None),
-        ({"includeThoughts": True, "thinkingLevel": ""}, None),
+        ({"includeThoughts": False, "thinkingLevel": ""}, None),
         ({"thinkingLevel": "THINKING_LEVEL_UNSPECIFIED"}, None),
         ({"thinkingBudget": 0}, Thinking(0)),
-        ({"thinking_budget": -1, "include_thoughts": True}, Thinking(-1)),
+        ({"thinking_budget": -1}, Thinking(-1)),
         ({"thinkingBudget": 512, "includeThoughts": False}, Thinking(512)),
         ({"thinking_level": "low"}, Thinking(level=ThinkingLevel.LOW)),
         ({"thinkingLevel": "HIGH", "thinkingBudget": 9}, Thinking(9, ThinkingLevel.HIGH)),
@@ -276,11 +270,23 @@ def test_how_long_a_model_thinks_is_read_for_one_that_does(
     assert parse(config(thinkingConfig=wish)) == structs.replace(PLAIN, thinking=thinking)
 
 
+@pytest.mark.parametrize(
+    ("wish", "thinking"),
+    [
+        ({"includeThoughts": True}, None),
+        ({"include_thoughts": True, "thinking_budget": 7}, Thinking(7)),
+    ],
+)
+def test_thoughts_are_told_to_those_who_ask(wish: object, thinking: Thinking | None) -> None:
+    expected = structs.replace(PLAIN, thinking=thinking, thoughts=True)
+    assert parse(config(thinkingConfig=wish)) == expected
+
+
 def test_hints_that_change_no_answer_are_passed_over() -> None:
     request = {
         **HI,
         "generationConfig": {
-            "mediaResolution": "MEDIA_RESOLUTION_LOW",
+            "mediaResolution": "MEDIA_RESOLUTION_UNSPECIFIED",
             "responseLogprobs": False,
             "responseModalities": ["TEXT", "MODALITY_UNSPECIFIED"],
             "responseMimeType": "",
@@ -324,20 +330,6 @@ def test_answers_are_no_sounds_and_no_films(modality: str) -> None:
     error = refusal(config(responseModalities=["TEXT", modality]))
     assert isinstance(error, NotSupported)
     assert error.field == "generationConfig.responseModalities[1]"
-
-
-@pytest.mark.parametrize(
-    ("member", "value"),
-    [
-        ("inlineData", {"mimeType": "image/png", "data": "eA=="}),
-        ("fileData", {"fileUri": "files/a"}),
-    ],
-)
-def test_parts_are_no_media(member: str, value: object) -> None:
-    parts = [{"text": "hi"}, {"text": "look", member: value}]
-    error = refusal({"contents": ["a", {"parts": parts}]})
-    assert isinstance(error, NotSupported)
-    assert error.field == f"contents[1].parts[1].{member}"
 
 
 @pytest.mark.parametrize(

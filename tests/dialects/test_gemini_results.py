@@ -113,6 +113,20 @@ def test_tokens_that_were_only_thought_are_told_apart_from_those_of_the_answer()
     }
 
 
+def test_thoughts_stand_before_the_answer_and_say_what_they_are() -> None:
+    thought = Candidate("b", calls=(Call("f", "{}"),), thoughts="H\u1ebf?")
+    replies = Reply((thought, Candidate("", thoughts="x")), Usage(9, 7, 0, 5), "e")
+    line = render_line(Echo(), replies, FILE, "r1")
+    assert line.isascii()
+    first, second = json.loads(line)["response"]["candidates"]
+    assert first["content"]["parts"] == [
+        {"text": "H\u1ebf?", "thought": True},
+        {"text": "b"},
+        {"functionCall": {"name": "f", "args": {}}},
+    ]
+    assert second["content"]["parts"] == [{"text": "x", "thought": True}]
+
+
 def test_an_answer_that_was_cut_says_so() -> None:
     reply = Reply((Candidate("", FinishReason.LENGTH), Candidate("b")), Usage(9, 2, 4), "e")
     response = json.loads(render_line(Echo(), reply, FILE, "r1"))["response"]

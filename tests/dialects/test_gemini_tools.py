@@ -93,8 +93,8 @@ SEARCHED = {
 }
 
 
-def metadata(grounding: Grounding, *supports: Support) -> Any:
-    candidate = msgspec.structs.replace(REPLY.candidates[0], supports=supports)
+def metadata(grounding: Grounding, *supports: Support, thoughts: str = "") -> Any:
+    candidate = msgspec.structs.replace(REPLY.candidates[0], supports=supports, thoughts=thoughts)
     reply = msgspec.structs.replace(REPLY, candidates=(candidate,), grounding=grounding)
     (written,) = msgspec.json.decode(render_reply(reply, "r"))["candidates"]
     return written["groundingMetadata"]
@@ -126,6 +126,13 @@ def test_an_answer_names_its_sources_and_what_rests_on_them() -> None:
             },
         ],
     }
+
+
+def test_thoughts_before_a_text_change_the_place_of_what_rests_on_a_source() -> None:
+    support = Support(0, 7, "Z\u00fcrich", (0,), (0.8,))
+    found = metadata(Grounding(("who won?",)), support, thoughts="Hm.")
+    (told,) = found["groundingSupports"]
+    assert told["segment"] == {"text": "Z\u00fcrich", "endIndex": 7, "partIndex": 1}
 
 
 def test_an_answer_says_what_became_of_the_pages_that_were_named() -> None:

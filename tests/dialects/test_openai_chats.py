@@ -296,10 +296,6 @@ def test_what_is_wrong_is_refused_by_its_path(members: dict[str, Any], path: str
             {"messages": [{"role": "assistant", "tool_calls": [{"id": "1", "type": "custom"}]}]},
             "messages[0].tool_calls[0].type",
         ),
-        (
-            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]},
-            "messages[0].content[0].type",
-        ),
     ],
 )
 def test_what_is_not_served_is_refused_by_its_path(members: dict[str, Any], path: str) -> None:

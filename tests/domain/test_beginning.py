@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from nightrate.domain.beginning import PIECE_CHARACTERS, beginning_of, together
-from nightrate.domain.calling import Calling, CallMode, Function
+from nightrate.domain.calling import Calling, CallMode, CallResult, Function
 from nightrate.domain.generation import Message, Prompt
+from nightrate.domain.medium import Medium
 
 LONG = "Once upon a time there was a king. " * 40
 
@@ -43,6 +44,40 @@ def test_a_cached_content_is_shared_however_little_follows_it() -> None:
     assert one == two != b""
     assert beginning_of(prompt("one", cache="c2")) != one
     assert shared_bytes(beginning_of(prompt(LONG, cache="c1")), one) == len(one)
+
+
+def showing(*media: Medium, words: str = LONG, before: str = "") -> Prompt:
+    messages = (Message("user", before), Message("user", words))[not before :]
+    return Prompt(messages=messages, media=media)
+
+
+def picture(data: str, offset: int = 0, turn: int = 0, file_id: str | None = None) -> Medium:
+    return Medium(turn=turn, offset=offset, field="m", data=data, file_id=file_id)
+
+
+def test_equal_words_beside_other_media_are_another_beginning() -> None:
+    one, two = showing(picture("eA==")), showing(picture("eQ=="))
+    assert beginning_of(one) == beginning_of(showing(picture("eA==")))
+    assert shared_bytes(beginning_of(one), beginning_of(two)) == 0
+    assert shared_bytes(beginning_of(one), beginning_of(showing())) == 0
+    files = [beginning_of(showing(picture("", file_id=name))) for name in ("a", "b")]
+    assert shared_bytes(*files) == 0
+
+
+def test_a_medium_is_a_piece_at_its_place() -> None:
+    first, second = (beginning_of(showing(picture(data, 1200))) for data in ("eA==", "eQ=="))
+    assert shared_bytes(first, second) == 16
+    assert len(first) == len(beginning_of(showing())) + 8
+    short = [beginning_of(showing(picture("eA=="), words=words)) for words in ("a", "b")]
+    assert short[0] == short[1] != b""
+    later = [beginning_of(showing(picture(data, turn=1), before=LONG)) for data in ("eA==", "eQ==")]
+    assert shared_bytes(*later) == 16
+
+
+def test_what_is_called_beside_a_medium_still_counts() -> None:
+    turns = [Message("user", "see", results=(CallResult("f", text * 600),)) for text in "ab"]
+    marks = [beginning_of(Prompt(messages=(one,), media=(picture("eA=="),))) for one in turns]
+    assert marks[0] != marks[1]
 
 
 def test_marks_are_bounded_and_take_any_text() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from nightrate.domain.drawing import held_to, one_text, prompt_tokens_of, tokens_of
 from nightrate.domain.generation import FinishReason, Message, Prompt, Sampling
+from nightrate.domain.medium import Medium
 from nightrate.errors import Code, RequestFailed
 
 
@@ -38,6 +39,14 @@ def test_a_seed_is_taken_where_there_is_one() -> None:
     assert one_text(prompt, seeded=True) == "a"
     with pytest.raises(RequestFailed, match=r"^seed: "):
         one_text(prompt, seeded=False)
+
+
+def test_nothing_is_drawn_by_a_medium() -> None:
+    medium = Medium(field="contents[0].parts[0].inlineData", data="eA==")
+    prompt = Prompt(messages=(Message("user", "a"),), media=(medium,))
+    with pytest.raises(RequestFailed, match=r"^contents\[0\]\.parts\[0\]\.inlineData: ") as refused:
+        one_text(prompt, seeded=False)
+    assert refused.value.code is Code.UNIMPLEMENTED
 
 
 def test_a_conversation_is_refused() -> None:

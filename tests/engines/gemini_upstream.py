@@ -18,7 +18,7 @@ from nightrate.dialects.gemini_vectors import render_embedding
 from nightrate.domain.generation import Failure
 from nightrate.engines.gemini import GeminiEngine
 from nightrate.errors import RequestFailed
-from tests.engines.upstream import Fault, Upstream, answer
+from tests.engines.upstream import Fault, Upstream, answer, shown
 
 MODEL = "the-model"
 
@@ -59,14 +59,14 @@ class GeminiUpstream(Upstream):
             return _failed(failed)
 
     async def _generate(self, _request: web.Request, body: bytes) -> web.StreamResponse:
-        reply = await self._echo.generate(parse_prompt(body, MODEL))
+        reply = await self._echo.generate(shown(parse_prompt(body, MODEL)))
         return _json(render_reply(reply, "x"))
 
     async def _stream(self, request: web.Request, body: bytes) -> web.StreamResponse:
         assert request.query["alt"] == "sse"
         writer = StreamWriter(EVENTS, "x")
         response = web.StreamResponse(headers={"content-type": "text/event-stream"})
-        async with aclosing(self._echo.stream(parse_prompt(body, MODEL))) as pieces:
+        async with aclosing(self._echo.stream(shown(parse_prompt(body, MODEL)))) as pieces:
             try:
                 async for piece in pieces:
                     if not response.prepared:
@@ -82,7 +82,8 @@ class GeminiUpstream(Upstream):
         return _json(render_embedding(await self._echo.embed(parse_passage(body, MODEL))))
 
     async def _count(self, _request: web.Request, body: bytes) -> web.StreamResponse:
-        return _json(render_count(await self._echo.count_tokens(parse_count(body, MODEL))))
+        tokens = await self._echo.count_tokens(shown(parse_count(body, MODEL)))
+        return _json(render_count(tokens))
 
 
 def _json(body: bytes) -> web.Response:

@@ -313,9 +313,10 @@ def test_it_can_what_the_protocol_can_unless_it_is_told_otherwise() -> None:
     usual = create_engine("gemini", {"base_url": "http://far/v1beta"}).capabilities
     assert usual == {
         *(Capability.TEXT, Capability.STREAM, Capability.SCHEMA),
-        *(Capability.CALLS, Capability.TOOLS),
+        *(Capability.CALLS, Capability.TOOLS, Capability.MEDIA),
     }
-    plain = {"base_url": "http://far/v1beta", "schema": False, "functions": False}
+    plain: dict[str, Any] = {"base_url": "http://far/v1beta", "schema": False, "functions": False}
+    plain |= {"media": []}
     assert create_engine("gemini", plain).capabilities == {Capability.TEXT, Capability.STREAM}
     drawn = create_engine("gemini", plain | {"images": True, "logprobs": True}).capabilities
     assert drawn - {Capability.TEXT, Capability.STREAM} == {

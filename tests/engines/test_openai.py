@@ -41,7 +41,7 @@ class TestContract(EngineContract):
 
     @pytest.fixture
     async def engine(self, upstream: Upstream) -> AsyncIterator[Engine]:
-        engine = made(upstream, concurrency_max=4)
+        engine = made(upstream, concurrency_max=4, media=["image/*"])
         await engine.open()
         yield engine
         await engine.close()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from base64 import b64decode
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, TypeVar
+from zlib import crc32
 
 import msgspec
 from aiohttp import web
+from msgspec import structs
 
 from nightrate import clock
 from nightrate.dialects.openai_chats import parse_chat
@@ -17,6 +20,7 @@ from nightrate.dialects.openai_images import parse_image, render_image
 from nightrate.dialects.openai_replies import render_completion
 from nightrate.dialects.openai_streams import ChatStream
 from nightrate.domain.generation import Prompt
+from nightrate.domain.medium import Medium, media_of_turn, pieces_of
 from nightrate.engines.echo import EchoEngine, EchoOptions
 from nightrate.engines.openai import OpenAIEngine
 from nightrate.errors import EngineFault, RequestFailed
@@ -129,13 +133,14 @@ class Upstream:
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         call = parse_chat(msgspec.json.encode(await self._body(request)))
+        prompt = shown(call.prompt)
         if not call.streamed:
-            reply = await self._echo.generate(call.prompt)
+            reply = await self._echo.generate(prompt)
             body = render_completion(reply, "x", clock.now())
             return web.Response(body=body, content_type="application/json")
         writer = ChatStream(call.model, "x", clock.now(), usage=call.usage_streamed)
         response = web.StreamResponse(headers={"content-type": "text/event-stream"})
-        async with aclosing(self._echo.stream(call.prompt)) as pieces:
+        async with aclosing(self._echo.stream(prompt)) as pieces:
             first = await anext(pieces)
             await response.prepare(request)
             await response.write(writer.write(first))
@@ -162,6 +167,25 @@ class Upstream:
             body["messages"] = turns
         prompt: Prompt = parse_chat(msgspec.json.encode(body)).prompt
         return answer({"count": await self._echo.count_tokens(prompt)})
+
+
+def shown(prompt: Prompt) -> Prompt:
+    """Put words for each medium into the text, where it stands: its type and what its bytes are."""
+    messages = list(prompt.messages)
+    for turn, message in enumerate(messages):
+        pieces = pieces_of(message.text, media_of_turn(prompt.media, turn))
+        text = "".join(one if isinstance(one, str) else _words_of(one) for one in pieces)
+        messages[turn] = structs.replace(message, text=text)
+    return structs.replace(prompt, messages=tuple(messages), media=())
+
+
+def _words_of(medium: Medium) -> str:
+    return words_of(medium.mime_type, b64decode(medium.data, validate=True))
+
+
+def words_of(mime_type: str, content: bytes) -> str:
+    """Give the words that stand for a medium in an answer."""
+    return f"<{mime_type} {crc32(content):08x}>"
 
 
 @asynccontextmanager

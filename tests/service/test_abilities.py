@@ -9,6 +9,7 @@ from msgspec import structs
 
 from nightrate.domain.calling import Calling, CallMode, Function
 from nightrate.domain.generation import Capability, Failure, Message, Prompt
+from nightrate.domain.medium import Medium
 from nightrate.domain.picture import PictureWish
 from nightrate.domain.schema import ChoiceForm
 from nightrate.errors import Code
@@ -55,6 +56,43 @@ async def test_what_the_engine_cannot_do_is_refused_by_its_path(
     assert outcome.code is code
     assert [piece async for piece in lane.stream(wish)] == [outcome]
     assert not puppet.together
+
+
+SHOWN = Medium(field="contents[0].parts[1].inlineData", mime_type="image/png", data="eA==")
+
+
+@pytest.mark.parametrize(
+    ("reads", "medium", "words"),
+    [
+        ((), SHOWN, "puppet, reads text, and no image/png. Leave it out, or ask a model whose"),
+        (("image/jpeg", "audio/*"), SHOWN, "puppet, reads image/jpeg, audio/*, not image/png."),
+        ((), Medium(field=SHOWN.field, file_id="a"), "puppet, reads text, and no media."),
+        (("image/*",), SHOWN, None),
+        (("audio/*",), Medium(field=SHOWN.field, file_id="a"), None),
+    ],
+)
+async def test_media_that_the_engine_does_not_read_are_refused_by_their_path(
+    lane: Lane, puppet: Puppet, reads: tuple[str, ...], medium: Medium, words: str | None
+) -> None:
+    puppet.media = reads
+    prompt = Prompt(messages=(Message("user", "?"),), media=(medium,))
+    outcome = await lane.outcome(prompt)
+    if words is None:
+        assert outcome == REPLY
+        return
+    assert isinstance(outcome, Failure)
+    assert (outcome.code, outcome.field) == (Code.UNIMPLEMENTED, SHOWN.field)
+    assert outcome.message.startswith(f"{SHOWN.field}: the engine of this model, {words}")
+    assert [piece async for piece in lane.stream(prompt)] == [outcome]
+    assert not puppet.together
+
+
+async def test_the_first_medium_that_is_not_read_is_named(lane: Lane, puppet: Puppet) -> None:
+    puppet.media = ("image/*",)
+    film = Medium(field="contents[0].parts[2].inlineData", mime_type="video/mp4", data="eA==")
+    outcome = await lane.outcome(Prompt(messages=(Message("user", "?"),), media=(SHOWN, film)))
+    assert isinstance(outcome, Failure)
+    assert outcome.field == film.field
 
 
 async def test_an_engine_that_calls_where_it_must_is_never_asked_to_decide(
