@@ -245,7 +245,12 @@ class _Writer:
         return "string"
 
     def _bears(self, effort: Effort) -> bool:
-        return self._loops.covers(effort.loops) and self._characters.covers(effort.characters)
+        """Take an effort out of what is left, if there is enough of both."""
+        if self._loops.holds(effort.loops) and self._characters.holds(effort.characters):
+            self._loops.spend(effort.loops)
+            self._characters.spend(effort.characters)
+            return True
+        return False
 
     def _number(self, node: Number, at: str) -> str:
         body = grammar_of_number(node)
@@ -267,17 +272,23 @@ class _Budget:
         self._each_max = each_max
         self._left = all_max
 
-    def covers(self, count: int) -> bool:
-        """Take a count out of it, if it is not too much."""
-        covered = count <= min(self._each_max, self._left)
-        self._left -= count if covered else 0
-        return covered
+    def holds(self, count: int) -> bool:
+        """Tell whether a count is not too much."""
+        return count <= min(self._each_max, self._left)
+
+    def spend(self, count: int) -> None:
+        """Take a count out of it that it holds."""
+        self._left -= count
 
     def take(self, least: int, most: int | None) -> tuple[int, int | None]:
         """Give what can be counted of two bounds: both, the least, or whether there is one."""
-        if self.covers(max(least, most or 0)):
+        if self.holds(count := max(least, most or 0)):
+            self.spend(count)
             return least, most
-        return (least if self.covers(least) else 1), None
+        if self.holds(least):
+            self.spend(least)
+            return least, None
+        return 1, None
 
 
 def _joined(*pieces: str) -> str:

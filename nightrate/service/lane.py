@@ -393,9 +393,10 @@ def _kept(reply: Reply, prompt: Prompt) -> Reply:
     """Give a reply that follows its schema, in what a grammar may not keep, too.
 
     Raises:
-        RequestFailed: it does not; another try may.
+        RequestFailed: it does not; another try may, unless the prompt wants the same answer always.
     """
     assert isinstance(prompt.form, JSONForm), "others are not loose"
+    again = not prompt.sampling.reproducible
     for candidate in reply.candidates:
         whole = candidate.finish_reason is FinishReason.STOP
         if whole and not fits(json.decode(candidate.text), prompt.form.schema):
@@ -403,7 +404,7 @@ def _kept(reply: Reply, prompt: Prompt) -> Reply:
                 f"{prompt.form.field}: the answer of the model does not follow it, in a keyword "
                 "that is only looked at when it is there: a count, multipleOf or uniqueItems."
             )
-            raise RequestFailed(message, code=Code.INTERNAL, retriable=True, after_seconds=0.0)
+            raise RequestFailed(message, code=Code.INTERNAL, retriable=again, after_seconds=0.0)
     return reply
 
 

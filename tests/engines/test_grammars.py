@@ -225,6 +225,14 @@ def test_a_pattern_that_no_grammar_keeps_is_refused_by_its_path() -> None:
             {"prefixItems": [{"pattern": "a+" * 20}] * 2, "items": False, "minItems": 2},
             " ".join(["{1,}"] * 20),
         ),
+        (
+            {
+                "prefixItems": [{"pattern": "a+" * 9 + "[^a]{130}"}, {"pattern": "b+" * 8}],
+                "items": False,
+                "minItems": 2,
+            },
+            " ".join(["{1,}"] * 18),
+        ),
         ({"pattern": "[ab]{3}c?([de]{0,90}){2}"}, "{1,} {0,1} * {1,}"),
         ({"items": FLAG, "maxItems": limits.GRAMMAR_ITEMS_MAX}, "{0,999} ?"),
         ({"items": FLAG, "maxItems": limits.GRAMMAR_ITEMS_MAX + 1}, "* ?"),

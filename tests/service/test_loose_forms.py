@@ -8,7 +8,7 @@ import pytest
 from msgspec import structs
 
 from nightrate.dialects.json_schema import read_schema
-from nightrate.domain.generation import Candidate, Failure, FinishReason, Prompt, Reply
+from nightrate.domain.generation import Candidate, Failure, FinishReason, Prompt, Reply, Sampling
 from nightrate.domain.schema import JSONForm
 from nightrate.engines.echo import EchoEngine, EchoOptions
 from nightrate.errors import Code
@@ -44,6 +44,16 @@ async def test_an_answer_that_does_not_follow_is_asked_for_again() -> None:
         assert isinstance(reply, Reply)
         assert reply.candidates[0].text == "[1,2]"
         assert engine.texts == []
+
+
+@pytest.mark.parametrize("sampling", [Sampling(seed=1), Sampling(temperature=0)])
+async def test_one_that_would_come_again_is_not_asked_for_again(sampling: Sampling) -> None:
+    engine = Learning("[1,1]", "[1,2]")
+    async with lane_of(engine) as lane:
+        prompt = wanted({"items": {}, "uniqueItems": True})
+        failure = await lane.outcome(structs.replace(prompt, sampling=sampling))
+        assert isinstance(failure, Failure)
+        assert engine.texts == ["[1,2]"]
 
 
 @pytest.mark.parametrize("live", [True, False])
