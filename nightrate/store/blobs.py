@@ -34,6 +34,7 @@ from msgspec import Struct
 from nightrate import limits, upkeep_limits
 from nightrate.errors import Damaged
 from nightrate.store.disk import (
+    begin_writing,
     cut_file,
     read_exactly,
     read_ranges,
@@ -94,6 +95,7 @@ class Appender(_Descriptor):
             for piece in pieces:
                 write_all(self._descriptor, piece)
                 if take is not None:
+                    begin_writing(self._descriptor, self.size_bytes, 0)  # while it is taken
                     take(piece)
             if sync:
                 self._sync()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from nightrate.errors import Damaged
@@ -64,6 +65,29 @@ def sync_file(descriptor: int) -> None:
         fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
     else:
         os.fdatasync(descriptor)
+
+
+def begin_writing(descriptor: int, offset: int, length: int) -> bool:
+    """Have the kernel begin to write a range to the disk, so that a sync soon has less to wait for.
+
+    A length of 0 reaches to the end of the file. Gives whether it has begun; that
+    promises nothing, and what goes wrong is told by the sync.
+    Linux only, sync_file_range(2); elsewhere nothing begins.
+    """
+    if _sync_file_range is None:
+        return False
+    return _sync_file_range(descriptor, offset, length, _SYNC_FILE_RANGE_WRITE) == 0
+
+
+def _find_sync_file_range() -> Callable[[int, int, int, int], int] | None:
+    call = getattr(ctypes.CDLL(None), "sync_file_range", None)
+    if call is not None:
+        call.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
+    return call
+
+
+_SYNC_FILE_RANGE_WRITE = 2
+_sync_file_range = _find_sync_file_range()
 
 
 def sync_folder(path: Path) -> None:
