@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from nightrate import clock
 from nightrate.domain.batch import Batch, Order
 from nightrate.domain.states import FINAL_STATES, BatchState
 from nightrate.runtime import House
@@ -27,4 +28,4 @@ async def run_to_its_end(house: House, model: str, order: Order) -> tuple[Batch,
     assert batch.state is BatchState.SUCCEEDED, batch.failure
     assert batch.tally.failed == 0
     assert batch.ended_at is not None, "a final state has its time"
-    return batch, (batch.ended_at - batch.created_at) / 1e6
+    return batch, clock.seconds_between(batch.created_at, batch.ended_at)

@@ -37,6 +37,11 @@ def later(instant: Instant, seconds: float) -> Instant:
     return instant + int(seconds * 1_000_000)
 
 
+def seconds_between(earlier: Instant, later: Instant) -> float:
+    """Give how many seconds passed between two instants."""
+    return (later - earlier) / 1_000_000
+
+
 def new_id(length: int) -> str:
     """Give an unguessable id of ``[a-z0-9]``; 20 characters carry 103 bits."""
     return "".join(secrets.choice(_ALPHABET) for _ in range(length))

@@ -31,6 +31,8 @@ class Passage(Struct, frozen=True, gc=False, kw_only=True):
     """How long the vector shall be; None for the model's own length."""
     truncate: bool = True
     """Whether a text beyond the model's limit is cut there, or refused."""
+    live: bool = False
+    """Whether somebody waits for the vector."""
 
 
 class Embedding(Struct, frozen=True, gc=False):

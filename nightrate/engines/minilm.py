@@ -72,6 +72,8 @@ class MiniLMOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """Where the weights are kept; the user's cache directory by default."""
     requests: Whole = 32
     """How many texts are computed at once."""
+    live_requests: Annotated[int, Meta(ge=0)] = 32
+    """How many live texts it takes beside those of batches; with 0 they share their places."""
     threads: Whole | None = None
     """Processor threads; by default as many as there are cores."""
     at_start: bool = False
@@ -90,7 +92,8 @@ class MiniLMEngine(ChildEngine):
     def __init__(self, options: MiniLMOptions, child: Sequence[str] = CHILD) -> None:
         self._options = options
         self.on_demand = not options.at_start
-        self._capacity = Capacity(options.requests * _BATCHES_AT_HAND)
+        in_batches = options.requests * _BATCHES_AT_HAND
+        self._capacity = Capacity(in_batches, live=options.live_requests)
         super().__init__(
             child,
             Patience(start_seconds=options.start_seconds, silence_seconds=options.silence_seconds),

@@ -123,6 +123,7 @@ class Job(Struct):
     number: int
     ids: list[int]
     dimensions: int
+    live: bool
 
 
 class Worker:
@@ -181,9 +182,12 @@ class Worker:
             self._computed.append((jobs, self._model.begin([job.ids for job in jobs])))
 
     def _cut(self) -> list[Job]:
-        """Take the job that waits longest, and with it those whose texts are about as long."""
+        """Take the job that waits longest, and with it those whose texts are about as long.
+
+        One that somebody waits for comes before all others.
+        """
         waiting = self._waiting
-        first = min(job.number for job in waiting)
+        _, first = min((not job.live, job.number) for job in waiting)
         waiting.sort(key=lambda job: len(job.ids))
         place = next(at for at, job in enumerate(waiting) if job.number == first)
         count = min(self._batch_requests, max(1, _BATCH_CELLS_MAX // len(waiting[place].ids)))
@@ -223,7 +227,7 @@ class Worker:
                     code=Code.INVALID_ARGUMENT,
                 )
             ids = [*ids[: TOKENS_MAX - 1], self._pieces.end]
-        return Job(number, ids, dimensions)
+        return Job(number, ids, dimensions, passage.live)
 
     def _refuse(self, number: int, message: str, code: Code) -> None:
         self._ready.append(troubled(number, message, code))

@@ -93,10 +93,8 @@ class Executor:
         lane = self._lanes[model.engine]
         if failure := await _closed(lane, model):
             return failure
-        if isinstance(asked, Prompt):
-            asked = structs.replace(asked, live=True)
         try:
-            return await self._run(lane, asked, reach, live=True)
+            return await self._run(lane, structs.replace(asked, live=True), reach, live=True)
         except EngineDown as fault:
             return Failure(Code.UNAVAILABLE, fault.message)
 

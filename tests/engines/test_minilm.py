@@ -126,6 +126,18 @@ def test_a_text_of_an_unusual_length_does_not_wait_for_all_others(
     assert model.batches[1:] == [[3, 3, 3], [3, 3, 3], [3, 22]], "filled up with longer ones"
 
 
+def test_a_text_that_somebody_waits_for_comes_before_all_others(
+    worker: Worker, model: PuppetModel
+) -> None:
+    for number in range(16):
+        ask(worker, number, "a " * 30)
+    worker.turn()
+    ask(worker, 16, "a " * 60, live=True)
+    answers_of(worker)
+    assert model.batches[: BATCHES_MAX + 1] == [[32, 32, 32]] * (BATCHES_MAX + 1), "had begun"
+    assert model.batches[BATCHES_MAX + 1 :] == [[32, 32, 62], [32, 32]]
+
+
 def test_long_texts_share_a_computation_only_as_far_as_its_bound(
     worker: Worker, model: PuppetModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
