@@ -40,6 +40,9 @@ batch would wait for the slowest of them after each layer; measured an eighth fa
 BATCHES_MAX = STREAMS + 1
 """Batches in the hands of the library: one waits for the first stream that is free."""
 
+_LOOK_SECONDS = 0.005
+"""How long this thread waits for a batch before it looks whether somebody asks for more."""
+
 _BATCH_CELLS_MAX = 4096
 """Tokens of one computation, with those that only fill up: 8 long texts, or many short ones."""
 
@@ -79,18 +82,20 @@ class Model:
         shared = core.compile_model(network, "CPU", {**properties, "NUM_STREAMS": STREAMS})
         self._whole = whole.create_infer_request()
         self._idle = [shared.create_infer_request() for _ in range(BATCHES_MAX)]
-        self._begun = 0
         self.dimensions: int = whole.outputs[0].get_partial_shape()[-1].get_length()
 
-    def begin(self, many: list[list[int]], *, whole: bool | None = None) -> Any:
+    def begin(self, many: list[list[int]], *, whole: bool = False) -> Any:
         """Begin to compute the vector of each list of tokens, in threads of the library.
 
-        No more than `BATCHES_MAX` may have begun and not ended. Gives what `end` is asked with.
+        No more than `BATCHES_MAX` may have begun and not ended, and one with all threads: that one
+        takes its turns with the others, before none of which it waits.
 
         Args:
             many: the tokens of each text.
-            whole: whether all threads compute this, and nothing is computed meanwhile; None: so be
-                it where somebody seems to wait for one text, which takes half as long.
+            whole: whether all threads compute it.
+
+        Returns:
+            what `ended` and `end` are asked with.
         """
         import numpy as np
 
@@ -100,18 +105,18 @@ class Model:
         for row, ids in enumerate(many):
             tokens[row, : len(ids)] = ids
             mask[row, : len(ids)] = 1
-        if whole is None:
-            whole = len(many) == 1 and not self._begun
         request = self._whole if whole else self._idle.pop()
-        self._begun += 1
         request.start_async({0: tokens, 1: mask})
         return request
+
+    def ended(self, request: Any, seconds: float) -> bool:
+        """Wait for so long at most, and tell whether what was begun is computed."""
+        return bool(request.wait_for(round(seconds * 1_000)))
 
     def end(self, request: Any) -> NDArray[np.float32]:
         """Wait for what was begun, and give the sentence vectors, one a row."""
         request.wait()
         result: NDArray[np.float32] = request.get_output_tensor(0).data.copy()
-        self._begun -= 1
         if request is not self._whole:
             self._idle.append(request)
         return result
@@ -123,14 +128,14 @@ class Job(Struct):
     number: int
     ids: list[int]
     dimensions: int
-    live: bool
 
 
 class Worker:
     """Gathers questions, and answers as many at once as are worth it.
 
     While the library computes some batches, this thread writes the answers of the one before, and
-    cuts the texts of the next one into tokens.
+    cuts the texts of the next one into tokens. What somebody waits for is computed at once, beside
+    them, by all threads.
     """
 
     def __init__(self, model: Model, pieces: WordPieces, setup: Setup) -> None:
@@ -138,6 +143,7 @@ class Worker:
         self._pieces = pieces
         self._model_version = setup.model_version
         self._batch_requests = setup.requests
+        self._live: list[Job] = []
         self._waiting: list[Job] = []
         self._computed: deque[tuple[list[Job], Any]] = deque()
         """Batches that the model computes just now, each with what `Model.end` is asked with."""
@@ -147,26 +153,33 @@ class Worker:
     @property
     def busy(self) -> bool:
         """Whether a turn would do anything."""
-        return bool(self._waiting or self._computed or self._ready)
+        return bool(self._live or self._waiting or self._computed or self._ready)
 
     def take(self, question: Question) -> None:
         """Begin with a question."""
         number, verb = question.number, question.verb
         if verb == CANCEL:
+            self._live = [job for job in self._live if job.number != number]
             self._waiting = [job for job in self._waiting if job.number != number]
         elif verb == "embed":
             try:
-                self._waiting.append(self._job(number, self._passage(question.body)))
+                passage = self._passage(question.body)
+                queue = self._live if passage.live else self._waiting
+                queue.append(self._job(number, passage))
             except RequestFailed as failure:
                 self._refuse(number, failure.message, failure.code)
         else:
             self._refuse(number, f"There is no {verb!r}.", Code.UNIMPLEMENTED)
 
     def turn(self) -> list[Answer]:
-        """Wait for the batch that was begun first, begin others, and give what is answered."""
+        """Begin what can be, wait a moment for what was begun first, and give what is answered."""
         answers, self._ready = self._ready, []
         self._begin()
-        if self._computed:
+        if self._live:
+            jobs, self._live = self._cut(self._live)
+            request = self._model.begin([job.ids for job in jobs], whole=True)
+            answers += self._answers(jobs, self._model.end(request))
+        elif self._computed and self._model.ended(self._computed[0][1], _LOOK_SECONDS):
             jobs, request = self._computed.popleft()
             vectors = self._model.end(request)
             self._begin()  # The model is not to wait until these are written.
@@ -178,16 +191,12 @@ class Worker:
         while self._waiting and len(self._computed) < BATCHES_MAX:
             if len(self._computed) >= STREAMS and len(self._waiting) < self._batch_requests:
                 break
-            jobs = self._cut()
+            jobs, self._waiting = self._cut(self._waiting)
             self._computed.append((jobs, self._model.begin([job.ids for job in jobs])))
 
-    def _cut(self) -> list[Job]:
-        """Take the job that waits longest, and with it those whose texts are about as long.
-
-        One that somebody waits for comes before all others.
-        """
-        waiting = self._waiting
-        _, first = min((not job.live, job.number) for job in waiting)
+    def _cut(self, waiting: list[Job]) -> tuple[list[Job], list[Job]]:
+        """Take the job that waits longest, with others of about its length; give also the rest."""
+        first = min(job.number for job in waiting)
         waiting.sort(key=lambda job: len(job.ids))
         place = next(at for at, job in enumerate(waiting) if job.number == first)
         count = min(self._batch_requests, max(1, _BATCH_CELLS_MAX // len(waiting[place].ids)))
@@ -196,8 +205,7 @@ class Worker:
             if (end - start + 1) * len(waiting[end].ids) > _BATCH_CELLS_MAX:
                 break
             end += 1
-        jobs, self._waiting = waiting[start:end], waiting[:start] + waiting[end:]
-        return jobs
+        return waiting[start:end], waiting[:start] + waiting[end:]
 
     def _answers(self, jobs: list[Job], computed: NDArray[np.float32]) -> list[Answer]:
         rows: dict[int, bytes] = {}
@@ -227,7 +235,7 @@ class Worker:
                     code=Code.INVALID_ARGUMENT,
                 )
             ids = [*ids[: TOKENS_MAX - 1], self._pieces.end]
-        return Job(number, ids, dimensions, passage.live)
+        return Job(number, ids, dimensions)
 
     def _refuse(self, number: int, message: str, code: Code) -> None:
         self._ready.append(troubled(number, message, code))

@@ -54,16 +54,27 @@ class PuppetModel:
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
         self.computes: list[list[int]] = []
+        self.whole: list[list[int]] = []
+        self.busy = False
 
-    def begin(self, many: list[list[int]]) -> list[int]:
-        assert len(self.computes) < BATCHES_MAX, "more than the model takes"
+    def begin(self, many: list[list[int]], *, whole: bool = False) -> list[int]:
         lengths = [len(ids) for ids in many]
+        if whole:
+            self.whole.append(lengths)
+            return lengths
+        assert len(self.computes) < BATCHES_MAX, "more than the model takes"
         self.computes.append(lengths)
         self.batches.append(lengths)
         return lengths
 
+    def ended(self, begun: list[int], seconds: float) -> bool:
+        assert self.computes[0] is begun, "the first one is waited for"
+        assert seconds > 0
+        return not self.busy
+
     def end(self, begun: list[int]) -> NDArray[np.float32]:
-        assert self.computes.pop(0) is begun, "the first one is waited for"
+        if begun not in self.whole:
+            assert self.computes.pop(0) is begun, "the first one is waited for"
         return np.array([[length] * 4 for length in begun], np.float32)
 
 
@@ -126,16 +137,24 @@ def test_a_text_of_an_unusual_length_does_not_wait_for_all_others(
     assert model.batches[1:] == [[3, 3, 3], [3, 3, 3], [3, 22]], "filled up with longer ones"
 
 
-def test_a_text_that_somebody_waits_for_comes_before_all_others(
+def test_a_text_that_somebody_waits_for_waits_for_no_batch(
     worker: Worker, model: PuppetModel
 ) -> None:
-    for number in range(16):
+    for number in range(10):
         ask(worker, number, "a " * 30)
-    worker.turn()
-    ask(worker, 16, "a " * 60, live=True)
-    answers_of(worker)
-    assert model.batches[: BATCHES_MAX + 1] == [[32, 32, 32]] * (BATCHES_MAX + 1), "had begun"
-    assert model.batches[BATCHES_MAX + 1 :] == [[32, 32, 62], [32, 32]]
+    model.busy = True
+    assert worker.turn() == []
+    assert len(model.computes) == BATCHES_MAX
+    for number in range(10, 15):
+        ask(worker, number, "a", live=True)
+    worker.take(Question(14, CANCEL))
+    assert [answer.number for answer in worker.turn()] == [10, 11, 12]
+    assert [answer.number for answer in worker.turn()] == [13]
+    assert model.whole == [[3, 3, 3], [3]]
+    assert worker.turn() == [], "none of the batches has ended"
+    model.busy = False
+    assert len(answers_of(worker)) == 10
+    assert model.batches == [[32, 32, 32]] * 3 + [[32]]
 
 
 def test_long_texts_share_a_computation_only_as_far_as_its_bound(
