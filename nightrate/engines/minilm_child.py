@@ -87,8 +87,8 @@ class Model:
     def begin(self, many: list[list[int]], *, whole: bool = False) -> Any:
         """Begin to compute the vector of each list of tokens, in threads of the library.
 
-        No more than `BATCHES_MAX` may have begun and not ended, and one with all threads: that one
-        takes its turns with the others, before none of which it waits.
+        No more than `BATCHES_MAX` may have begun and not ended, and beside them one with all
+        threads, which waits for none of them.
 
         Args:
             many: the tokens of each text.
@@ -242,11 +242,16 @@ class Worker:
 
 
 def serve(line: ParentLine, worker: Worker) -> None:
-    """Answer questions until the parent is gone."""
+    """Answer questions until the parent is gone.
+
+    An empty list would be a sign of life, and to look whether the model is ready is none: it may
+    hang.
+    """
     while True:
         for question in line.questions(wait=not worker.busy):
             worker.take(question)
-        line.send(worker.turn())
+        if answers := worker.turn():
+            line.send(answers)
 
 
 def _begin(setup: Setup) -> tuple[None, Callable[[ParentLine], None]]:

@@ -19,7 +19,7 @@ from nightrate.domain.embedding import Embedding, EmbeddingTask, Passage
 from nightrate.domain.generation import Capability
 from nightrate.engines import minilm_child
 from nightrate.engines.base import Engine
-from nightrate.engines.frames import CANCEL, Answer, Question, raw
+from nightrate.engines.frames import CANCEL, Answer, ParentGone, Question, raw
 from nightrate.engines.minilm import MODEL_VERSION, MiniLMEngine, MiniLMOptions
 from nightrate.engines.minilm_child import BATCHES_MAX, STREAMS, TOKENS_MAX, Setup, Worker
 from nightrate.engines.registry import create_engine
@@ -219,6 +219,39 @@ def test_batches_are_computed_while_the_last_one_is_answered(
     assert [answer.number for answer in answers] == [3, 4, 5], "too late to be withdrawn"
     assert len(model.computes) == STREAMS, "one text alone waits for more, or for a free stream"
     assert [answer.number for answer in answers_of(worker)] == list(range(6, 13))
+
+
+class Line:
+    """The line to the parent, who asks one thing and leaves after some looks."""
+
+    def __init__(self, looks: int) -> None:
+        self.sent: list[list[Answer]] = []
+        self._looks = looks
+        self._asked = [Question(1, "embed", raw(Passage(text="a")))]
+
+    def questions(self, *, wait: bool) -> list[Question]:
+        del wait
+        if not self._looks:
+            raise ParentGone
+        self._looks -= 1
+        asked, self._asked = self._asked, []
+        return asked
+
+    def send(self, answers: list[Answer]) -> None:
+        self.sent.append(answers)
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+def test_a_model_that_hangs_gives_no_sign_of_life(
+    worker: Worker, model: PuppetModel, *, hangs: bool
+) -> None:
+    model.busy = hangs
+    line = Line(5)
+    with pytest.raises(ParentGone):
+        minilm_child.serve(line, worker)  # type: ignore[arg-type]
+    assert [[answer.number for answer in answers] for answers in line.sent] == (
+        [] if hangs else [[1]]
+    )
 
 
 def test_a_verb_that_there_is_not_is_refused(worker: Worker) -> None:
