@@ -25,14 +25,13 @@ from pathlib import Path
 
 import uvloop
 
-from bench.durable import run_to_its_end
 from bench.engine import OUTPUT_TOKENS, PROMPT_TOKENS, USUAL, Figures, Load, plain_loop, prompts
 from nightrate.domain.batch import Order
 from nightrate.domain.generation import Prompt, Reply
 from nightrate.engines import weights
 from nightrate.engines.openvino import OpenVINOOptions, setup_of
 from nightrate.engines.packages import cache_directory
-from nightrate.measure import inline_item
+from nightrate.measure import inline_item, run_to_its_end
 from nightrate.runtime import House, open_house
 from nightrate.settings import Settings
 

@@ -28,7 +28,6 @@ import msgspec
 import uvloop
 from msgspec import Struct
 
-from bench.durable import run_to_its_end
 from nightrate.domain.batch import Method, Order
 from nightrate.domain.embedding import Embedding, Passage
 from nightrate.engines.minilm import MODEL_VERSION, prepare
@@ -36,6 +35,7 @@ from nightrate.engines.minilm_child import BATCHES_MAX, Model, Setup
 from nightrate.engines.packages import cache_directory
 from nightrate.engines.vectors import unit
 from nightrate.engines.wordpiece import WordPieces
+from nightrate.measure import run_to_its_end
 from nightrate.runtime import House, open_house
 from nightrate.settings import Settings
 

@@ -26,12 +26,11 @@ import uvloop
 from msgspec import Struct
 
 from bench.batch import MODEL, settings
-from bench.durable import TENANT
 from bench.engine import USUAL, Load, prompts
 from nightrate.domain.batch import Order
 from nightrate.domain.generation import Prompt
 from nightrate.engines.openvino import OpenVINOEngine
-from nightrate.measure import inline_item
+from nightrate.measure import TENANT, inline_item
 from nightrate.runtime import House, open_house
 
 CONCURRENCY = 32

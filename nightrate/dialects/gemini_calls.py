@@ -12,7 +12,7 @@ from nightrate import limits
 from nightrate.dialects.gemini_schemas import json_schema_from
 from nightrate.dialects.gemini_shapes import FunctionCall, FunctionCallPart, Part
 from nightrate.dialects.json_schema import schema_of_client
-from nightrate.dialects.refusals import members_of, unserved, within, wrong
+from nightrate.dialects.refusals import members_of, text_in, unserved, within, wrong
 from nightrate.dialects.spelling import camel, quoted
 from nightrate.domain.calling import Call, Calling, CallMode, CallResult, Function
 from nightrate.domain.schema import Object, Schema, Union
@@ -187,7 +187,7 @@ def _call(tree: object, at: str, known: tuple[str, ...], *names: str) -> Call:
     if members.get("partialArgs") or members.get("willContinue"):
         raise unserved(at, "Send the call whole, with its args.")
     arguments = _object(members, "args", at)
-    return Call(_name(members, names, at), arguments, _id(members, at))
+    return Call(_name(members, names, at), arguments, text_in(members, "id", at))
 
 
 def _result(tree: object, at: str, known: tuple[str, ...], *names: str) -> CallResult:
@@ -195,7 +195,7 @@ def _result(tree: object, at: str, known: tuple[str, ...], *names: str) -> CallR
     if members.get("parts"):
         raise unserved(f"{at}.parts", "Put what the function answered into its response.")
     response = _object(members, "response", at)
-    return CallResult(_name(members, names, at), response, _id(members, at))
+    return CallResult(_name(members, names, at), response, text_in(members, "id", at))
 
 
 def _name(members: dict[str, Any], names: tuple[str, ...], at: str) -> str:
@@ -203,13 +203,6 @@ def _name(members: dict[str, Any], names: tuple[str, ...], at: str) -> str:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise wrong(f"{at}.{names[0]}", f'"{quoted(str(name or ""))}" is no name of a function.')
     return name
-
-
-def _id(members: dict[str, Any], at: str) -> str | None:
-    found = members.get("id")
-    if found is not None and not isinstance(found, str):
-        raise wrong(f"{at}.id", "it is not a text.")
-    return found or None
 
 
 def _object(members: dict[str, Any], name: str, at: str) -> str:

@@ -10,7 +10,7 @@ from msgspec import Struct, structs
 from nightrate.dialects.base64_data import plain_base64
 from nightrate.dialects.gemini_ranges import RESOLUTIONS
 from nightrate.dialects.gemini_shapes import Part
-from nightrate.dialects.refusals import members_of, unserved, wrong
+from nightrate.dialects.refusals import members_of, text_in, unserved, wrong
 from nightrate.dialects.spelling import quoted
 from nightrate.domain.medium import Clip, Medium, Resolution, is_type
 
@@ -66,7 +66,9 @@ def _inline(tree: object) -> Medium:
     if plain is None:
         why = "it is not Base64." if data else "it is missing or empty."
         raise wrong(f"{at}.data", why)
-    return Medium(field=at, mime_type=mime_type, data=plain, name=_name(members, at))
+    return Medium(
+        field=at, mime_type=mime_type, data=plain, name=text_in(members, "displayName", at)
+    )
 
 
 def _file(tree: object) -> Medium:
@@ -81,7 +83,7 @@ def _file(tree: object) -> Medium:
         if "://" in uri:
             raise unserved(f"{at}.fileUri", f'"{quoted(uri)}": {_UPLOAD}')
         raise wrong(f"{at}.fileUri", f'"{quoted(uri)}" is no file such as "files/abc-123".')
-    name = _name(members, at)
+    name = text_in(members, "displayName", at)
     return Medium(field=at, mime_type=mime_type or "", file_id=found[1], name=name)
 
 
@@ -92,13 +94,6 @@ def _type(members: dict[str, Any], at: str) -> str | None:
     if not isinstance(found, str) or not is_type(found):
         raise wrong(f"{at}.mimeType", f'"{quoted(str(found))}" is no type such as "image/png".')
     return found
-
-
-def _name(members: dict[str, Any], at: str) -> str | None:
-    found = members.get("displayName")
-    if found is not None and not isinstance(found, str):
-        raise wrong(f"{at}.displayName", "it is not a text.")
-    return found or None
 
 
 def _clip(tree: object) -> Clip | None:

@@ -31,6 +31,18 @@ def members_of(tree: object, at: str, known: tuple[str, ...]) -> dict[str, Any]:
     return {camel(name): value for name, value in tree.items() if value is not None}
 
 
+def text_in(members: dict[str, Any], name: str, at: str) -> str | None:
+    """Give a member that is a text; None where it is absent or empty.
+
+    Raises:
+        BadRequest: it is none.
+    """
+    found = members.get(name)
+    if found is not None and not isinstance(found, str):
+        raise wrong(f"{at}.{name}", "it is not a text.")
+    return found or None
+
+
 def wrong(field: str, why: str) -> BadRequest:
     """Make the refusal of a wrong value; the message begins with the path of the field."""
     return BadRequest(f"{field}: {why}", field=field)
