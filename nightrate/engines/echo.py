@@ -240,7 +240,7 @@ class EchoEngine(Engine):
         limit = prompt.sampling.max_output_tokens
         if limit is not None and len(text) > limit * CHARACTERS_PER_TOKEN:
             text, finish = text[: limit * CHARACTERS_PER_TOKEN], FinishReason.LENGTH
-        usage = Usage(_tokens_of_prompt(prompt), _token_count(text))
+        usage = _used(prompt, _token_count(text))
         tokens = () if prompt.logprobs is None else _certain(text, prompt.logprobs)
         return Reply((Candidate(text, finish, tokens=tokens),), usage, "echo")
 
@@ -280,7 +280,7 @@ def _calling_reply(prompt: Prompt, call: Call) -> Reply:
         tokens, candidate = limit, Candidate("", FinishReason.LENGTH)
     else:
         candidate = Candidate("", calls=(call,))
-    return Reply((candidate,), Usage(_tokens_of_prompt(prompt), tokens), "echo")
+    return Reply((candidate,), _used(prompt, tokens), "echo")
 
 
 def _filtered(reply: Reply, order: re.Match[str], prompt: Prompt) -> Reply:
@@ -329,6 +329,12 @@ def _failure(code: str) -> RequestFailed:
 
 def _token_count(text: str) -> int:
     return -(-len(text) // CHARACTERS_PER_TOKEN) or 1
+
+
+def _used(prompt: Prompt, output_tokens: int) -> Usage:
+    """Count what an answer used. Nothing is computed here, so all of a cached content is reused."""
+    prompt_tokens = _tokens_of_prompt(prompt)
+    return Usage(prompt_tokens, output_tokens, min(prompt.cached_tokens, prompt_tokens))
 
 
 def _tokens_of_prompt(prompt: Prompt) -> int:

@@ -31,7 +31,7 @@ from nightrate.engines.frames import (
 from nightrate.engines.likelihood import PASSAGES, Mode
 from nightrate.engines.openvino_lane import Draft, Job, Lane
 from nightrate.engines.openvino_model import Encoded, Model, ModelSetup
-from nightrate.engines.prefixes import beginnings_of
+from nightrate.engines.prefixes import BLOCK_TOKENS, beginnings_of
 from nightrate.errors import Code, RequestFailed
 
 BEAT_SECONDS = 1.0
@@ -122,8 +122,14 @@ class Worker:
         finish = partial(self._reply, encoded=encoded, prompt=prompt)
         streamed = streamed and prompt.calling is None  # A call comes whole, with the reply.
         draft = Draft(self._model, stops, streamed=streamed) if streamed or stops else None
-        job = Job(number, encoded, config, finish, beginnings, draft=draft, live=prompt.live)
-        lane.add(job)
+        lane.add(
+            Job(
+                *(number, encoded, config, finish, beginnings),
+                kept_blocks=prompt.cached_tokens // BLOCK_TOKENS,
+                draft=draft,
+                live=prompt.live,
+            )
+        )
 
     def _reply(
         self,

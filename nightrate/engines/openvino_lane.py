@@ -5,6 +5,7 @@ Requests join and leave the running batch between steps.
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -15,9 +16,12 @@ from nightrate.domain.generation import Reply
 from nightrate.engines.certainty import certain, cut
 from nightrate.engines.frames import Answer, raw, troubled
 from nightrate.engines.likelihood import Mode
-from nightrate.engines.openvino_model import BLOCK_TOKENS, Encoded, Model
-from nightrate.engines.prefixes import CHUNK_TOKENS, Prefixes
+from nightrate.engines.openvino_model import Encoded, Model
+from nightrate.engines.prefixes import BLOCK_TOKENS, WORTH_TOKENS, Prefixes
 from nightrate.errors import Code, RequestFailed
+
+_LEADERS_FROM = 1 << 62
+"""Their numbers are none of questions."""
 
 
 class Draft:
@@ -76,16 +80,26 @@ class Job(Struct):
     number: int
     encoded: Encoded
     config: Any
-    finish: Callable[[list[int], list[float], Any], Reply]
-    """Makes the answer of all token ids, their logarithms and the library's reason for the end."""
+    finish: Callable[[list[int], list[float], Any], Reply] | None
+    """Makes the answer of all token ids, their logarithms and the library's reason for the end;
+    None of a leader, which nobody has asked for."""
     beginnings: list[int]
     """See `prefixes`."""
+    kept_blocks: int = 0
+    """How many of its beginnings lie in a cached content."""
+    led: bool = False
+    """Whether its cached content has been read for it, or is being read."""
     reused_tokens: int = 0
     """Of the prompt, what was not computed again."""
     draft: Draft | None = None
     """Kept only where somebody looks at an unfinished answer."""
     live: bool = False
     """Whether somebody waits for it: it comes before others, and it is told when it begins."""
+
+    @property
+    def kept(self) -> list[int]:
+        """Give those of its beginnings that lie in a cached content."""
+        return self.beginnings[: self.kept_blocks]
 
     @property
     def room(self) -> int:
@@ -108,8 +122,9 @@ class Lane:
         self._waiting: deque[Job] = deque()
         self._live: dict[int, tuple[Job, Any]] = {}
         self._held_tokens = 0
-        self._prefixes = Prefixes(self.cache_tokens // CHUNK_TOKENS)
+        self._prefixes = Prefixes(self.cache_tokens // BLOCK_TOKENS)
         self._reading: dict[int, tuple[Job, Any]] = {}
+        self._leaders = itertools.count(_LEADERS_FROM)
 
     @property
     def busy(self) -> bool:
@@ -148,21 +163,60 @@ class Lane:
             if self._live and self._held_tokens + job.room > self.cache_tokens:
                 break
             self._waiting.popleft()
-            if self._prefixes.worth_waiting(job.beginnings):
+            if self._is_being_read(job):
                 held.append(job)
                 continue
+            if self._wants_leader(job):
+                held.append(job)
+                job = self._leader(job)
             try:
                 handle = self._pipeline.add_request(job.number, job.encoded.ids, job.config)
             except RuntimeError as error:  # The library's only word for settings it refuses.
                 refused.append(troubled(job.number, _first_line(error), Code.INVALID_ARGUMENT))
                 continue
             self._live[job.number] = self._reading[job.number] = (job, handle)
-            job.reused_tokens = self._prefixes.reused_tokens(job.beginnings)
+            job.reused_tokens = self._reused_tokens(job)
             self._held_tokens += job.room
-            self._prefixes.make_room((self.cache_tokens - self._held_tokens) // CHUNK_TOKENS)
+            self._prefixes.make_room((self.cache_tokens - self._held_tokens) // BLOCK_TOKENS)
             self._prefixes.begin(job.beginnings)
         self._waiting.extendleft(reversed(held))
         return refused
+
+    def _is_being_read(self, job: Job) -> bool:
+        """Tell whether what a job begins with is computed for another just now."""
+        if self._prefixes.worth_waiting(job.beginnings):
+            return True
+        kept = job.kept
+        return bool(kept) and not self._has_read(kept) and self._prefixes.is_reading(kept[-1])
+
+    def _wants_leader(self, job: Job) -> bool:
+        """Tell whether the cached content that a job continues must be read before it.
+
+        So each request that continues one finds it computed, the first one, too. What is forgotten
+        until the job's turn has come is read with the job, not once more before it.
+        """
+        return bool(job.kept) and not job.led and not self._has_read(job.kept)
+
+    def _leader(self, job: Job) -> Job:
+        """Make what reads the cached content of a job, and is asked for nothing else."""
+        job.led = True
+        kept = job.kept
+        encoded = self._model.cut(job.encoded, len(kept) * BLOCK_TOKENS)
+        return Job(next(self._leaders), encoded, self._model.reading_config(), None, kept)
+
+    def _has_read(self, kept: list[int]) -> bool:
+        return self._prefixes.read_blocks(kept) == len(kept)
+
+    def _reused_tokens(self, job: Job) -> int:
+        """Count what the pipeline does not compute again; its last token it always does.
+
+        Of prompts that name no cached content, only what is worth telling: most chat templates
+        begin alike.
+        """
+        tokens = self._prefixes.read_blocks(job.beginnings) * BLOCK_TOKENS
+        if tokens < WORTH_TOKENS and not job.kept_blocks:
+            return 0
+        return min(tokens, job.encoded.tokens - 1)
 
     def _collect(self) -> list[Answer]:
         answers: list[Answer] = []
@@ -186,6 +240,8 @@ class Lane:
 
     def _ended(self, number: int, status: Any) -> list[Answer]:
         job, handle = self._leave(number)
+        if job.finish is None:
+            return []
         if status not in self._model.finished:
             message = f"The engine dropped the request ({status.name}): its cache is full."
             return [troubled(number, message, Code.RESOURCE_EXHAUSTED, retriable=True)]

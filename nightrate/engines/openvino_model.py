@@ -19,6 +19,7 @@ from nightrate.engines.control_words import plain_turns
 from nightrate.engines.grammars import grammar_of_prompt
 from nightrate.engines.instructions import turns_of
 from nightrate.engines.likelihood import Measured, Mode
+from nightrate.engines.prefixes import BLOCK_TOKENS
 from nightrate.engines.sampling import (
     TEMPERATURE_DEFAULT,
     TOP_K_DEFAULT,
@@ -38,9 +39,6 @@ EXACT_PROPERTIES = {
 
 STEP_TOKENS_MAX = 512
 """Tokens of one step: enough to fill the processor, few enough for a step to stay short."""
-
-BLOCK_TOKENS = 32
-"""Tokens of one block of the attention cache on a processor."""
 
 _CONTEXT_TOKENS_USUAL = 1 << 16
 """Assumed where the files do not say; only the tokenizer's limit is looked for with it."""
@@ -158,6 +156,10 @@ class Model:
         ids = np.concatenate(parts)[np.newaxis]
         return Encoded(self.openvino.Tensor(ids), int(ids.shape[1]))
 
+    def cut(self, encoded: Encoded, tokens: int) -> Encoded:
+        """Give the beginning of a prompt."""
+        return Encoded(self.openvino.Tensor(encoded.ids.data[:, :tokens].copy()), tokens)
+
     def _ids(self, text: str) -> Any:
         """Give the token ids of a text, as an array.
 
@@ -230,6 +232,10 @@ class Model:
             structure.grammar = grammar
             config.structured_output_config = structure
         return config
+
+    def reading_config(self) -> Any:
+        """Give the library's settings for a prompt that is read for what others begin with."""
+        return self._config(1)
 
     def likelihoods(self, mode: Mode, passages: dict[str, str]) -> dict[str, Measured]:
         """Measure how likely the model finds some texts. Nothing else runs meanwhile.

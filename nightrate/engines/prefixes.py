@@ -11,15 +11,20 @@ import itertools
 from collections import Counter
 from collections.abc import Sequence
 
-CHUNK_TOKENS = 128
-"""Beginnings are told apart in chunks of this size; what is shorter is not worth waiting for."""
+BLOCK_TOKENS = 32
+"""Tokens of one block of the attention cache on a processor: what is reused, whole."""
+
+WORTH_TOKENS = 128
+"""What is shorter is not worth waiting for."""
+
+_WORTH_BLOCKS = WORTH_TOKENS // BLOCK_TOKENS
 
 
 class Prefixes:
     """Keeps the beginnings that are being read now, and those read lately.
 
     Args:
-        remembered_max: how many chunks the pipeline's cache holds. One that is remembered here but
+        remembered_max: how many blocks the pipeline's cache holds. One that is remembered here but
             gone there costs a second reading, nothing else.
     """
 
@@ -30,21 +35,25 @@ class Prefixes:
 
     def worth_waiting(self, beginnings: Sequence[int]) -> bool:
         """Tell whether another prompt is reading what this one would have to read first."""
-        new = next((beginning for beginning in beginnings if beginning not in self._read), None)
-        return new is not None and new in self._reading
+        # A beginning is one of all its blocks: who reads the last of them reads the others.
+        last = self.read_blocks(beginnings) + _WORTH_BLOCKS - 1
+        return last < len(beginnings) and beginnings[last] in self._reading
 
-    def reused_tokens(self, beginnings: Sequence[int]) -> int:
-        """Count the tokens of a prompt's beginning that have been read lately."""
-        chunks = itertools.takewhile(self._read.__contains__, beginnings)
-        return CHUNK_TOKENS * sum(1 for _ in chunks)
+    def read_blocks(self, beginnings: Sequence[int]) -> int:
+        """Count the blocks of a prompt's beginning that have been read lately."""
+        return sum(1 for _ in itertools.takewhile(self._read.__contains__, beginnings))
 
-    def make_room(self, chunks: int) -> None:
-        """Forget what is gone when the pipeline has room for so many chunks beside its work.
+    def is_reading(self, beginning: int) -> bool:
+        """Tell whether a prompt is being read that begins so."""
+        return beginning in self._reading
+
+    def make_room(self, blocks: int) -> None:
+        """Forget what is gone when the pipeline has room for so many blocks beside its work.
 
         It lets go of what was used longest ago. Work that shares a beginning is counted as if it
         did not, so more is forgotten here than there: what counts as reused was there.
         """
-        while len(self._read) > max(0, chunks):
+        while len(self._read) > max(0, blocks):
             del self._read[next(iter(self._read))]
 
     def begin(self, beginnings: Sequence[int]) -> None:
@@ -68,8 +77,8 @@ class Prefixes:
 
 
 def beginnings_of(tokens: bytes, token_bytes: int) -> list[int]:
-    """Give one number for each beginning of whole chunks: equal numbers, equal beginnings."""
-    size = CHUNK_TOKENS * token_bytes
+    """Give one number for each beginning of whole blocks: equal numbers, equal beginnings."""
+    size = BLOCK_TOKENS * token_bytes
     numbers: list[int] = []
     number = 0
     for start in range(0, len(tokens) - size + 1, size):

@@ -24,7 +24,7 @@ from nightrate.errors import Code, Damaged, EngineDown, Refused, StoreFault
 from nightrate.service.grounding import Grounder, Step, Steps
 from nightrate.service.lane import Lane
 from nightrate.service.media import Media
-from nightrate.service.outcomes import counted, pieces_of, resting, tally_of
+from nightrate.service.outcomes import pieces_of, resting, tally_of
 from nightrate.service.overdue import Worker
 from nightrate.service.places import Meter
 from nightrate.service.prefixes import Prefixes, missing_cache
@@ -160,11 +160,11 @@ class Executor:
     ) -> Reply | Failure:
         """Take a prompt through its engine, with the files that it may name."""
         if not prompt.media:
-            return counted(prompt, await answered(lane, prompt, live=live, meter=meter))
+            return await answered(lane, prompt, live=live, meter=meter)
         async with self._media.read(prompt, lane, reach, live=live) as read:
             if isinstance(read, Failure):
                 return read
-            return counted(read, await answered(lane, read, live=live, meter=meter))
+            return await answered(lane, read, live=live, meter=meter)
 
     async def count_tokens(
         self, model: Model, prompt: Prompt, reach: Reach | None = None

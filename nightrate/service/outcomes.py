@@ -1,11 +1,9 @@
-"""What comes out of an engine for a whole prompt: piece by piece, set right, and counted."""
+"""What comes out of an engine for a whole prompt: piece by piece, with its sources, summed up."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-
-from msgspec import structs
 
 from nightrate.dialects.row import OutcomeOfRow
 from nightrate.domain.embedding import Embedding
@@ -24,32 +22,17 @@ async def pieces_of(
     """Take a prompt through its engine piece by piece: texts, at last the outcome."""
     try:
         if prompt.candidates > 1:  # Pieces of several answers at once would help nobody.
-            ended = counted(prompt, await answered(lane, prompt, live=True))
+            ended = await answered(lane, prompt, live=True)
             yield ended if grounding is None else resting(ended, grounding)
             return
         async with aclosing(lane.stream(prompt, live=True)) as pieces:
             async for piece in pieces:
-                if isinstance(piece, str):
+                if isinstance(piece, str) or grounding is None:
                     yield piece
                 else:
-                    ended = counted(prompt, piece)
-                    yield ended if grounding is None else resting(ended, grounding)
+                    yield resting(piece, grounding)
     except EngineDown as fault:
         yield Failure(Code.UNAVAILABLE, fault.message)
-
-
-def counted(prompt: Prompt, outcome: Reply | Failure) -> Reply | Failure:
-    """Say of a reply how many of its prompt's tokens were cached: those of a cached content count.
-
-    An engine may have reused more than that.
-    """
-    if not prompt.cached_tokens or isinstance(outcome, Failure):
-        return outcome
-    # Another engine may serve the model by now and count fewer tokens altogether.
-    kept_tokens = min(prompt.cached_tokens, outcome.usage.prompt_tokens)
-    cached_tokens = max(kept_tokens, outcome.usage.cached_tokens)
-    usage = structs.replace(outcome.usage, cached_tokens=cached_tokens)
-    return structs.replace(outcome, usage=usage)
 
 
 def resting(outcome: Reply | Failure, grounding: Grounding) -> Reply | Failure:

@@ -11,9 +11,11 @@ import pytest
 from msgspec import structs
 
 from nightrate import limits
+from nightrate.domain.cache import continued
 from nightrate.domain.generation import Message, Prompt, Sampling
 from nightrate.engines.base import Engine
 from nightrate.engines.openvino import OpenVINOEngine, OpenVINOOptions
+from nightrate.engines.prefixes import BLOCK_TOKENS
 from nightrate.engines.registry import create_engine
 from nightrate.engines.sampling import output_tokens_max
 from nightrate.errors import Code, EngineDown, RequestFailed, SettingsFault
@@ -197,6 +199,22 @@ class TestRealModel(ModelContract):
         alone = [text_of(await embedded.generate(prompt)) for prompt in prompts]
         together = await asyncio.gather(*map(embedded.generate, prompts))
         assert [text_of(reply) for reply in together] == alone
+
+    async def test_every_request_that_continues_a_cached_content_reuses_it(
+        self, embedded: OpenVINOEngine
+    ) -> None:
+        book = " ".join(f"Keeper {number} sold lamp {number * 7 % 13}." for number in range(60))
+        kept = asked(book)
+        kept_tokens = await embedded.count_tokens(kept)
+        prompts = [asked(f"Question {number}?", max_output_tokens=4, seed=1) for number in range(6)]
+        whole = [continued(kept, prompt, kept_tokens) for prompt in prompts]
+        replies = await asyncio.gather(*map(embedded.generate, whole))
+        reused = kept_tokens // BLOCK_TOKENS * BLOCK_TOKENS
+        # The last block may hold the beginning of the turn after the book, which is the same here.
+        assert {reply.usage.cached_tokens for reply in replies} == {reused}
+        unnamed = [structs.replace(prompt, cached_tokens=0) for prompt in whole]
+        again = await asyncio.gather(*map(embedded.generate, unnamed))
+        assert list(map(text_of, replies)) == list(map(text_of, again))
 
     async def test_who_waits_is_answered_in_a_process_of_its_own_once_there_is_a_batch(
         self, embedded: OpenVINOEngine

@@ -241,6 +241,23 @@ async def test_no_more_tokens_are_cached_than_there_are(lane: Lane) -> None:
     assert timeless(answer.tally) == Tally(1, 0, 3, 1, 3)
 
 
+class Forgetful(EchoEngine):
+    """Computes a cached content again for each request that continues it."""
+
+    async def generate(self, prompt: Prompt) -> Reply:
+        return await super().generate(structs.replace(prompt, cached_tokens=0))
+
+
+async def test_only_what_the_engine_reused_counts_as_cached() -> None:
+    async with lane_of(Forgetful(EchoOptions())) as lane:
+        executor = Executor({"echo": lane}, Kept())
+        rows = executor.rows(lane, MODEL.name, Kind(), reach=REACH)
+        answer = await rows.answer(naming(), "b1-0")
+    usage = msgspec.json.decode(answer.line)["response"]["usageMetadata"]
+    assert "cachedContentTokenCount" not in usage
+    assert timeless(answer.tally) == Tally(1, 0, 5, 3)
+
+
 @pytest.mark.parametrize(
     ("fault", "code"),
     [
