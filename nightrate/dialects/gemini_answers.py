@@ -21,6 +21,7 @@ from nightrate.dialects.other_servers import (
     broken_off,
     called,
     check_form,
+    in_order,
     reckoned,
     reckoned_usage,
     told,
@@ -206,7 +207,7 @@ def read_reply(body: bytes, prompt: Prompt, model: str) -> Reply:
     """
     answer = Stream(prompt, model)
     answer.read(body)
-    return answer.reply()
+    return in_order(answer.reply(), prompt)
 
 
 class Stream:
@@ -333,7 +334,7 @@ class Stream:
         if finish is FinishReason.LENGTH:
             return
         if self._prompt.form is not None:
-            _check_form(text, self._prompt.form)
+            _check_form(text, self._prompt.form, self._prompt.sampling.stop)
         if self._prompt.picture is not None and not self._pictures:
             raise without("the picture")
         if self._prompt.logprobs is not None and text and not self._tokens:
@@ -365,14 +366,14 @@ def _usage(used: _Used | None, prompt: Prompt, text: str) -> Usage:
     )
 
 
-def _check_form(text: str, form: Form) -> None:
+def _check_form(text: str, form: Form, stops: tuple[str, ...]) -> None:
     """Check that an answer has its form.
 
     Raises:
         RequestFailed: a server that knows no such setting may have passed it over.
     """
     if isinstance(form, JSONForm):
-        check_form(text, form)
+        check_form(text, form, stops)
     elif text not in form.choices:
         raise without("the form")
 

@@ -24,7 +24,7 @@ from nightrate.dialects.gemini_shapes import (
     InlineItem,
     Line,
 )
-from nightrate.dialects.refusals import within, wrong
+from nightrate.dialects.refusals import located, within, wrong
 from nightrate.dialects.row import Echo, ParsedLine
 from nightrate.dialects.spelling import camel, quoted, unknown_name
 from nightrate.domain.batch import BatchForm
@@ -218,6 +218,23 @@ def _parse(
 def _refused(echo: Echo, error: Refused, number: int, form: BatchForm) -> ParsedLine:
     failure = Failure(error.code, f"{_WHERE[form]} {number}: {error.message}")
     return ParsedLine(echo, failure, field=error.field)
+
+
+def placed(failure: Failure, line: bytes | None, number: int, form: BatchForm) -> Failure:
+    """Say of a failure that showed later than at reading which row it is of, and spell its path so.
+
+    Args:
+        failure: names a field.
+        line: the row, which was read well.
+        number: the number in messages, from 1.
+        form: a line of a file, or an inline item.
+    """
+    assert line is not None, "a row that was read is there"
+    tree = _tree(line)
+    request = tree.get("request")
+    at, request = ("", tree) if request is None else ("request", request)
+    error = located(BadRequest(failure.message, field=failure.field), request, at)
+    return Failure(failure.code, f"{_WHERE[form]} {number}: {error.message}")
 
 
 def _echo_of(key: Raw, metadata: Raw) -> Echo:

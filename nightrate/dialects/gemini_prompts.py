@@ -36,7 +36,7 @@ from nightrate.domain.generation import DEFAULT_SAMPLING, LogprobsWish, Prompt, 
 from nightrate.domain.grounding import LookupWish
 from nightrate.domain.guidance import Thinking
 from nightrate.domain.picture import PictureWish
-from nightrate.domain.schema import Form
+from nightrate.domain.schema import ChoiceForm, Form
 from nightrate.errors import Refused
 
 
@@ -201,9 +201,25 @@ def _settings(
     try:
         CONFIG_GATE.check(config)
         sampling, thinking = sampling_of(config), thinking_of(config.thinking_config)
-        return sampling, form_of(config), logprobs_of(config), thinking
+        form = form_of(config)
+        if isinstance(form, ChoiceForm):
+            sampling = _unstopped(sampling, form)
+        return sampling, form, logprobs_of(config), thinking
     except Refused as error:
         raise within(error, "generationConfig") from error
+
+
+def _unstopped(sampling: Sampling, form: ChoiceForm) -> Sampling:
+    """Leave stop sequences out that can never come in an answer which is one of some texts.
+
+    Raises:
+        BadRequest: one of them can: the answer would be none of the texts.
+    """
+    for place, stop in enumerate(sampling.stop):
+        if any(stop in choice for choice in form.choices):
+            why = "it is a part of a text that the answer may be. Leave it out."
+            raise wrong(f"stopSequences[{place}]", why)
+    return structs.replace(sampling, stop=())
 
 
 def _picture(config: GenerationConfig | None, model: str, form: Form | None) -> PictureWish | None:

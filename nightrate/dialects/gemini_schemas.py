@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from nightrate import limits
 from nightrate.dialects.refusals import wrong
-from nightrate.dialects.spelling import camel, joined, quoted
+from nightrate.dialects.spelling import camel, joined, quoted, told_twice
 
 _TYPES: Final = ("STRING", "NUMBER", "INTEGER", "BOOLEAN", "ARRAY", "OBJECT", "NULL")
 _NO_TYPES: Final = ("", "TYPE_UNSPECIFIED")
@@ -52,6 +52,8 @@ def json_schema_from(tree: object, at: str = "", depth: int = 0) -> dict[str, An
         keyword = camel(name)
         if keyword not in _KNOWN:
             raise wrong(joined(at, quoted(name)), f"there is no such field in a schema. {_REMEDY}")
+        if keyword in said:
+            raise told_twice(name, at)
         if value is not None:
             said[keyword] = _said(keyword, value, joined(at, keyword), depth)
     kinds = said.pop("type", [])

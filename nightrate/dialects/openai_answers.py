@@ -22,6 +22,7 @@ from nightrate.dialects.other_servers import (
     broken_off,
     called,
     check_form,
+    in_order,
     reckoned,
     reckoned_usage,
     told,
@@ -181,7 +182,7 @@ def read_reply(body: bytes, prompt: Prompt, model: str) -> Reply:
     text = said.content if said.content is not None else said.refusal or ""
     likely = answer.logprobs or Likelihoods()
     answered = _Candidate(text, answer.finish_reason, said.tool_calls or [], likely)
-    return _reply(answered, found, prompt, model)
+    return in_order(_reply(answered, found, prompt, model), prompt)
 
 
 class _Candidate(Struct):
@@ -204,7 +205,7 @@ def _reply(answered: _Candidate, found: _Completion | _Chunk, prompt: Prompt, mo
     words = [f"{one.function.name or ''}{one.function.arguments or ''}" for one in answered.calls]
     usage = _usage(found.usage, prompt, "".join([text, *words]))
     if prompt.form is not None:
-        text = _formed(text, finish, prompt.form)
+        text = _formed(text, finish, prompt.form, prompt.sampling.stop)
     candidate = Candidate(text, finish)
     if prompt.calling is not None:
         candidate = called(candidate, [_call(one) for one in answered.calls], prompt.calling)
@@ -244,12 +245,12 @@ def _usage(used: _Used | None, prompt: Prompt, text: str) -> Usage:
     )
 
 
-def _formed(text: str, finish: FinishReason, form: Form) -> str:
+def _formed(text: str, finish: FinishReason, form: Form, stops: tuple[str, ...]) -> str:
     """Check that an answer that has come to its end has the form, and take a choice out of it."""
     if finish is FinishReason.LENGTH:
         return "" if isinstance(form, ChoiceForm) else text
     if isinstance(form, JSONForm):
-        check_form(text, form)
+        check_form(text, form, stops)
         return text
     try:
         value = json.decode(text)

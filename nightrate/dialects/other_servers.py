@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from msgspec import Struct, json, structs
+from msgspec import DecodeError, Struct, json, structs
 
 from nightrate import limits
 from nightrate.dialects.calls import is_call
 from nightrate.domain.calling import Call, Calling, CallMode
 from nightrate.domain.fitting import fits
-from nightrate.domain.generation import Candidate, FinishReason, Prompt, Usage
+from nightrate.domain.generation import Candidate, FinishReason, Prompt, Reply, Usage
 from nightrate.domain.guidance import Withheld
 from nightrate.domain.medium import estimated_tokens
+from nightrate.domain.ordering import ordered
 from nightrate.domain.schema import ChoiceForm, JSONForm
 from nightrate.errors import Code, RequestFailed
 
@@ -102,8 +103,10 @@ def called(candidate: Candidate, written: Sequence[Call], calling: Calling) -> C
     return structs.replace(candidate, calls=calls)
 
 
-def check_form(text: str, form: JSONForm) -> None:
+def check_form(text: str, form: JSONForm, stops: tuple[str, ...]) -> None:
     """Check that an answer which has come to its end is a value of the form.
+
+    One that a stop sequence has cut is no value any more, and is what was asked for.
 
     Raises:
         RequestFailed: it is none. The server may know no such setting and have passed it over, or
@@ -112,9 +115,29 @@ def check_form(text: str, form: JSONForm) -> None:
     try:
         kept = fits(json.decode(text), form.schema)
     except (ValueError, RecursionError) as error:
+        if stops:
+            return
         raise without("the form") from error
     if not kept:
         raise without("the form")
+
+
+def in_order(reply: Reply, prompt: Prompt) -> Reply:
+    """Put the members of objects in the order of the schema that a whole answer was held against.
+
+    A server that passes the order over gives the same value otherwise. Where it said how likely the
+    tokens were, these are of the text as it is; and what is streamed has been seen.
+    """
+    if not isinstance(prompt.form, JSONForm) or prompt.logprobs is not None:
+        return reply
+    (candidate,) = reply.candidates
+    if candidate.finish_reason is not FinishReason.STOP:
+        return reply
+    try:
+        text = ordered(candidate.text, prompt.form.schema)
+    except DecodeError:  # A stop sequence has cut it.
+        return reply
+    return structs.replace(reply, candidates=(structs.replace(candidate, text=text),))
 
 
 def too_long() -> RequestFailed:

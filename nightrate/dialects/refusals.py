@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nightrate.dialects.spelling import camel, joined, quoted, spelled
+from nightrate.dialects.spelling import camel, joined, quoted, spelled, told_twice
 from nightrate.errors import BadRequest, NotSupported, Refused
 
 
@@ -28,7 +28,14 @@ def members_of(tree: object, at: str, known: tuple[str, ...]) -> dict[str, Any]:
     for name in tree:
         if camel(name) not in known:
             raise wrong(f"{at}.{quoted(name)}", "there is no such field.")
-    return {camel(name): value for name, value in tree.items() if value is not None}
+    members: dict[str, Any] = {}
+    for name, value in tree.items():
+        if value is None:
+            continue
+        if camel(name) in members:
+            raise told_twice(name, at)
+        members[camel(name)] = value
+    return members
 
 
 def text_in(members: dict[str, Any], name: str, at: str) -> str | None:

@@ -8,7 +8,7 @@ from typing import Final
 from msgspec import Struct
 
 from nightrate.clock import Instant
-from nightrate.dialects.gemini_lines import parse_embedding_line, parse_line
+from nightrate.dialects.gemini_lines import parse_embedding_line, parse_line, placed
 from nightrate.dialects.gemini_plain import SOUND
 from nightrate.dialects.gemini_results import render_line
 from nightrate.dialects.openai_lines import (
@@ -24,6 +24,10 @@ from nightrate.domain.batch import BatchForm, Dialect, InputFault, Kind, Method
 from nightrate.domain.generation import Failure
 
 
+def _as_it_is(failure: Failure, _line: object, _number: int, _form: BatchForm) -> Failure:
+    return failure  # The path has a member of its own there.
+
+
 class Hand(Struct, frozen=True):
     """The reading and the writing of one kind of row."""
 
@@ -35,13 +39,15 @@ class Hand(Struct, frozen=True):
     tell when they answered."""
     render_unasked: Callable[[Echo, Failure, BatchForm, str], bytes]
     """Writes of a row that was never asked why it was not, likewise."""
+    placed: Callable[[Failure, bytes | None, int, BatchForm], Failure] = _as_it_is
+    """Says of a failure that names a field and showed later than at reading which row it is of."""
     tells_time: bool = False
     """Whether answers tell when they were written."""
 
 
 _HANDS: Final = {
-    (Dialect.GEMINI, Method.GENERATE): Hand(parse_line, render_line, render_line),
-    (Dialect.GEMINI, Method.EMBED): Hand(parse_embedding_line, render_line, render_line),
+    (Dialect.GEMINI, Method.GENERATE): Hand(parse_line, render_line, render_line, placed),
+    (Dialect.GEMINI, Method.EMBED): Hand(parse_embedding_line, render_line, render_line, placed),
     (Dialect.OPENAI, Method.GENERATE): Hand(
         parse_chat_line, render_openai_line, render_unasked_line, tells_time=True
     ),

@@ -96,14 +96,19 @@ class Shape(Generic[Read]):
         members: dict[str, tuple[str, _Guide | None]],
         at: str,
     ) -> dict[str, object]:
-        plain = {}
+        plain: dict[str, object] = {}
         for name, inner in value.items():
             known = members.get(name)
             if known is None:
                 assert guide.shape is not None, "members belong to a shape"
                 raise unknown_name(name, at, self._remedies.get(guide.shape, {}))
-            if inner is not None:
-                plain[known[0]] = self._plain(inner, known[1], joined(at, name))
+            if inner is None:
+                continue
+            if known[0] in plain and not _is_empty(plain[known[0]]):
+                if _is_empty(inner):
+                    continue
+                raise told_twice(name, at)
+            plain[known[0]] = self._plain(inner, known[1], joined(at, name))
         return plain
 
 
@@ -114,6 +119,18 @@ def unknown_name(name: str, at: str, remedies: Mapping[str, str]) -> BadRequest:
     message = f'Invalid JSON payload received. Unknown name "{quoted(name)}"{place}: '
     message += f"Cannot find field. {remedy}".rstrip()
     return BadRequest(message, field=joined(at, quoted(name)))
+
+
+def told_twice(name: str, at: str) -> BadRequest:
+    """Make the refusal of a member that is there in both spellings: one of them would be lost."""
+    path = joined(at, name)
+    message = f"{path}: it is there in its other spelling, too. Leave one of them out."
+    return BadRequest(message, field=path)
+
+
+def _is_empty(value: object) -> bool:
+    """Tell whether a value is absent: clients' libraries send empty objects for nothing."""
+    return isinstance(value, dict | list) and not value
 
 
 def spelled(tree: object, path: str) -> str:

@@ -20,17 +20,24 @@ from nightrate.domain.schema import (
 
 def fits(value: object, schema: Schema) -> bool:
     """Tell whether decoded JSON has the form of a schema; the format of a text is not looked at."""
-    return _fits(value, schema.root, schema, frozenset())
+    return has_form(value, schema.root, schema, frozenset())
 
 
-def _fits(value: object, node: Node, schema: Schema, behind: frozenset[str]) -> bool:
-    """Look at one value; ``behind`` are the names that were followed to it, so as not to circle."""
+def has_form(value: object, node: Node, schema: Schema, behind: frozenset[str]) -> bool:
+    """Tell whether decoded JSON has the form of a part of a schema; see `fits`.
+
+    Args:
+        value: the decoded JSON.
+        node: the part.
+        schema: what the part may refer to.
+        behind: the names that were followed to the part, so as not to circle.
+    """
     if isinstance(node, Reference):
         if node.name in behind:
             return False  # Whatever fits does so by another way.
-        return _fits(value, schema.named(node.name), schema, behind | {node.name})
+        return has_form(value, schema.named(node.name), schema, behind | {node.name})
     if isinstance(node, Union):
-        return any(_fits(value, part, schema, behind) for part in node.alternatives)
+        return any(has_form(value, part, schema, behind) for part in node.alternatives)
     if isinstance(node, Object):
         return isinstance(value, dict) and _object_fits(value, node, schema)
     if isinstance(node, Array):
@@ -46,7 +53,7 @@ def _object_fits(value: dict[str, object], node: Object, schema: Schema) -> bool
         return False
     for name, inner in value.items():
         form = listed.get(name, node.others)
-        if form is None or not _fits(inner, form, schema, frozenset()):
+        if form is None or not has_form(inner, form, schema, frozenset()):
             return False
     return True
 
@@ -58,7 +65,7 @@ def _array_fits(value: list[object], node: Array, schema: Schema) -> bool:
         return False
     for place, inner in enumerate(value):
         form = node.first[place] if place < len(node.first) else node.items
-        if form is None or not _fits(inner, form, schema, frozenset()):
+        if form is None or not has_form(inner, form, schema, frozenset()):
             return False
     return True
 

@@ -249,7 +249,7 @@ class Rows:
     ) -> None:
         hand = hand_of(kind)
         self._parse, self._render, self._form = hand.parse, hand.render, kind.form
-        self._tells_time = hand.tells_time
+        self._placed, self._tells_time = hand.placed, hand.tells_time
         self._executor = executor
         self._lane = lane
         self._model = model
@@ -298,6 +298,8 @@ class Rows:
                 outcome = await self._executor.of_row(
                     *(self._lane, self._model, asked, self._reach), meter, step
                 )
+            if isinstance(outcome, Failure) and outcome.field is not None:
+                outcome = self._placed(outcome, line.data, line.number, self._form)
             now = clock.now() if self._tells_time else 0
             output = self._render(echo, outcome, self._form, response_id, now)
         except EngineDown:

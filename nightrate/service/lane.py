@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Awaitable
 from contextlib import aclosing
 from typing import TypeVar, overload
 
-from msgspec import Struct, json
+from msgspec import DecodeError, Struct, json
 
 from nightrate import clock, limits, telemetry
 from nightrate.domain.embedding import Embedding, Passage
@@ -392,14 +392,21 @@ def _is_loose(prompt: Prompt) -> bool:
 def _kept(reply: Reply, prompt: Prompt) -> Reply:
     """Give a reply that follows its schema, in what a grammar may not keep, too.
 
+    One that a stop sequence has cut is no value any more, and is what was asked for.
+
     Raises:
         RequestFailed: it does not; another try may, unless the prompt wants the same answer always.
     """
     assert isinstance(prompt.form, JSONForm), "others are not loose"
     again = not prompt.sampling.reproducible
     for candidate in reply.candidates:
-        whole = candidate.finish_reason is FinishReason.STOP
-        if whole and not fits(json.decode(candidate.text), prompt.form.schema):
+        if candidate.finish_reason is not FinishReason.STOP:
+            continue
+        try:
+            kept = fits(json.decode(candidate.text), prompt.form.schema)
+        except DecodeError:
+            kept = bool(prompt.sampling.stop)
+        if not kept:
             message = (
                 f"{prompt.form.field}: the answer of the model does not follow it, in a keyword "
                 "that is only looked at when it is there: a count, multipleOf or uniqueItems."

@@ -28,12 +28,13 @@ from nightrate.domain.generation import (
     Message,
     Prompt,
     Reply,
+    Sampling,
     Token,
     Usage,
 )
 from nightrate.domain.guidance import Withheld
 from nightrate.domain.picture import Picture, PictureWish
-from nightrate.domain.schema import AnyValue, ChoiceForm, JSONForm, Schema
+from nightrate.domain.schema import AnyValue, ChoiceForm, JSONForm, Member, Object, Schema
 from nightrate.errors import Code, RequestFailed
 
 HELLO = Prompt(messages=(Message("user", "12345678"),), system="1234")
@@ -219,6 +220,26 @@ def test_an_answer_without_what_was_asked_for_is_asked_for_again(
     failed = failure(document({"text": "SECRET words"}), prompt)
     assert (failed.code, failed.retriable) == (Code.INTERNAL, True)
     assert words in failed.message
+
+
+def test_members_of_a_whole_answer_stand_in_the_order_of_the_schema() -> None:
+    members = Member("b", AnyValue(), required=True), Member("a", AnyValue(), required=True)
+    prompt = wishing(form=JSONForm(Schema(Object(members=members)), "x"))
+    said = '{"a": 1, "b": 2}'
+    assert read(document({"text": said}), prompt) == Candidate('{"b":2,"a":1}')
+    stream = Stream(prompt, "m")
+    assert stream.read(document({"text": said})) == '{"a":1,"b":2}'
+    assert stream.reply().candidates == (Candidate('{"a":1,"b":2}'),)  # It has been seen.
+    cut = read(document({"text": said[:9]}, reason="MAX_TOKENS"), prompt)
+    assert cut == Candidate('{"a":1,', FinishReason.LENGTH)
+    likely = msgspec.structs.replace(prompt, logprobs=LIKELY)
+    chosen = {"chosenCandidates": [{"token": "a", "logProbability": -1.0}]}
+    assert read(document({"text": said}, logprobsResult=chosen), likely).text == '{"a":1,"b":2}'
+
+
+def test_an_answer_that_a_stop_sequence_cut_is_what_it_is() -> None:
+    prompt = wishing(form=FORM, sampling=Sampling(stop=("1",)))
+    assert read(document({"text": '{"a": '}), prompt) == Candidate('{"a":')
 
 
 CALL = {"functionCall": {"name": "look", "args": {"a": 1}}}

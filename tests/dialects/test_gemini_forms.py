@@ -261,3 +261,18 @@ def test_the_same_schema_again_is_not_read_again(monkeypatch: pytest.MonkeyPatch
     assert form({**JSON, "responseJsonSchema": {"type": "object", "properties": {}}}) is not None
     assert refusal({**JSON, "responseJsonSchema": schema}).field is not None  # another language
     assert refusal({**JSON, "responseJsonSchema": schema}).field is not None
+
+
+def test_a_stop_sequence_may_not_cut_a_choice() -> None:
+    choices = {**ENUM, "responseSchema": {"type": "STRING", "enum": ["left", "right"]}}
+    error = refusal({**choices, "stopSequences": ["x", "ef"]})
+    assert error.field == "generationConfig.stopSequences[1]"
+    body = {"contents": "hi", "generationConfig": {**choices, "stopSequences": ["x", "."]}}
+    assert parse_prompt(msgspec.json.encode(body), "m").sampling.stop == ()
+
+
+def test_a_keyword_of_a_schema_in_both_spellings_is_refused() -> None:
+    schema = {"type": "ARRAY", "items": {"type": "STRING"}, "maxItems": 3, "max_items": 2}
+    error = refusal({**JSON, "responseSchema": schema})
+    assert error.field == "generationConfig.responseSchema.max_items"
+    assert "other spelling" in error.message

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightrate.dialects.gemini_lines import parse_line
+from nightrate.dialects.gemini_lines import parse_line, placed
 from nightrate.dialects.gemini_results import render_line
 from nightrate.dialects.row import Echo, ParsedLine
 from nightrate.domain.batch import BatchForm
@@ -344,3 +346,32 @@ def test_any_line_has_one_answer_line(line: bytes, form: BatchForm) -> None:
         sent = msgspec.json.decode(line)
         if form is FILE and sent.get("key") is not None:
             assert members["key"] == sent["key"]
+
+
+@pytest.mark.parametrize(
+    ("line", "form", "message"),
+    [
+        (
+            {"request": {"contents": [{"parts": [{"text": "a"}, {"inline_data": {}}]}]}},
+            BatchForm.FILE,
+            "Error on line 7: request.contents[0].parts[1].inline_data: not here.",
+        ),
+        (
+            {"request": {"contents": {"parts": {"inlineData": {}}}}},
+            BatchForm.INLINE,
+            "Error in request 7: request.contents[0].parts[1].inlineData: not here.",
+        ),
+        (
+            {"key": "k", "contents": [{"parts": [{"text": "a"}, {"inlineData": {}}]}]},
+            BatchForm.FILE,
+            "Error on line 7: contents[0].parts[1].inlineData: not here.",
+        ),
+    ],
+)
+def test_a_failure_that_shows_later_is_told_in_the_clients_words_too(
+    line: Any, form: BatchForm, message: str
+) -> None:
+    field = "contents[0].parts[1].inlineData"
+    failure = Failure(Code.UNIMPLEMENTED, f"{field}: not here.", field)
+    found = placed(failure, msgspec.json.encode(line), 7, form)
+    assert found == Failure(Code.UNIMPLEMENTED, message)

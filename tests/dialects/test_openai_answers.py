@@ -20,9 +20,24 @@ from nightrate.dialects.openai_answers import (
 )
 from nightrate.domain.calling import Call, Calling, CallMode, Function
 from nightrate.domain.embedding import Passage
-from nightrate.domain.generation import Candidate, FinishReason, Message, Prompt, Usage
+from nightrate.domain.generation import (
+    Candidate,
+    FinishReason,
+    Message,
+    Prompt,
+    Sampling,
+    Usage,
+)
 from nightrate.domain.guidance import Withheld
-from nightrate.domain.schema import ChoiceForm, Form, JSONForm
+from nightrate.domain.schema import (
+    AnyValue,
+    ChoiceForm,
+    Form,
+    JSONForm,
+    Member,
+    Object,
+    Schema,
+)
 from nightrate.errors import Code, RequestFailed
 
 HELLO = Prompt(messages=(Message("user", "12345678"),), system="1234")
@@ -179,6 +194,19 @@ def test_an_answer_has_the_form_or_is_none(
         assert code_of(body, with_form(form)) is Code.INTERNAL
     else:
         assert read_reply(body, with_form(form), "m").candidates[0].text == found
+
+
+def test_members_of_a_whole_answer_stand_in_the_order_of_the_schema() -> None:
+    members = Member("b", AnyValue(), required=True), Member("a", AnyValue(), required=True)
+    form = JSONForm(Schema(Object(members=members)), "x")
+    body = completion('{"a": 1, "b": {"d": 1, "c": 2}}', "stop")
+    assert read_reply(body, with_form(form), "m").candidates[0].text == '{"b":{"d":1,"c":2},"a":1}'
+
+
+def test_an_answer_that_a_stop_sequence_cut_is_what_it_is() -> None:
+    prompt = msgspec.structs.replace(with_form(SCHEMA), sampling=Sampling(stop=("1",)))
+    assert read_reply(completion('{"a": ', "stop"), prompt, "m").candidates[0].text == '{"a":'
+    assert code_of(completion('{"a":"x"}', "stop"), prompt) is Code.INTERNAL
 
 
 def test_a_streamed_form_is_compact_and_must_be_kept_too() -> None:

@@ -52,6 +52,34 @@ def test_spellings_mix_freely_and_numbers_may_be_text(tree: object) -> None:
     assert TREE.read(tree) == Tree(one_leaf=Leaf(1), all_leaves=[Leaf(big_name="b"), "c"])
 
 
+@pytest.mark.parametrize(
+    ("tree", "field"),
+    [
+        ({"oneLeaf": {"bigName": "b", "big_name": "c"}}, "oneLeaf.big_name"),
+        ({"one_leaf": {"bigName": "b"}, "oneLeaf": {"someNumber": 1}}, "oneLeaf"),
+        ({"oneLeaf": {"some_number": 0, "someNumber": 1}}, "oneLeaf.someNumber"),
+        ({"oneLeaf": {"some_number": 1, "someNumber": 0}}, "oneLeaf.someNumber"),
+    ],
+)
+def test_a_member_in_both_spellings_is_refused(tree: object, field: str) -> None:
+    error = refusal(tree)
+    assert error.field == field
+    assert "in its other spelling" in error.message
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        {"oneLeaf": {"bigName": "b"}, "one_leaf": {}},
+        {"one_leaf": {}, "oneLeaf": {"bigName": "b"}},
+        {"one_leaf": {"some_number": None}, "oneLeaf": {"bigName": "b"}},
+        {"oneLeaf": {"bigName": "b", "big_name": None}},
+    ],
+)
+def test_what_is_empty_in_one_spelling_is_absent_there(tree: object) -> None:
+    assert TREE.read(tree) == Tree(one_leaf=Leaf(big_name="b"))
+
+
 def test_a_lone_value_may_stand_for_a_list() -> None:
     assert TREE.read({"all_leaves": {"some_number": 3}}) == Tree(all_leaves=Leaf(3))
 

@@ -73,6 +73,26 @@ async def test_one_that_was_cut_is_what_it_is() -> None:
         assert isinstance(await lane.outcome(wanted(TWINS)), Reply)
 
 
+@pytest.mark.parametrize("live", [True, False])
+async def test_one_that_a_stop_sequence_cut_is_what_it_is(*, live: bool) -> None:
+    prompt = structs.replace(wanted(TWINS), sampling=Sampling(stop=("1]",)))
+    async with lane_of(Learning("[1,", "[1,")) as lane:
+        reply = await lane.outcome(prompt, live=live)
+        assert isinstance(reply, Reply)
+        assert reply.candidates == (Candidate("[1,"),)
+    async with lane_of() as lane:
+        *_, last = [piece async for piece in lane.stream(prompt, live=live)]
+        assert isinstance(last, Reply)
+
+
+async def test_what_is_no_value_at_all_is_asked_for_again() -> None:
+    engine = Learning("[1,", "[2,1]")
+    async with lane_of(engine) as lane:
+        reply = await lane.outcome(wanted({"items": {}, "uniqueItems": True}))
+        assert isinstance(reply, Reply)
+        assert reply.candidates[0].text == "[2,1]"
+
+
 async def test_what_can_be_kept_is() -> None:
     async with lane_of() as lane:
         reply = await lane.outcome(wanted({"multipleOf": 7, "minimum": 10}))

@@ -200,7 +200,8 @@ async def test_what_is_out_of_reach_is_missing(desk: Desk, reach: Reach | None) 
     assert "Upload it" in message
     row = await desk.row(body_of({"fileData": {"fileUri": "files/f1"}}), reach)
     assert row["error"]["code"] == Code.NOT_FOUND
-    assert row["error"]["message"].startswith("contents[0].parts[1].fileData: there is no file")
+    where = "Error on line 1: request.contents[0].parts[1].fileData: "
+    assert row["error"]["message"].startswith(f"{where}there is no file")
     assert desk.engine.asked == []
 
 
