@@ -21,6 +21,7 @@ from nightrate.dialects.other_servers import (
     broken_off,
     called,
     check_form,
+    check_length,
     in_order,
     reckoned,
     reckoned_usage,
@@ -37,7 +38,7 @@ from nightrate.domain.generation import Candidate, FinishReason, Prompt, Reply, 
 from nightrate.domain.guidance import Withheld
 from nightrate.domain.picture import Picture
 from nightrate.domain.schema import ChoiceForm, Form, JSONForm
-from nightrate.errors import Code, RequestFailed
+from nightrate.errors import Code
 
 _FINISH: Final = {"STOP": FinishReason.STOP, "MAX_TOKENS": FinishReason.LENGTH}
 _BAD_CALLS: Final = ("MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL")
@@ -391,12 +392,7 @@ def read_vector(body: bytes, passage: Passage) -> tuple[list[float], int]:
     values, used = found.embedding.values, found.usage_metadata
     if not values:
         raise unreadable(len(body))
-    if passage.dimensions not in (None, len(values)):
-        message = (
-            f"The vectors of this model have {len(values)} numbers; they cannot be made "
-            f"{passage.dimensions} long."
-        )
-        raise RequestFailed(message, code=Code.INVALID_ARGUMENT)
+    check_length(values, passage)
     tokens = None if used is None else told(used.prompt_token_count)
     return values, reckoned(passage.text) if tokens is None else tokens
 

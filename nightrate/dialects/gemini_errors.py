@@ -114,9 +114,11 @@ def _details(fault: Refused) -> list[_ErrorDetail]:
         return [_ErrorInfoDetail("API_KEY_INVALID", "googleapis.com")]
     if isinstance(fault, OverQuota):
         return _quota_details(fault)
-    if fault.field is not None:
-        return [_BadRequestDetail([_FieldViolation(fault.field, fault.message)])]
-    return []
+    return _violations(fault.field, fault.message)
+
+
+def _violations(field: str | None, message: str) -> list[_ErrorDetail]:
+    return [] if field is None else [_BadRequestDetail([_FieldViolation(field, message)])]
 
 
 def _quota_details(fault: OverQuota) -> list[_ErrorDetail]:
@@ -132,7 +134,7 @@ def _quota_details(fault: OverQuota) -> list[_ErrorDetail]:
 
 def render_failure(failure: Failure) -> tuple[int, bytes]:
     """Write how a live request failed: the HTTP status and the body."""
-    return _error(failure.code, failure.message, [])
+    return _error(failure.code, failure.message, _violations(failure.field, failure.message))
 
 
 def _error(code: Code, message: str, details: list[_ErrorDetail]) -> tuple[int, bytes]:

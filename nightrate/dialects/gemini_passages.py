@@ -122,13 +122,15 @@ def passage_of(request: EmbedContentRequest, model: str) -> Passage:
         raise wrong("model", f'"{quoted(request.model)}" is not the model of this call, "{model}".')
     config = request.embed_content_config
     task, title, dimensions = _settings(request, "")
-    truncate = True
+    truncate, dimensions_field = True, "outputDimensionality"
     if config is not None:
         truncate = config.auto_truncate is not False
         _refuse_media(config)
         nested = _settings(config, "embedContentConfig.")
         task = _one(task, nested[0], "taskType")
         title = _one(title, nested[1], "title")
+        if dimensions is None and nested[2] is not None:
+            dimensions_field = "embedContentConfig.outputDimensionality"
         dimensions = _one(dimensions, nested[2], "outputDimensionality")
     if title and task not in (None, EmbeddingTask.RETRIEVAL_DOCUMENT):
         raise wrong("title", 'only a "taskType" of "RETRIEVAL_DOCUMENT" has one.')
@@ -137,6 +139,7 @@ def passage_of(request: EmbedContentRequest, model: str) -> Passage:
         task=task,
         title=title or None,
         dimensions=dimensions,
+        dimensions_field=dimensions_field,
         truncate=truncate,
     )
 

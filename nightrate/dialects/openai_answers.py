@@ -22,6 +22,7 @@ from nightrate.dialects.other_servers import (
     broken_off,
     called,
     check_form,
+    check_length,
     in_order,
     reckoned,
     reckoned_usage,
@@ -348,12 +349,7 @@ def read_vector(body: bytes, passage: Passage, model: str) -> tuple[list[float],
         raise unreadable(len(body)) from error
     if not values:
         raise unreadable(len(body))
-    if passage.dimensions not in (None, len(values)):
-        message = (
-            f"The vectors of this model have {len(values)} numbers; they cannot be made "
-            f"{passage.dimensions} long."
-        )
-        raise RequestFailed(message, code=Code.INVALID_ARGUMENT)
+    check_length(values, passage)
     used = found.usage
     tokens = None if used is None else told(used.prompt_tokens)
     return values, reckoned(passage.text) if tokens is None else tokens, found.model or model

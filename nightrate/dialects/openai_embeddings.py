@@ -7,7 +7,7 @@ import struct
 from collections.abc import Sequence
 from typing import Final, Literal
 
-from msgspec import Raw, Struct, json
+from msgspec import Raw, Struct, json, structs
 
 from nightrate import limits
 from nightrate.dialects.gemini_prompts import bare_model
@@ -99,7 +99,12 @@ def embedding_call(body: EmbeddingBody) -> EmbeddingCall:
     if dimensions is not None and not 1 <= dimensions <= most:
         raise wrong("dimensions", f"{dimensions} is not between 1 and {most}.")
     texts = _texts(body)
-    passages = tuple(Passage(text=text, dimensions=dimensions) for text in texts)
+    passages = tuple(Passage(text=text) for text in texts)
+    if dimensions is not None:
+        passages = tuple(
+            structs.replace(passage, dimensions=dimensions, dimensions_field="dimensions")
+            for passage in passages
+        )
     return EmbeddingCall(bare_model(body.model), passages, _ENCODINGS[encoding])
 
 

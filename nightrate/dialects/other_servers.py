@@ -14,6 +14,7 @@ from msgspec import DecodeError, Struct, json, structs
 from nightrate import limits
 from nightrate.dialects.calls import is_call
 from nightrate.domain.calling import Call, Calling, CallMode
+from nightrate.domain.embedding import Passage
 from nightrate.domain.fitting import fits
 from nightrate.domain.generation import Candidate, FinishReason, Prompt, Reply, Usage
 from nightrate.domain.guidance import Withheld
@@ -138,6 +139,20 @@ def in_order(reply: Reply, prompt: Prompt) -> Reply:
     except DecodeError:  # A stop sequence has cut it.
         return reply
     return structs.replace(reply, candidates=(structs.replace(candidate, text=text),))
+
+
+def check_length(values: Sequence[float], passage: Passage) -> None:
+    """Check that a vector is as long as was asked.
+
+    Raises:
+        RequestFailed: it is not; the server's model has vectors of one length.
+    """
+    if passage.dimensions not in (None, len(values)):
+        message = (
+            f"{passage.dimensions_field}: the vectors of this model have {len(values)} numbers; "
+            f"they cannot be made {passage.dimensions} long."
+        )
+        raise RequestFailed(message, code=Code.INVALID_ARGUMENT)
 
 
 def too_long() -> RequestFailed:

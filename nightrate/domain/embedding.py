@@ -20,7 +20,7 @@ class EmbeddingTask(StrEnum):
     CODE_RETRIEVAL_QUERY = "code_retrieval_query"
 
 
-class Passage(Struct, frozen=True, gc=False, kw_only=True):
+class Passage(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """A text that is to become a vector."""
 
     text: str
@@ -29,6 +29,8 @@ class Passage(Struct, frozen=True, gc=False, kw_only=True):
     """Of the document that the text comes from."""
     dimensions: int | None = None
     """How long the vector shall be; None for the model's own length."""
+    dimensions_field: str = "outputDimensionality"
+    """The path under which the client asked for that, for refusals."""
     truncate: bool = True
     """Whether a text beyond the model's limit is cut there, or refused."""
     live: bool = False

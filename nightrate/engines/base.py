@@ -79,6 +79,9 @@ class Engine(ABC):
     """The types of media that it reads in a prompt, such as ``image/*`` and ``application/pdf``;
     there are some where it has `Capability.MEDIA`."""
 
+    dimensions_max: int | None = None
+    """How many numbers its vectors have, where it knows; none can be longer."""
+
     on_demand: bool = False
     """Whether it is opened only when it is first asked for, so that nobody else waits for it."""
 

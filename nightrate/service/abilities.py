@@ -1,11 +1,12 @@
-"""What a prompt asks for and an engine cannot do, told by the path of the wish."""
+"""What is asked for and an engine cannot do, told by the path of the wish."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Final
 
-from nightrate.domain.generation import Capability, Failure, Prompt, needs_of
+from nightrate.domain.embedding import Passage
+from nightrate.domain.generation import Asked, Capability, Failure, needs_of
 from nightrate.domain.medium import Medium, covers
 from nightrate.engines.base import Engine
 from nightrate.errors import Code
@@ -27,21 +28,36 @@ _INABILITIES: Final = {
 """What an engine is told to be unable to do."""
 
 
-def unable(engine: Engine, name: str, prompt: Prompt) -> Failure | None:
-    """Say what a prompt asks for and the engine cannot do; None for nothing.
+def unable(engine: Engine, name: str, asked: Asked) -> Failure | None:
+    """Say what is asked for and the engine cannot do; None for nothing.
 
     Args:
         engine: would answer it.
         name: of the engine, in the settings.
-        prompt: the whole of it.
+        asked: the whole of it.
     """
+    if isinstance(asked, Passage):
+        return _too_long(engine, asked)
     abilities = engine.capabilities
-    for need in needs_of(prompt):
+    for need in needs_of(asked):
         if need.capability not in abilities:
             code, why = _INABILITIES[need.capability]
             message = f"{need.field}: the engine of this model {why}"
             return Failure(code, message, need.field)
-    return unreadable(engine, name, prompt.media)
+    return unreadable(engine, name, asked.media)
+
+
+def _too_long(engine: Engine, passage: Passage) -> Failure | None:
+    """Say that the vectors of an engine are shorter than what is asked for; None if they are not.
+
+    An engine that does not know the length of its vectors finds out when it has made one.
+    """
+    wanted, most = passage.dimensions, engine.dimensions_max
+    if wanted is None or most is None or wanted <= most:
+        return None
+    field = passage.dimensions_field
+    message = f"{field}: the vectors of this model have {most} numbers; ask for {most} at most."
+    return Failure(Code.INVALID_ARGUMENT, message, field)
 
 
 def unreadable(engine: Engine, name: str, media: Sequence[Medium]) -> Failure | None:

@@ -185,13 +185,7 @@ class Lane:
             EngineDown: the engine has given up; the request is not to blame and has no outcome yet.
         """
         loose = False
-        if isinstance(asked, Prompt) and (
-            asked.form is not None
-            or asked.picture is not None
-            or asked.calling is not None
-            or asked.logprobs is not None
-            or asked.media
-        ):
+        if _is_special(asked):
             failure = unable(self.engine, self.name, asked)
             if failure:
                 return failure
@@ -385,8 +379,22 @@ class Lane:
             raise
 
 
-def _is_loose(prompt: Prompt) -> bool:
-    return isinstance(prompt.form, JSONForm) and prompt.form.schema.loose
+def _is_special(asked: Asked) -> bool:
+    """Tell whether something is asked for that not every engine can do."""
+    if isinstance(asked, Passage):
+        return asked.dimensions is not None
+    return (
+        asked.form is not None
+        or asked.picture is not None
+        or asked.calling is not None
+        or asked.logprobs is not None
+        or bool(asked.media)
+    )
+
+
+def _is_loose(asked: Asked) -> bool:
+    form = asked.form if isinstance(asked, Prompt) else None
+    return isinstance(form, JSONForm) and form.schema.loose
 
 
 def _kept(reply: Reply, prompt: Prompt) -> Reply:

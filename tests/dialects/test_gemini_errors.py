@@ -164,3 +164,13 @@ def test_what_waiting_does_not_help_is_not_told_to_wait() -> None:
     (detail,) = json.loads(body)["error"]["details"]
     assert detail["@type"].endswith("QuotaFailure")
     assert "details" not in json.loads(render_error(OverQuota("Full."))[1])["error"]
+
+
+def test_a_live_failure_names_the_field_that_is_to_blame() -> None:
+    status, body = render_failure(Failure(Code.INVALID_ARGUMENT, "a.b: too long.", "a.b"))
+    error = json.loads(body)["error"]
+    assert (status, error["message"]) == (400, "a.b: too long.")
+    (detail,) = error["details"]
+    assert detail["fieldViolations"] == [{"field": "a.b", "description": "a.b: too long."}]
+    _, plain = render_failure(Failure(Code.INTERNAL, "No."))
+    assert "details" not in json.loads(plain)["error"]

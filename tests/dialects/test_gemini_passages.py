@@ -78,6 +78,10 @@ def test_a_text_is_a_passage_in_every_form(request_: Any) -> None:
             {"embedContentConfig": {"outputDimensionality": 8}, "outputDimensionality": 8},
             {"dimensions": 8},
         ),
+        (
+            {"embedContentConfig": {"outputDimensionality": 8}},
+            {"dimensions": 8, "dimensions_field": "embedContentConfig.outputDimensionality"},
+        ),
     ],
 )
 def test_settings_are_read_where_they_stand(request_: Any, wanted: dict[str, Any]) -> None:

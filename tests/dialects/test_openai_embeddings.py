@@ -38,7 +38,9 @@ def row_of(line: Any) -> ParsedLine:
 def test_one_text_or_several_become_passages() -> None:
     assert parsed(input="a") == EmbeddingCall("gemini-e", (Passage(text="a"),), packed=False)
     call = parsed(input=["a", "b"], dimensions=8, encoding_format="base64", user="me")
-    assert call.passages == (Passage(text="a", dimensions=8), Passage(text="b", dimensions=8))
+    assert call.passages == tuple(
+        Passage(text=text, dimensions=8, dimensions_field="dimensions") for text in "ab"
+    )
     assert call.packed
     assert not parsed(input="a", encoding_format="float").packed
 

@@ -8,11 +8,14 @@ import pytest
 from msgspec import structs
 
 from nightrate.domain.calling import Calling, CallMode, Function
+from nightrate.domain.embedding import Passage
 from nightrate.domain.generation import Capability, Failure, Message, Prompt
 from nightrate.domain.medium import Medium
 from nightrate.domain.picture import PictureWish
 from nightrate.domain.schema import ChoiceForm
+from nightrate.engines.echo import EchoEngine, EchoOptions
 from nightrate.errors import Code
+from nightrate.service.abilities import unable
 from nightrate.service.lane import Lane
 from tests.service.lanes import lane_of
 from tests.service.test_lane import REPLY, Puppet
@@ -107,3 +110,25 @@ async def test_an_engine_that_calls_where_it_must_is_never_asked_to_decide(
     assert CALLED.calling is not None
     must = structs.replace(CALLED.calling, mode=CallMode.ANY)
     assert await lane.outcome(structs.replace(CALLED, calling=must)) == REPLY
+
+
+class Vectors(Puppet):
+    """Knows how long its vectors are."""
+
+    dimensions_max = 3
+
+
+@pytest.mark.parametrize("field", ["outputDimensionality", "dimensions"])
+async def test_a_vector_longer_than_the_models_is_refused_by_its_path(field: str) -> None:
+    async with lane_of(Vectors(), "vectors") as lane:
+        outcome = await lane.outcome(Passage(text="a", dimensions=4, dimensions_field=field))
+    assert isinstance(outcome, Failure)
+    assert (outcome.code, outcome.field) == (Code.INVALID_ARGUMENT, field)
+    assert outcome.message.startswith(f"{field}: the vectors of this model have 3 numbers")
+
+
+@pytest.mark.parametrize(("most", "dimensions"), [(3, 3), (None, 768), (3, None)])
+def test_a_vector_that_may_be_made_is_not_refused(most: int | None, dimensions: int | None) -> None:
+    engine = EchoEngine(EchoOptions())
+    engine.dimensions_max = most
+    assert unable(engine, "echo", Passage(text="a", dimensions=dimensions)) is None
