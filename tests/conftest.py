@@ -8,8 +8,14 @@ import pytest
 EMBEDDED_TIMEOUT_SECONDS = 900
 """The first such test fetches 98 MB and converts them, on a machine that may be slow at both."""
 
-# A deadline on an example would be a timed test: it fails when the machine is busy.
-hypothesis.settings.register_profile("nightrate", deadline=None, print_blob=True)
+# A deadline on an example would be a timed test, and so is the check that examples are made quickly:
+# they fail when the machine is busy.
+hypothesis.settings.register_profile(
+    "nightrate",
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
 hypothesis.settings.load_profile("nightrate")
 
 

@@ -13,7 +13,16 @@ from nightrate.domain.calling import Call, Calling, CallMode, CallResult, Functi
 from nightrate.domain.embedding import Passage
 from nightrate.domain.generation import Message, Prompt, Sampling
 from nightrate.domain.guidance import Thinking
-from nightrate.domain.schema import AnyValue, ChoiceForm, Form, Object, Schema, json_schema_of
+from nightrate.domain.schema import (
+    AnyValue,
+    ChoiceForm,
+    Form,
+    Node,
+    Object,
+    Schema,
+    json_schema_of,
+    parts_of,
+)
 from nightrate.errors import Code, RequestFailed
 
 CHOICE: Final = "choice"
@@ -247,5 +256,25 @@ def _format(form: Form) -> dict[str, Any]:
         schema = json_schema_of(form.schema)
     return {
         "type": "json_schema",
-        "json_schema": {"name": "answer", "schema": schema, "strict": True},
+        "json_schema": {"name": "answer", "schema": schema, "strict": _is_closed(form)},
     }
+
+
+def _is_closed(form: Form) -> bool:
+    """Tell whether each object has all of its members and no others.
+
+    The hosted service holds an answer to such a schema only, and refuses to be strict with others.
+    """
+    if isinstance(form, ChoiceForm):
+        return True
+    return all(map(_has_closed_objects, (form.schema.root, *form.schema.definitions.values())))
+
+
+def _has_closed_objects(node: Node) -> bool:
+    if isinstance(node, AnyValue):
+        return False
+    if isinstance(node, Object) and (
+        node.others is not None or not all(member.required for member in node.members)
+    ):
+        return False
+    return all(_has_closed_objects(part) for _, part in parts_of(node))

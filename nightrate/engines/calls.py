@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import msgspec
-from msgspec import Raw, Struct, json
+from msgspec import Raw, Struct, json, structs
 
 from nightrate.dialects.calls import is_call
 from nightrate.domain.calling import Call, Calling
-from nightrate.domain.generation import Candidate, FinishReason
+from nightrate.domain.generation import Candidate, FinishReason, Reply
 
 
 class _Written(Struct, forbid_unknown_fields=True):
@@ -40,6 +40,17 @@ def candidate_of_call(text: str, finish_reason: FinishReason, calling: Calling) 
         return Candidate("", finish_reason)
     call = called(text, calling)
     return Candidate("", FinishReason.BAD_CALL) if call is None else Candidate("", calls=(call,))
+
+
+def with_read_calls(reply: Reply, calling: Calling) -> Reply:
+    """Give the reply of a model that wrote each of its answers as a call."""
+    candidates = tuple(
+        candidate_of_call(one.text, one.finish_reason, calling)
+        if one.withheld is None
+        else structs.replace(one, text="")
+        for one in reply.candidates
+    )
+    return structs.replace(reply, candidates=candidates)
 
 
 def called(text: str, calling: Calling) -> Call | None:

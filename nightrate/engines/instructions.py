@@ -5,10 +5,10 @@ A grammar alone would leave a model guessing what the members of an object are f
 
 from __future__ import annotations
 
-from msgspec import json
+from msgspec import json, structs
 
-from nightrate.domain.calling import ARGUMENTS, NAME, Calling, Function
-from nightrate.domain.generation import Prompt
+from nightrate.domain.calling import ARGUMENTS, NAME, Calling, Function, form_of_calls
+from nightrate.domain.generation import Message, Prompt
 from nightrate.domain.schema import ChoiceForm, Form, json_schema_of
 
 
@@ -47,6 +47,20 @@ def system_of(prompt: Prompt) -> str | None:
     else:
         return prompt.system
     return f"{prompt.system}\n{said}" if prompt.system else said
+
+
+def with_written_calls(prompt: Prompt, calling: Calling) -> Prompt:
+    """Make a prompt whose answer is the text of one call, for whoever knows no functions.
+
+    What was called and answered before is told in words.
+    """
+    return structs.replace(
+        prompt,
+        system=system_of(prompt),
+        messages=tuple(Message(message.role, message.words) for message in prompt.messages),
+        form=form_of_calls(calling),
+        calling=None,
+    )
 
 
 def turns_of(prompt: Prompt) -> list[tuple[str, str]]:

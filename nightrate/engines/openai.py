@@ -31,11 +31,14 @@ from nightrate.dialects.openai_pictures import (
     render_picture,
     sides_of_size,
 )
+from nightrate.domain.calling import Calling
 from nightrate.domain.embedding import Embedding, Passage
 from nightrate.domain.generation import Capability, Prompt, Reply
 from nightrate.domain.schema import ChoiceForm
 from nightrate.engines.base import Options
+from nightrate.engines.calls import with_read_calls
 from nightrate.engines.endpoint_engine import EndpointEngine, EndpointOptions, contradictions
+from nightrate.engines.instructions import with_written_calls
 from nightrate.engines.options import options_of
 from nightrate.errors import Code, RequestFailed, SettingsFault
 
@@ -63,7 +66,7 @@ class OpenAIOptions(EndpointOptions, frozen=True, forbid_unknown_fields=True, kw
     schema: bool = False
     """Whether it holds answers to a JSON Schema."""
     functions: bool = False
-    """Whether its model calls functions."""
+    """Whether its model calls functions; one that keeps schemas also does where it must."""
     logprobs: bool = False
     """Whether it says how likely tokens were, and which others."""
     thinking: bool = False
@@ -120,16 +123,21 @@ class OpenAIEngine(EndpointEngine):
                     lambda answer: read_picture(answer, prompt, wish, self._model),
                 )
                 return account.of(await drawn)
+            calling = self._written(prompt)
+            if calling is not None:
+                prompt = with_written_calls(prompt, calling)
             body = render_prompt(prompt, self._model, self._customs, streamed=False)
             said = self._asking(account).post(
                 self._chat, body, lambda answer: read_reply(answer, prompt, self._model)
             )
-            return account.of(await said)
+            reply = account.of(await said)
+            return reply if calling is None else with_read_calls(reply, calling)
 
     async def stream(self, prompt: Prompt) -> AsyncGenerator[str | Reply, None]:
         """Have the endpoint answer, and give the texts as it sends them."""
-        # A choice comes inside a form of our own making, and a picture whole.
-        if isinstance(prompt.form, ChoiceForm) or prompt.picture is not None:
+        # A choice comes inside a form of our own making, as a call may, and a picture whole.
+        formed = isinstance(prompt.form, ChoiceForm) or self._written(prompt) is not None
+        if formed or prompt.picture is not None:
             async for piece in super().stream(prompt):
                 yield piece
             return
@@ -167,16 +175,23 @@ class OpenAIEngine(EndpointEngine):
         if self._options.server != "vllm":
             message = "The server behind this model counts no tokens."
             raise RequestFailed(message, code=Code.UNIMPLEMENTED)
+        calling = self._written(prompt)
+        if calling is not None:
+            prompt = with_written_calls(prompt, calling)
         body = render_count(prompt, self._model)
         return await self._opened().post(self._tokens, body, read_count, optional=True)
+
+    def _written(self, prompt: Prompt) -> Calling | None:
+        """Give the functions of which the model has to write a call, since it knows none itself."""
+        return None if self._options.functions else prompt.calling
 
 
 def _capabilities(options: OpenAIOptions) -> set[Capability]:
     found: set[Capability] = set()
     if options.text:
         found |= {Capability.TEXT, Capability.STREAM}
-    if options.schema:
-        found.add(Capability.SCHEMA)
+    if options.schema:  # A call that is demanded can be written in the form of one.
+        found |= {Capability.SCHEMA, Capability.CALLS}
     if options.images:
         found.add(Capability.IMAGES)
     if options.functions:

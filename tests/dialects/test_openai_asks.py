@@ -47,9 +47,24 @@ def test_a_form_is_asked_for_as_a_response_format(form: Form, expected: dict[str
     body = msgspec.json.decode(render_prompt(with_form(form), "m", Customs(), streamed=False))
     wanted = body["response_format"]
     if wanted["type"] == "json_schema":
-        assert wanted["json_schema"]["strict"] is True
+        assert wanted["json_schema"]["strict"] is True  # Each object has all of its members.
         wanted = wanted["json_schema"]["schema"]
     assert wanted == expected
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        {"properties": {"a": {}, "b": {"type": "null"}}, "required": ["b"]},
+        {"properties": {"a": {}}, "required": ["a"]},
+        {"items": {"type": "object", "additionalProperties": {"type": "string"}}},
+        {"$ref": "#/$defs/x", "$defs": {"x": {"properties": {"a": {"type": "null"}}}}},
+    ],
+)
+def test_a_schema_that_leaves_a_choice_is_not_asked_for_strictly(tree: Any) -> None:
+    form = JSONForm(read_schema(tree), "schema")
+    body = msgspec.json.decode(render_prompt(with_form(form), "m", Customs(), streamed=False))
+    assert body["response_format"]["json_schema"]["strict"] is False
 
 
 def test_a_stream_is_asked_to_say_what_it_used() -> None:

@@ -8,7 +8,16 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from nightrate.domain.generation import Capability, Message, Prompt, Sampling
+from nightrate.dialects.json_schema import read_schema
+from nightrate.domain.calling import Call, Calling, CallMode, CallResult, Function
+from nightrate.domain.generation import (
+    Candidate,
+    Capability,
+    FinishReason,
+    Message,
+    Prompt,
+    Sampling,
+)
 from nightrate.domain.guidance import Thinking
 from nightrate.domain.picture import PictureWish
 from nightrate.domain.schema import ChoiceForm
@@ -248,6 +257,40 @@ async def test_the_hosted_service_is_asked_for_its_sizes_and_others_as_configure
         with pytest.raises(RequestFailed, match=r"^imageConfig: "):
             await engine.generate(picturing("a cat", 1360, 768))
         await engine.close()
+
+
+CLOCKS = tuple(
+    Function(name, "Tells the time.", read_schema({"properties": {"zone": {"type": "string"}}}))
+    for name in ("clock", "watch")
+)
+
+
+async def test_a_call_that_is_demanded_is_written_where_the_model_knows_no_functions(
+    upstream: Upstream,
+) -> None:
+    engine = made(upstream, functions=False)
+    assert Capability.CALLS in engine.capabilities
+    assert Capability.TOOLS not in engine.capabilities
+    await engine.open()
+    calling = Calling(CLOCKS, CallMode.ANY, "tools", "mode")
+    before = Message("model", "", calls=(Call("clock", '{"zone":"UTC"}'),))
+    answered = Message("user", "", results=(CallResult("clock", "12:00"),))
+    prompt = structs.replace(asked("When?"), messages=(before, answered), calling=calling)
+    for texts, reply in (([], await engine.generate(prompt)), await pieces_of(engine, prompt)):
+        assert texts == []
+        (candidate,) = reply.candidates
+        assert candidate == Candidate("", calls=(Call("clock", '{"zone":"text"}'),))
+        body = upstream.bodies[-1]
+        assert "tools" not in body
+        assert body["response_format"]["json_schema"]["schema"]["anyOf"]
+        system, said, heard = body["messages"]
+        assert "- watch: Tells the time." in system["content"]
+        assert "clock" in said["content"]
+        assert "12:00" in heard["content"]
+    upstream.faults = [says((COMPLETION % (r'"{\"name\":"', '"length"', USED)).encode())]
+    cut = await engine.generate(prompt)
+    assert cut.candidates == (Candidate("", FinishReason.LENGTH),)
+    await engine.close()
 
 
 async def test_an_engine_that_only_draws_gives_no_text(upstream: Upstream) -> None:
