@@ -8,8 +8,8 @@ import pytest
 EMBEDDED_TIMEOUT_SECONDS = 900
 """The first such test fetches 98 MB and converts them, on a machine that may be slow at both."""
 
-# A deadline on an example would be a timed test, and so is the check that examples are made quickly:
-# they fail when the machine is busy.
+# A deadline on an example would be a timed test, and so is the check that examples are made
+# quickly: they fail when the machine is busy.
 hypothesis.settings.register_profile(
     "nightrate",
     deadline=None,

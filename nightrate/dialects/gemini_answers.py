@@ -128,12 +128,18 @@ class _Feedback(Struct, rename="camel"):
     block_reason: str | None = None
 
 
+class _Kind(Struct, rename="camel"):
+    modality: str = ""
+    token_count: int = 0
+
+
 class _Used(Struct, rename="camel"):
     prompt_token_count: int | None = None
     candidates_token_count: int = 0
     thoughts_token_count: int = 0
     cached_content_token_count: int = 0
     tool_use_prompt_token_count: int = 0
+    prompt_tokens_details: list[_Kind] | None = None
 
 
 class _Answer(Struct, rename="camel"):
@@ -191,6 +197,8 @@ _VECTORS: Final = json.Decoder(_Vector)
 _COUNTS: Final = json.Decoder(_Count)
 _MODELS: Final = json.Decoder(_Models)
 _BLAMES: Final = json.Decoder(_Blame | list[_Blame])
+
+_MODALITIES: Final = frozenset({"IMAGE", "AUDIO", "VIDEO", "DOCUMENT"})
 
 _UNDECODABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
@@ -364,7 +372,18 @@ def _usage(used: _Used | None, prompt: Prompt, text: str) -> Usage:
         *(prompt_tokens, output_tokens),
         max(0, min(used.cached_content_token_count, prompt_tokens)),
         max(0, min(used.thoughts_token_count, output_tokens)),
+        _media_tokens(used, prompt_tokens) if prompt.media else (),
     )
+
+
+def _media_tokens(used: _Used, most: int) -> tuple[tuple[str, int], ...] | None:
+    """Give the tokens of a prompt that are not of text, by kind, if what is told of them can be."""
+    kinds = tuple(
+        (kind.modality, kind.token_count)
+        for kind in used.prompt_tokens_details or ()
+        if kind.modality in _MODALITIES and kind.token_count >= 0
+    )
+    return kinds if kinds and sum(tokens for _, tokens in kinds) <= most else None
 
 
 def _check_form(text: str, form: Form, stops: tuple[str, ...]) -> None:

@@ -28,7 +28,7 @@ def _form(finish_reason: FinishReason) -> bytes:
     form = _encode(response_of(reply, "ID")).replace(b"%", b"%%")
     for specimen, place in (
         *((b'"TEXT"', b"%b"), (b'"MODEL"', b"%b"), (b'"ID"', b'"%b"')),
-        *((b"%d" % number, b"%d") for number in tokens),
+        *((b"%d" % number, b"%d") for number in (*tokens, tokens[0])),
     ):
         before, found, after = form.partition(specimen)
         assert found, "the specimen is written as it is"
@@ -55,7 +55,7 @@ def plain_response(reply: Reply, response_id: str) -> bytes | None:
     candidate = candidates[0]
     if len(candidates) > 1 or candidate.pictures or reply.grounding:
         return None
-    if usage.cached_tokens or usage.thought_tokens:
+    if usage.cached_tokens or usage.thought_tokens or usage.media_tokens != ():
         return None
     form = _FORMS.get(candidate.finish_reason)
     if form is None or candidate.calls or candidate.tokens:
@@ -66,6 +66,7 @@ def plain_response(reply: Reply, response_id: str) -> bytes | None:
         prompt_tokens,
         output_tokens,
         prompt_tokens + output_tokens,
+        prompt_tokens,
         _model(reply.model_version),
         response_id.encode("ascii"),
     )

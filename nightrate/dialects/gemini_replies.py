@@ -19,13 +19,14 @@ from nightrate.dialects.gemini_shapes import (
     InlineDataPart,
     LogprobsCandidate,
     LogprobsResult,
+    ModalityTokenCount,
     PromptFeedback,
     TextPart,
     ThoughtPart,
     TopCandidates,
     UsageMetadata,
 )
-from nightrate.domain.generation import Candidate, FinishReason, Reply, Token
+from nightrate.domain.generation import Candidate, FinishReason, Reply, Token, Usage
 
 _FINISH: Final = {
     FinishReason.STOP: "STOP",
@@ -78,16 +79,28 @@ def response_of(
             )
             for index, candidate in enumerate(reply.candidates)
         ],
-        UsageMetadata(
-            usage.prompt_tokens,
-            usage.output_tokens - usage.thought_tokens,
-            usage.prompt_tokens + usage.output_tokens,
-            usage.cached_tokens,
-            usage.thought_tokens,
-        ),
+        _usage_of(usage),
         reply.model_version,
         response_id,
         UNSET if reply.blocked is None else PromptFeedback(reply.blocked.name),
+    )
+
+
+def _usage_of(usage: Usage) -> UsageMetadata:
+    """Count tokens; what is told of their kinds is told only where it is known."""
+    media, cached = usage.media_tokens, usage.cached_tokens
+    kinds: tuple[ModalityTokenCount, ...] = ()
+    if media is not None:
+        text_tokens = usage.prompt_tokens - sum(tokens for _, tokens in media)
+        kinds = tuple(ModalityTokenCount(*kind) for kind in (("TEXT", text_tokens), *media))
+    return UsageMetadata(
+        usage.prompt_tokens,
+        usage.output_tokens - usage.thought_tokens,
+        usage.prompt_tokens + usage.output_tokens,
+        cached,
+        usage.thought_tokens,
+        kinds,
+        (ModalityTokenCount("TEXT", cached),) if cached and media == () else (),
     )
 
 

@@ -312,6 +312,13 @@ class AnswerCandidate(Struct, rename="camel", omit_defaults=True, gc=False):
     logprobs_result: LogprobsResult | None = None
 
 
+class ModalityTokenCount(Struct, rename="camel", gc=False):
+    """Tokens of one kind of content."""
+
+    modality: str
+    token_count: int
+
+
 class UsageMetadata(Struct, rename="camel", omit_defaults=True, gc=False):
     """Tokens; the prompt's include the cached ones."""
 
@@ -320,6 +327,8 @@ class UsageMetadata(Struct, rename="camel", omit_defaults=True, gc=False):
     total_token_count: int
     cached_content_token_count: int = 0
     thoughts_token_count: int = 0
+    prompt_tokens_details: tuple[ModalityTokenCount, ...] = ()
+    cache_tokens_details: tuple[ModalityTokenCount, ...] = ()
 
 
 class PromptFeedback(Struct, rename="camel", gc=False):
@@ -350,13 +359,6 @@ class PieceOfResponse(Struct, rename="camel"):
 
     candidates: tuple[PieceCandidate, ...]
     response_id: str
-
-
-class ModalityTokenCount(Struct, rename="camel", gc=False):
-    """Tokens of one kind of content."""
-
-    modality: str
-    token_count: int
 
 
 class CountTokensResponse(Struct, rename="camel", omit_defaults=True, gc=False):

@@ -243,6 +243,7 @@ def _usage(used: _Used | None, prompt: Prompt, text: str) -> Usage:
         *(prompt_tokens, output_tokens),
         max(0, min(cached_tokens, prompt_tokens)),
         max(0, min(thought_tokens, output_tokens)),
+        None if prompt.media else (),
     )
 
 

@@ -85,7 +85,8 @@ def reckoned_usage(prompt: Prompt, text: str) -> Usage:
     """Reckon from lengths what an answer used, where a server does not tell it."""
     asked = sum(len(turn.words) for turn in prompt.messages) + len(prompt.system or "")
     tokens = _reckoned(asked) + estimated_tokens(prompt.media)
-    return Usage(tokens, _reckoned(len(text)) if text else 0)
+    media_tokens = None if prompt.media else ()
+    return Usage(tokens, _reckoned(len(text)) if text else 0, media_tokens=media_tokens)
 
 
 def called(candidate: Candidate, written: Sequence[Call], calling: Calling) -> Candidate:

@@ -136,16 +136,19 @@ class Prompt(Struct, frozen=True, gc=False, kw_only=True):
     """Whether somebody waits for the answer."""
 
 
-class Usage(Struct, frozen=True, gc=False):
+class Usage(Struct, frozen=True, gc=False, omit_defaults=True):
     """Tokens that a reply used; ``cached_tokens`` is the share of the prompt that was reused.
 
-    ``thought_tokens`` is the share of the output that was only thought, and is not in the answer.
+    ``thought_tokens`` is the share of the output that was only thought, and is not in the answer;
+    ``media_tokens`` are those of the prompt that are not of text, by their kind in capital letters,
+    such as ``IMAGE``. It is None where there are some and nobody says how many.
     """
 
     prompt_tokens: int
     output_tokens: int
     cached_tokens: int = 0
     thought_tokens: int = 0
+    media_tokens: tuple[tuple[str, int], ...] | None = ()
 
 
 class Token(Struct, frozen=True, gc=False):

@@ -33,6 +33,7 @@ from nightrate.domain.generation import (
     Usage,
 )
 from nightrate.domain.guidance import Withheld
+from nightrate.domain.medium import Medium
 from nightrate.domain.picture import Picture, PictureWish
 from nightrate.domain.schema import AnyValue, ChoiceForm, JSONForm, Member, Object, Schema
 from nightrate.errors import Code, RequestFailed
@@ -220,6 +221,33 @@ def test_an_answer_without_what_was_asked_for_is_asked_for_again(
     failed = failure(document({"text": "SECRET words"}), prompt)
     assert (failed.code, failed.retriable) == (Code.INTERNAL, True)
     assert words in failed.message
+
+
+PICTURE_ASKED = Prompt(
+    messages=(Message("user", "12345678"),),
+    media=(Medium(field="x", mime_type="image/png", data=DATA),),
+)
+
+
+@pytest.mark.parametrize(
+    ("details", "media_tokens"),
+    [
+        ([{"modality": "TEXT", "tokenCount": 2}, {"modality": "IMAGE", "tokenCount": 5}], 5),
+        ([{"modality": "IMAGE", "tokenCount": 8}], None),
+        ([{"modality": "IMAGE", "tokenCount": -1}], None),
+        ([{"modality": "TEXT", "tokenCount": 7}], None),
+        (None, None),
+    ],
+)
+def test_tokens_of_media_are_those_that_the_server_tells(
+    details: list[dict[str, Any]] | None, media_tokens: int | None
+) -> None:
+    used = {"promptTokenCount": 7, "candidatesTokenCount": 1, "promptTokensDetails": details}
+    candidate = {"content": {"parts": [{"text": "a"}]}, "finishReason": "STOP"}
+    body = msgspec.json.encode({"candidates": [candidate], "usageMetadata": used})
+    usage = read_reply(body, PICTURE_ASKED, "m").usage
+    assert usage.media_tokens == (None if media_tokens is None else (("IMAGE", media_tokens),))
+    assert read_reply(body, HELLO, "m").usage.media_tokens == ()
 
 
 def test_members_of_a_whole_answer_stand_in_the_order_of_the_schema() -> None:

@@ -27,7 +27,8 @@ REPLY = Reply((Candidate("Hello"),), Usage(3, 2), "echo-1")
 RESPONSE = (
     b'{"candidates":[{"content":{"parts":[{"text":"Hello"}],"role":"model"},'
     b'"finishReason":"STOP","index":0}],'
-    b'"usageMetadata":{"promptTokenCount":3,"candidatesTokenCount":2,"totalTokenCount":5},'
+    b'"usageMetadata":{"promptTokenCount":3,"candidatesTokenCount":2,"totalTokenCount":5,'
+    b'"promptTokensDetails":[{"modality":"TEXT","tokenCount":3}]},'
     b'"modelVersion":"echo-1","responseId":"r1"}'
 )
 FAILURE = Failure(Code.INVALID_ARGUMENT, "Error on line 3: no.")
@@ -110,6 +111,7 @@ def test_tokens_that_were_only_thought_are_told_apart_from_those_of_the_answer()
         "candidatesTokenCount": 2,
         "totalTokenCount": 16,
         "thoughtsTokenCount": 5,
+        "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 9}],
     }
 
 
@@ -139,7 +141,26 @@ def test_an_answer_that_was_cut_says_so() -> None:
         "candidatesTokenCount": 2,
         "totalTokenCount": 11,
         "cachedContentTokenCount": 4,
+        "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 9}],
+        "cacheTokensDetails": [{"modality": "TEXT", "tokenCount": 4}],
     }
+
+
+@pytest.mark.parametrize(
+    ("media_tokens", "details"),
+    [
+        ((("IMAGE", 258), ("AUDIO", 32)), [("TEXT", 10), ("IMAGE", 258), ("AUDIO", 32)]),
+        (None, None),
+    ],
+)
+def test_tokens_of_media_are_told_by_their_kind_where_they_are_known(
+    media_tokens: tuple[tuple[str, int], ...] | None, details: list[tuple[str, int]] | None
+) -> None:
+    reply = Reply((Candidate("b"),), Usage(300, 2, 4, media_tokens=media_tokens), "e")
+    usage = json.loads(render_line(Echo(), reply, FILE, "r1"))["response"]["usageMetadata"]
+    found = usage.get("promptTokensDetails")
+    assert (found and [(one["modality"], one["tokenCount"]) for one in found]) == details
+    assert "cacheTokensDetails" not in usage
 
 
 @pytest.mark.parametrize("text", ["é", "\u2028\u2029\x85", "漢字 and 🎉", "\ud83d\ude00 \x7f"])

@@ -25,7 +25,8 @@ def piece(text: str) -> bytes:
 END = (
     b'{"candidates":[{"content":{"parts":[{"text":""}],"role":"model"},'
     b'"finishReason":"MAX_TOKENS","index":0}],'
-    b'"usageMetadata":{"promptTokenCount":3,"candidatesTokenCount":2,"totalTokenCount":5},'
+    b'"usageMetadata":{"promptTokenCount":3,"candidatesTokenCount":2,"totalTokenCount":5,'
+    b'"promptTokensDetails":[{"modality":"TEXT","tokenCount":3}]},'
     b'"modelVersion":"m-1","responseId":"r"}'
 )
 

@@ -230,6 +230,8 @@ async def test_a_row_that_continues_a_cached_content_counts_its_tokens(lane: Lan
         "cachedContentTokenCount": 5,
         "candidatesTokenCount": 3,
         "totalTokenCount": 8,
+        "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 5}],
+        "cacheTokensDetails": [{"modality": "TEXT", "tokenCount": 5}],
     }
     assert timeless(answer.tally) == Tally(1, 0, 5, 3, 5)
     assert kept.reaches == [REACH]
