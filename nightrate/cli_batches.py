@@ -48,7 +48,14 @@ class _Output(Struct, rename="camel"):
     inlined_embed_content_responses: _Inner | None = None
 
 
+class _Range(Struct):
+    low: int
+    high: int
+
+
 class _Nightrate(Struct):
+    reason: str | None = None
+    eta_seconds: _Range | None = field(name="etaSeconds", default=None)
     receipt: ReceiptDocument | None = None
 
 
@@ -269,10 +276,30 @@ def _tell(batch: _Batch) -> None:
     )
     if batch.error is not None:
         click.echo(f"  {batch.error.message}")
-    if about.nightrate is not None and about.nightrate.receipt is not None:
-        tell_receipt(about.nightrate.receipt, "  ")
+    if about.nightrate is not None:
+        _tell_more(about.nightrate)
     if about.output is not None:
         click.echo(f"  its answers: nightrate batches results {batch.name}")
+
+
+def _tell_more(more: _Nightrate) -> None:
+    """Show why a batch is where it is, when it will have ended, and what it costs."""
+    if more.reason:
+        click.echo(f"  {more.reason}")
+    if (eta := more.eta_seconds) is not None:
+        click.echo(
+            f"  will have ended in {_span(eta.low)} to {_span(eta.high)}, as things are going"
+        )
+    if more.receipt is not None:
+        tell_receipt(more.receipt, "  ")
+
+
+def _span(seconds: int) -> str:
+    """Say how long something takes, in the unit that fits."""
+    for unit, size in (("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{round(seconds / size)} {unit}"
+    return f"{seconds} s"
 
 
 def _resource(name: str) -> str:

@@ -207,6 +207,18 @@ OPEN_SHARDS_MAX = 32
 CLAIMABLE_BATCHES_MAX = 1_000
 """Ours: batches that the scheduler looks at for one choice."""
 
+OUTLOOK_BATCHES_MAX = 1_000
+"""Ours: live batches, the oldest first, among which a batch is told its place."""
+
+OUTLOOK_SECONDS = 1.0
+"""Ours: how old what is known of these may be."""
+
+OUTLOOK_SPEED_SECONDS = 10.0
+"""Ours: between two measurements of how fast engines are with batches, at least."""
+
+OUTLOOK_REQUESTS_MIN = 16
+"""Ours: answers of a batch from which it is told when it will have ended."""
+
 IDLE_POLL_SECONDS = 1.0
 """Ours: how often an idle loop looks for work that nobody announced, such as an ended lease."""
 

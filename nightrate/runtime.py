@@ -29,6 +29,7 @@ from nightrate.service.keys import Keys
 from nightrate.service.lane import Lane
 from nightrate.service.media import Media, Shelf
 from nightrate.service.models import Models
+from nightrate.service.outlooks import Outlooks
 from nightrate.service.prefixes import Prefixes
 from nightrate.service.quotas import TokenQuotas
 from nightrate.service.repairs import Repairs
@@ -115,6 +116,7 @@ class House:
             lifetime_seconds=settings.batch_hours_max * 3600,
             tariff=tariff,
         )
+        self.outlooks = Outlooks(self.store, self.models, self.lanes)
         self.upkeep = Upkeep(
             *(self.store, self.blobs),
             stopped=self._stop_batch,

@@ -120,6 +120,7 @@ def _app(house: House, settings: Settings) -> Starlette:
         webhooks=house.webhooks,
         caches=house.caches,
         keys=house.keys,
+        outlooks=house.outlooks,
         readiness=house.not_ready,
         public_url=settings.public_url or None,
         changes_by_get=settings.changes_by_get,

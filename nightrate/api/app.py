@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from nightrate.service.followers import Followers
     from nightrate.service.keys import Keys
     from nightrate.service.models import Models
+    from nightrate.service.outlooks import Outlooks
     from nightrate.service.results import Results
     from nightrate.service.webhooks import Webhooks
 
@@ -93,6 +94,7 @@ def create_app(  # noqa: PLR0913 - one keyword a service
     webhooks: Webhooks,
     caches: Caches,
     keys: Keys,
+    outlooks: Outlooks,
     readiness: Readiness,
     public_url: str | None,
     changes_by_get: bool = True,
@@ -108,6 +110,7 @@ def create_app(  # noqa: PLR0913 - one keyword a service
         batches=batches,
         models=models,
         executor=executor,
+        outlooks=outlooks,
         public_url=public_url,
     )
     upload = Uploads(files, public_url).serve

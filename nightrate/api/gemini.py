@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from nightrate.service.execute import Executor
     from nightrate.service.files import Files
     from nightrate.service.models import Models
+    from nightrate.service.outlooks import Outlooks
     from nightrate.service.results import Results
 
 _RESPONSE_ID_CHARACTERS = 22
@@ -48,7 +49,7 @@ _UPDATES = {
 class Gemini:
     """Handlers of the Gemini routes, apart from uploads and downloads."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one keyword a room
         self,
         *,
         files: Files,
@@ -56,6 +57,7 @@ class Gemini:
         batches: Batches,
         models: Models,
         executor: Executor,
+        outlooks: Outlooks,
         public_url: str | None,
     ) -> None:
         self._files = files
@@ -63,6 +65,7 @@ class Gemini:
         self._batches = batches
         self._models = models
         self._executor = executor
+        self._outlooks = outlooks
         self._public_url = public_url
 
     # models -----------------------------------------------------------------------------------
@@ -198,7 +201,8 @@ class Gemini:
         wanted = wire.parse_filter(request.query_params.get("filter", ""))
         batches, following = await self._batches.list(tenant_of(request), page, wanted)
         profile = profile_of(request.scope)
-        return document(wire.render_batches(batches, _token(following), profile))
+        standing = zip(batches, await self._outlooks.of(batches), strict=True)
+        return document(wire.render_batches(standing, _token(following), profile))
 
     async def cancel_batch(self, request: Request) -> Response:
         """Answer ``:cancel`` by POST, and by GET as documentation has it."""
@@ -227,11 +231,13 @@ class Gemini:
             verb = _UPDATES[found.kind.method]
             raise BadRequest(f"batches/{batch_id} is a batch of another kind; use :{verb}.")
         batch = await self._batches.update(tenant_of(request), batch_id, change)
-        return document(wire.render_batch_resource(batch, profile_of(request.scope)))
+        (outlook,) = await self._outlooks.of([batch])
+        return document(wire.render_batch_resource(batch, profile_of(request.scope), outlook))
 
     async def _batch(self, batch: Batch, profile: wire.Profile) -> Response:
         """Answer with a batch's document; inline results are streamed into their places."""
-        chunks = wire.render_batch(batch, profile=profile)
+        (outlook,) = await self._outlooks.of([batch])
+        chunks = wire.render_batch(batch, profile=profile, outlook=outlook)
         texts = [chunk for chunk in chunks if isinstance(chunk, bytes)]
         if len(texts) == len(chunks):
             return document(b"".join(texts))

@@ -13,6 +13,7 @@ from nightrate.dialects.gemini_shapes import Status, UsageMetadata
 from nightrate.dialects.receipts import ReceiptDocument, receipt_document
 from nightrate.domain.batch import Batch, BatchForm, Method
 from nightrate.domain.file import result_file_id
+from nightrate.domain.outlook import Outlook
 from nightrate.domain.receipt import receipt_of
 from nightrate.domain.states import FINAL_STATES, BatchState
 from nightrate.errors import Code
@@ -73,9 +74,20 @@ class _Destination(Struct, rename="camel", omit_defaults=True):
     file_name: str | None = None
 
 
+class _Range(Struct):
+    low: int
+    high: int
+
+
 class _Nightrate(Struct, omit_defaults=True, kw_only=True):
     """What the original does not tell."""
 
+    reason: str | None = None
+    """Why it is where it is; of one that has ended, what is still done about it."""
+    queue_position: int | None = field(name="queuePosition", default=None)
+    """How many batches of its engine come before it."""
+    eta_seconds: _Range | None = field(name="etaSeconds", default=None)
+    """Until its last answer, as things are going."""
     deadline: str
     """When the batch expires if it has not ended."""
     usage: UsageMetadata
@@ -116,7 +128,11 @@ class _Page(Struct, rename="camel", omit_defaults=True):
 
 
 def render_batch(
-    batch: Batch, *, listed: bool = False, profile: Profile = Profile.DOCUMENTED
+    batch: Batch,
+    *,
+    listed: bool = False,
+    profile: Profile = Profile.DOCUMENTED,
+    outlook: Outlook | None = None,
 ) -> list[bytes | Items]:
     """Write the document of a batch.
 
@@ -124,12 +140,13 @@ def render_batch(
         batch: in any state.
         listed: whether it stands in a list, where inline results are left out.
         profile: which reading of the protocol the client follows.
+        outlook: where it stands; None if there is nothing to say.
 
     Returns:
         pieces to send one after the other, with `ITEMS` wherever the inline items go: up to three
         times for an inline batch with results, else never.
     """
-    document = _document(batch, listed=listed, profile=profile)
+    document = _document(batch, outlook, listed=listed, profile=profile)
     text = json.format(json.encode(document), indent=2)
     pieces: list[bytes | Items] = []
     for piece in text.split(_PLACE):
@@ -138,21 +155,32 @@ def render_batch(
 
 
 def render_batches(
-    batches: Iterable[Batch], next_token: str | None, profile: Profile = Profile.DOCUMENTED
+    batches: Iterable[tuple[Batch, Outlook | None]],
+    next_token: str | None,
+    profile: Profile = Profile.DOCUMENTED,
 ) -> bytes:
-    """Write one page of batches. Pass no token with the last page: clients would never end."""
-    documents = [_document(batch, listed=True, profile=profile) for batch in batches]
+    """Write one page of batches, each with where it stands.
+
+    Pass no token with the last page: clients would never end.
+    """
+    documents = [
+        _document(batch, outlook, listed=True, profile=profile) for batch, outlook in batches
+    ]
     return json.format(json.encode(_Page(documents, next_token)), indent=2)
 
 
-def render_batch_resource(batch: Batch, profile: Profile = Profile.DOCUMENTED) -> bytes:
+def render_batch_resource(
+    batch: Batch, profile: Profile = Profile.DOCUMENTED, outlook: Outlook | None = None
+) -> bytes:
     """Write the batch itself, which answers a change of it; inline results are left out."""
-    resource = _document(batch, listed=True, profile=profile).metadata
+    resource = _document(batch, outlook, listed=True, profile=profile).metadata
     resource.type = None
     return json.format(json.encode(resource), indent=2)
 
 
-def _document(batch: Batch, *, listed: bool, profile: Profile) -> _Document:
+def _document(
+    batch: Batch, outlook: Outlook | None, *, listed: bool, profile: Profile
+) -> _Document:
     name = f"batches/{batch.batch_id}"
     exact = profile is Profile.EXACT
     wire_state = f"BATCH_STATE_{WIRE_STATES[batch.state]}"
@@ -177,7 +205,7 @@ def _document(batch: Batch, *, listed: bool, profile: Profile) -> _Document:
             priority=str(batch.priority) if batch.priority else None,
             name=name,
             output=_output(batch, response),
-            nightrate=None if exact else _nightrate(batch),
+            nightrate=None if exact else _nightrate(batch, outlook),
         ),
         error=_error(batch),
         # An operation has either an error or a response; partial results stand in the metadata.
@@ -186,9 +214,13 @@ def _document(batch: Batch, *, listed: bool, profile: Profile) -> _Document:
     )
 
 
-def _nightrate(batch: Batch) -> _Nightrate:
+def _nightrate(batch: Batch, outlook: Outlook | None) -> _Nightrate:
     tally, receipt = batch.tally, receipt_of(batch)
+    eta_seconds = None if outlook is None else outlook.eta_seconds
     return _Nightrate(
+        reason=None if outlook is None else outlook.reason,
+        queue_position=None if outlook is None else outlook.queue_position,
+        eta_seconds=None if eta_seconds is None else _Range(*eta_seconds),
         deadline=rfc3339(batch.expires_at),
         usage=UsageMetadata(
             tally.prompt_tokens,

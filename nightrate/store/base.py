@@ -19,6 +19,7 @@ from nightrate.domain.cache import Cache
 from nightrate.domain.file import File, FileSource, Page, Upload
 from nightrate.domain.generation import Failure
 from nightrate.domain.key import ApiKey
+from nightrate.domain.outlook import Standing
 from nightrate.domain.quota import Stored
 from nightrate.domain.shard import Beat, Claim, JournalPart, Segment, ShardPlan, Tally
 from nightrate.domain.webhook import (
@@ -260,6 +261,10 @@ class Store(Records, Sweeps, ABC):
 
         Those are live, or have succeeded and lost a shard to damage since (`reopen_shard`).
         """
+
+    @abstractmethod
+    async def standings(self, limit: int) -> list[Standing]:
+        """Say of live batches of all tenants, the oldest first, how others must wait for them."""
 
     @abstractmethod
     async def claim(

@@ -20,6 +20,7 @@ from nightrate.domain.batch import (
 from nightrate.domain.cache import Cache
 from nightrate.domain.file import File, FileSource, Page, ResultPart, Upload, UploadState
 from nightrate.domain.generation import Failure
+from nightrate.domain.outlook import Standing
 from nightrate.domain.shard import Claim, JournalPart, Segment, ShardPlan, ShardRecord, Tally
 from nightrate.domain.states import BatchState, ShardState
 from nightrate.domain.tariff import Quote
@@ -158,6 +159,21 @@ def claimable_of(row: Row) -> Claimable:
         priority=row[3],
         created_at=row[4],
         running_shards=row[5],
+    )
+
+
+def standing_of_row(row: Row) -> Standing:
+    """Read where a live batch stands."""
+    return Standing(
+        tenant=row[0],
+        batch_id=row[1],
+        model=row[2],
+        priority=row[3],
+        state=BatchState(row[4]),
+        request_count=row[5],
+        created_at=row[6],
+        started_at=row[7],
+        done=row[8],
     )
 
 

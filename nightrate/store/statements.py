@@ -178,6 +178,13 @@ WHERE b.tenant = :tenant AND b.deleted_at IS NULL
   AND (b.created_at, b.batch_id) < (:after_time, :after_id)
 GROUP BY b.tenant, b.batch_id ORDER BY b.created_at DESC, b.batch_id DESC LIMIT :limit"""
 
+STANDINGS = """
+SELECT b.tenant, b.batch_id, b.model, b.priority, b.state, b.request_count, b.created_at,
+       b.started_at,
+       (SELECT coalesce(sum(s.succeeded + s.failed), 0) FROM shard s
+        WHERE s.tenant = b.tenant AND s.batch_id = b.batch_id)
+FROM batch b WHERE b.ended_at IS NULL ORDER BY b.created_at LIMIT :limit"""
+
 SUBMITTED_BATCHES = f"""{_COUNTED}
 WHERE b.ended_at IS NULL AND b.state = '{BatchState.SUBMITTED}'
   AND b.input_bytes >= :bytes_from AND b.input_bytes < :bytes_below

@@ -9,6 +9,7 @@ from nightrate import clock
 from nightrate.clock import Instant
 from nightrate.domain.batch import Batch, BatchForm, Claimable
 from nightrate.domain.file import ResultPart, result_file_id
+from nightrate.domain.outlook import Standing
 from nightrate.domain.shard import Beat, Claim, JournalPart, Segment, ShardPlan, Tally
 from nightrate.errors import ClaimLost
 from nightrate.store import record_statements as record_sql
@@ -22,6 +23,7 @@ from nightrate.store.rows import (
     journal_parts,
     journal_text,
     result_name,
+    standing_of_row,
 )
 
 
@@ -32,6 +34,10 @@ class WorkVerbs(RecordVerbs):
         """See `Store.claimable`."""
         rows = await self._read(sql.CLAIMABLE, {"now": now, "limit": limit})
         return [claimable_of(row) for row in rows]
+
+    async def standings(self, limit: int) -> list[Standing]:
+        """See `Store.standings`."""
+        return [standing_of_row(row) for row in await self._read(sql.STANDINGS, {"limit": limit})]
 
     async def claim(
         self, tenant: str, batch_id: str, owner: str, now: Instant, lease_until: Instant

@@ -28,6 +28,7 @@ from msgspec import structs
 from nightrate import limits
 from nightrate.domain.batch import BatchForm
 from nightrate.domain.file import FileSource, Page
+from nightrate.domain.outlook import standing_of
 from nightrate.domain.shard import JournalPart, Segment, ShardPlan, Tally
 from nightrate.domain.states import BatchState
 from nightrate.domain.tariff import Quote, TokenPrices
@@ -81,6 +82,22 @@ class ClaimPromises:
         await store.add_batch(make_batch())
         assert await store.claimable(NOW, 5) == []
         assert await store.claim(OURS, "b1", "a", NOW, NOW + LEASE) is None
+
+    async def test_standings_are_those_of_live_batches_of_all_tenants(self, store: Store) -> None:
+        await store.add_batch(make_batch("b3", created_at=NOW + 3))
+        await add_planned(store, make_batch("b2", tenant=THEIRS, created_at=NOW + 2), shards=2)
+        await add_planned(store, make_batch(), shards=2)
+        claim = await take(store, now=NOW + 9)
+        await store.beat([progress(claim, 70, Tally(3, 1, 5, 6, 2))], NOW, NOW + LEASE)
+        ended = await add_planned(store, make_batch("b4"))
+        await store.cancel_batch(OURS, ended.batch_id, NOW, partial_results=False)
+        first, second, third = await store.standings(5)
+        assert (first.batch_id, first.done, first.started_at) == ("b1", 4, NOW + 9)
+        assert first == standing_of(await found(store))
+        assert second == standing_of(await found(store, "b2", THEIRS))
+        assert third == standing_of(await found(store, "b3"))
+        assert third.request_count is None
+        assert await store.standings(2) == [first, second]
 
     async def test_a_claim_lasts_as_long_as_its_lease(self, store: Store) -> None:
         await add_planned(store, make_batch())

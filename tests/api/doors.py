@@ -35,6 +35,7 @@ from nightrate.service.followers import Followers
 from nightrate.service.keys import Keys
 from nightrate.service.lane import Lane
 from nightrate.service.models import Models
+from nightrate.service.outlooks import Outlooks
 from nightrate.service.prefixes import Prefixes
 from nightrate.service.results import Results
 from nightrate.service.vault import Vault
@@ -105,6 +106,7 @@ class Doors:
             webhooks=self.webhooks,
             caches=self.caches,
             keys=self.keys,
+            outlooks=Outlooks(self.store, self.models, {"echo": self.lane}),
             readiness=self._readiness,
             public_url=public_url,
         )

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from nightrate import remote
+from nightrate.cli_batches import _span
 from nightrate.errors import SettingsFault
 from nightrate.remote import CallFailed, Remote
 from nightrate.settings import server_of
@@ -97,6 +98,24 @@ def test_a_batch_is_shown_with_its_counters_and_what_to_do_next(
     exact = terminal.run("get", name, "--base-url", f"{server.base_url}/exact/")
     assert exact.out[0] == told.out[0]
     assert not [line for line in exact.out if "receipt" in line]
+
+
+def test_a_batch_at_work_says_why_it_is_where_it_is(terminal: Terminal, server: Server) -> None:
+    name = inline(server, SLOW)
+    until(lambda: server.batch(name)["metadata"]["state"] == "JOB_STATE_RUNNING", 60)
+    told = terminal.run("get", name)
+    assert "  Its requests are being answered." in told.out
+    ours = server.batch(name)["metadata"]["nightrate"]
+    assert (ours["reason"], ours["queuePosition"]) == ("Its requests are being answered.", 0)
+    terminal.run("cancel", name)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0, "0 s"), (119, "119 s"), (120, "2 min"), (3599, "60 min"), (7200, "2 h"), (90_000, "25 h")],
+)
+def test_a_time_is_told_in_the_unit_that_fits(seconds: int, words: str) -> None:
+    assert _span(seconds) == words
 
 
 def test_a_batch_that_failed_says_why(terminal: Terminal, server: Server) -> None:

@@ -154,7 +154,7 @@ def document(name: str) -> bytes:
 def page(token: str, size: int) -> bytes:
     """Write a page of the list."""
     start = int(token or 0)
-    batches = [made for made, _, _ in CASES.values()]
+    batches = [(made, None) for made, _, _ in CASES.values()]
     stop = start + size
     return wire.render_batches(batches[start:stop], str(stop) if stop < len(batches) else None)
 

@@ -18,6 +18,7 @@ from nightrate.dialects.gemini import (
 )
 from nightrate.domain.batch import Batch, BatchForm, Kind, Method, PartialResults
 from nightrate.domain.generation import Failure
+from nightrate.domain.outlook import Outlook
 from nightrate.domain.shard import Tally
 from nightrate.domain.states import FINAL_STATES, BatchState
 from nightrate.domain.tariff import Quote, TokenPrices
@@ -229,12 +230,12 @@ def test_a_batch_that_has_ended_carries_its_receipt(form: BatchForm) -> None:
     resource = json.loads(render_batch_resource(made))
     assert resource["nightrate"]["receipt"] == receipt
     assert b"nightrate" not in render_batch_resource(made, Profile.EXACT)
-    assert b"nightrate" not in render_batches([made], None, Profile.EXACT)
+    assert b"nightrate" not in render_batches([(made, None)], None, Profile.EXACT)
 
 
 def test_the_exact_profile_leaves_out_zeros() -> None:
     made = batch(BatchState.RUNNING, tally=Tally(5))
-    page = json.loads(render_batches([made], None, Profile.EXACT))
+    page = json.loads(render_batches([(made, None)], None, Profile.EXACT))
     stats = page["operations"][0]["metadata"]["batchStats"]
     assert stats == {"requestCount": "5", "successfulRequestCount": "5"}
 
@@ -288,7 +289,7 @@ def test_a_failed_batch_without_a_reason_is_our_mistake() -> None:
 
 def test_a_page_lists_documents_and_where_to_go_on() -> None:
     made = [batch(BatchState.SUCCEEDED, INLINE), batch(BatchState.RUNNING)]
-    page = json.loads(render_batches(made, "next"))
+    page = json.loads(render_batches([(one, None) for one in made], "next"))
     assert page == {
         "operations": [document(one, listed=True) for one in made],
         "nextPageToken": "next",
@@ -296,7 +297,9 @@ def test_a_page_lists_documents_and_where_to_go_on() -> None:
 
 
 def test_the_last_page_has_no_token_and_an_empty_list_nothing() -> None:
-    assert "nextPageToken" not in json.loads(render_batches([batch(BatchState.RUNNING)], None))
+    assert "nextPageToken" not in json.loads(
+        render_batches([(batch(BatchState.RUNNING), None)], None)
+    )
     assert json.loads(render_batches([], None)) == {}
 
 
@@ -350,3 +353,19 @@ def test_vectors_of_a_file_batch_are_in_its_result_file() -> None:
     found = document(embedding(BatchState.SUCCEEDED, FILE))
     assert found["metadata"]["output"] == {"responsesFile": "files/batch-b1"}
     assert found["dest"] == {"fileName": "files/batch-b1"}
+
+
+def test_where_a_batch_stands_is_told_beside_its_deadline() -> None:
+    outlook = Outlook(reason="It is next.", queue_position=0, eta_seconds=(60, 90))
+    made = batch(BatchState.PLANNED)
+    ours = json.loads(render_batch_resource(made, outlook=outlook))["nightrate"]
+    assert ours["reason"] == "It is next."
+    assert ours["queuePosition"] == 0
+    assert ours["etaSeconds"] == {"low": 60, "high": 90}
+    (page,) = json.loads(render_batches([(made, outlook)], None))["operations"]
+    assert page["metadata"]["nightrate"] == ours
+    (piece,) = render_batch(made, outlook=Outlook(reason="Its engine is being loaded."))
+    assert isinstance(piece, bytes)
+    told = json.loads(piece)["metadata"]["nightrate"]
+    assert told.keys() == {"reason", "deadline", "usage"}
+    assert b"reason" not in render_batch_resource(made, Profile.EXACT, outlook)

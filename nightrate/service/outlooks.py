@@ -1,0 +1,107 @@
+"""Where batches stand: their places in the queues of the engines, and when they will have ended."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from nightrate import clock, limits
+from nightrate.domain.batch import Batch
+from nightrate.domain.outlook import Outlook, Standing, after_end, outlook_of, standing_of
+from nightrate.domain.states import FINAL_STATES
+from nightrate.service.lane import Lane
+from nightrate.service.models import Models
+from nightrate.store.base import Store
+
+
+class Outlooks:
+    """Says of batches where they stand.
+
+    What it knows of the others is up to `limits.OUTLOOK_SECONDS` old: clients ask often, and the
+    answer changes slowly. How fast an engine is, it learns from one look to the next; after a
+    start, from how far batches have come since they were begun.
+    """
+
+    def __init__(self, store: Store, models: Models, lanes: Mapping[str, Lane]) -> None:
+        self._store = store
+        self._models = models
+        self._lanes = lanes
+        self._standings: list[Standing] = []
+        self._looked_at = -float("inf")
+        self._base: dict[tuple[str, str], int] = {}
+        """How many requests of each batch were done at the look that speeds are measured from."""
+        self._base_at = 0.0
+        self._per_second: dict[str, float] = {}
+        """Requests of batches that each engine answers in a second, as last measured."""
+
+    async def of(self, batches: Sequence[Batch]) -> list[Outlook | None]:
+        """Say where each of some batches stands; None of one that has ended for good.
+
+        Raises:
+            StoreFault: the database cannot be asked.
+        """
+        if any(batch.state not in FINAL_STATES for batch in batches):
+            await self._look()
+        return [
+            after_end(batch) if batch.state in FINAL_STATES else self._outlook(standing_of(batch))
+            for batch in batches
+        ]
+
+    def _outlook(self, mine: Standing) -> Outlook:
+        engine = self._models.engine_of(mine.model)
+        if engine is None:
+            message = f"No engine answers for models/{mine.model} any more: see [models]."
+            return Outlook(reason=message)
+        others = [
+            one
+            for one in self._standings
+            if self._models.engine_of(one.model) == engine
+            and (one.tenant, one.batch_id) != (mine.tenant, mine.batch_id)
+        ]
+        per_second = self._per_second.get(engine) or _since_begun([mine, *others])
+        return outlook_of(mine, others, _trouble(self._lanes[engine]), per_second)
+
+    async def _look(self) -> None:
+        now = clock.monotonic()
+        if now - self._looked_at < limits.OUTLOOK_SECONDS:
+            return
+        self._looked_at = now
+        self._standings = await self._store.standings(limits.OUTLOOK_BATCHES_MAX)
+        if now - self._base_at >= limits.OUTLOOK_SPEED_SECONDS:
+            self._measure(now)
+
+    def _measure(self, now: float) -> None:
+        """Learn how fast engines have been since the last time; an idle one stays as it was."""
+        done: defaultdict[str, int] = defaultdict(int)
+        for one in self._standings:
+            before = self._base.get((one.tenant, one.batch_id))
+            engine = self._models.engine_of(one.model)
+            if before is not None and engine is not None:
+                done[engine] += one.done - before
+        for engine, count in done.items():
+            if count > 0:
+                self._per_second[engine] = count / (now - self._base_at)
+        self._base = {(one.tenant, one.batch_id): one.done for one in self._standings}
+        self._base_at = now
+
+
+def _since_begun(standings: Sequence[Standing]) -> float | None:
+    """Give the speed of an engine by what its batches have done since each was begun."""
+    now = clock.now()
+    per_second = sum(
+        one.done / clock.seconds_between(one.started_at, now)
+        for one in standings
+        if one.started_at is not None
+        and one.started_at < now
+        and one.done >= limits.OUTLOOK_REQUESTS_MIN
+    )
+    return per_second or None
+
+
+def _trouble(lane: Lane) -> str | None:
+    """Say why an engine answers nobody now."""
+    if lane.opened.is_set():
+        return None
+    if lane.fault is not None:
+        return f"Its engine cannot run: {lane.fault.message}"
+    return "Its engine is being loaded."
