@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from nightrate.dialects.gemini_options import EMBEDDING_OPTIONS, OPTIONS, Option, Treatment
+from nightrate.dialects.gemini_option import Option, Treatment
+from nightrate.dialects.gemini_options import EMBEDDING_OPTIONS, OPTIONS
 from nightrate.domain.generation import Capability
 from nightrate.engines.registry import create_engine
 from nightrate.errors import Code
