@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from nightrate.dialects.spelling import snake
 from tests.acceptance.options_of_schemas import SCHEMA_SAMPLES
 
 HI: dict[str, Any] = {"contents": [{"parts": [{"text": "Say hello."}]}]}
@@ -340,3 +341,28 @@ EMBEDDING_SAMPLES: dict[str, dict[str, Any]] = {
     "embedContentConfig.documentOcr": _embedded(documentOcr=True),
     "embedContentConfig.audioTrackExtraction": _embedded(audioTrackExtraction=True),
 }
+
+_DATA = {
+    *("args", "labels", "partMetadata", "responseJsonSchema", "_responseJsonSchema"),
+    *("parametersJsonSchema", "schema"),
+}
+"""Members whose own names are data, and stay as they were written."""
+
+
+def in_snake_case(sample: Any) -> Any:
+    """Spell a request the other way."""
+    if isinstance(sample, list):
+        return [in_snake_case(inner) for inner in sample]
+    if not isinstance(sample, dict):
+        return sample
+    return {
+        snake(name): inner if name in _DATA else _spelled(name, inner)
+        for name, inner in sample.items()
+    }
+
+
+def _spelled(name: str, inner: Any) -> Any:
+    """Leave the names of properties, which are data, but spell what they hold."""
+    if name == "properties":
+        return {name: in_snake_case(schema) for name, schema in inner.items()}
+    return in_snake_case(inner)
