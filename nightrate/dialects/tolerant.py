@@ -36,8 +36,8 @@ does not end matches up to the end of the text.
 
 _IN_SINGLE_QUOTES = re.compile(r"\\.|\"", re.DOTALL)
 _BYTE = re.compile(r" \(byte (\d+)\)$")
-_STEPS_NAMED = 4
-"""So many names lead to what is nested too deep; all of them would be no help."""
+_STEPS_NAMED = 16
+"""So many names lead at most to what is nested too deep; all of them would be no help."""
 _MALFORMED = re.compile(r"^JSON is malformed: ")
 
 
@@ -197,14 +197,17 @@ def _too_deep(field: str = "") -> BadRequest:
 
 
 def _place_of_depth(tree: object) -> str:
-    """Give the first names on the way down to what is nested too deep."""
+    """Follow the names down to what is nested too deep, up to where they begin to repeat."""
     steps: list[str] = []
-    for _ in range(_STEPS_NAMED):
-        inside = _inside(tree)
-        # Of all that stands here, at least one is as deep as the rest of the way is long.
-        step, tree = max(inside, key=lambda found: _depth(found[1]), default=("", None))
+    while len(steps) < _STEPS_NAMED:
+        # Of all that stands here, something is as deep as the rest of the way is long.
+        step, tree = max(_inside(tree), key=lambda found: _depth(found[1]), default=("", None))
+        if not step.startswith("[") and step in steps:
+            break
+        if step.startswith("[") and (not steps or steps[-1].startswith("[")):
+            break
         steps.append(step)
-    return "".join(steps).removeprefix(".") if steps[0].startswith(".") else ""
+    return "".join(steps).removeprefix(".")
 
 
 def _inside(tree: object) -> list[tuple[str, object]]:

@@ -26,6 +26,7 @@ from tests.acceptance.expectations import (
 )
 from tests.acceptance.options import EMBEDDING_SAMPLES, HI, SAMPLES, in_snake_case
 from tests.acceptance.server import START_SECONDS, Server
+from tests.acceptance.wrong_options import WRONG
 
 MODEL, VECTORS = "gemini-2.5-flash", "gemini-embedding-001"
 SECONDS = 300.0
@@ -126,7 +127,7 @@ def _short(sample: dict[str, Any]) -> dict[str, Any]:
     return {**sample, "generationConfig": config}
 
 
-_PLACE = re.compile(r"^Error (?:in request|on line) \d+: request\.")
+_PLACE = re.compile(r"^Error (?:in request|on line) \d+: (?:request\.)?")
 
 
 def _outcome(document: Any) -> Outcome:
@@ -134,7 +135,7 @@ def _outcome(document: Any) -> Outcome:
     if "error" in document:
         error = document["error"]
         name = error.get("status") or Code(error["code"]).name
-        return name, _PLACE.sub("", error["message"])
+        return name, _PLACE.sub("", error["message"]).replace("at 'request.", "at '")
     response = dict(document["response"])
     response.pop("responseId", None)
     response.pop("tokenCount", None)
@@ -266,6 +267,17 @@ def test_an_option_means_the_same_in_snake_case(ways: Ways, option: Option) -> N
 @pytest.mark.parametrize("option", EMBEDDING_OPTIONS, ids=lambda option: option.path)
 def test_an_option_of_embeddings_means_the_same_in_snake_case(ways: Ways, option: Option) -> None:
     _check_spelled(ways.vector_in_snake_case(option), ways.live_vectors[option.path])
+
+
+@echoed
+def test_a_wrong_value_is_refused_by_its_path_on_every_way(ways: Ways) -> None:
+    samples = {**WRONG, "": HI}  # A batch has at least one request that is none.
+    live, inline, file = ways.all(samples, MODEL, "generateContent", "batchGenerateContent")
+    assert inline == live
+    assert file == live
+    assert live.pop("")[0] == "response"
+    for path, (name, message) in live.items():
+        assert (name, path in message) == ("INVALID_ARGUMENT", True), message
 
 
 def _check_spelled(snake_case: Outcome, camel_case: Outcome) -> None:
