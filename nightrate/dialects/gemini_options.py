@@ -40,9 +40,10 @@ REMEDIES: Final = {
 def names_below(path: str) -> tuple[str, ...]:
     """Give the members that an object at a path may have: those right below it with a row."""
     prefix = f"{path}."
-    below = (option.path for option in OPTIONS if option.path.startswith(prefix))
-    names = (below.removeprefix(prefix) for below in below)
-    return tuple(name for name in names if "." not in name and "[" not in name)
+    below = (
+        option.path.removeprefix(prefix) for option in OPTIONS if option.path.startswith(prefix)
+    )
+    return tuple(name for name in below if "." not in name and "[" not in name)
 
 
 def refusal_of(path: str, field: str) -> NotSupported:

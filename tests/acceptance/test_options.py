@@ -29,7 +29,7 @@ from tests.acceptance.server import START_SECONDS, Server
 from tests.acceptance.wrong_options import WRONG
 
 MODEL, VECTORS = "gemini-2.5-flash", "gemini-embedding-001"
-SECONDS = 300.0
+SECONDS = 600.0
 
 Outcome = tuple[str, Any]
 """How a request ended: ``response`` or an error's name, and the answer or the message."""

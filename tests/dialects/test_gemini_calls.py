@@ -10,6 +10,7 @@ import pytest
 from google.genai import types
 
 from nightrate.dialects.gemini import StreamWriter, framing_of, parse_prompt, render_reply
+from nightrate.dialects.gemini_lines import parse_line
 from nightrate.dialects.gemini_results import render_line
 from nightrate.dialects.json_schema import read_schema
 from nightrate.dialects.row import Echo
@@ -338,6 +339,15 @@ def test_the_system_calls_nothing() -> None:
     assert refusal(BadRequest, contents=contents)[0] == "contents[0].role"
     field, _ = refusal(NotSupported, systemInstruction={"parts": [part]})
     assert field == "systemInstruction.parts[0].functionCall"
+
+
+def test_a_name_that_is_spelled_in_another_way_is_named_as_it_was_sent() -> None:
+    """The members around it are in camelCase, so that the body is read in one go."""
+    request = {"contents": [{"parts": [{"functionCall": {"name": "f", "will_continue": True}}]}]}
+    path = "contents[0].parts[0].functionCall.will_continue"
+    assert refusal(NotSupported, **request)[0] == path
+    line = parse_line(msgspec.json.encode({"request": request}), 1, BatchForm.FILE, "m")
+    assert line.field == f"request.{path}"
 
 
 @pytest.mark.parametrize("name", ["1st", "-", ".a", ":", "9" * 128])
