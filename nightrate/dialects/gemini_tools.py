@@ -59,6 +59,7 @@ def _check(value: object, field: str, name: str, options: tuple[str, ...]) -> No
     # A search of the web is what there is; one of pictures would change what is answered.
     types = object_in(members, "searchTypes", field, _OF_TYPES)
     _refuse(types, f"{field}.searchTypes", f"tools[].{name}.searchTypes", even_empty=True)
+    object_in(types, "webSearch", f"{field}.searchTypes", ())
     dynamic = object_in(members, _DYNAMIC, field, _OF_DYNAMIC)
     name_in(dynamic, "mode", f"{field}.{_DYNAMIC}", _MODES)
     check_number(dynamic, "dynamicThreshold", f"{field}.{_DYNAMIC}", 0, 1)

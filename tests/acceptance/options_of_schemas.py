@@ -124,7 +124,9 @@ def _within(low: int, high: int) -> Callable[[Any], bool]:
 
 
 def _word(pattern: str) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, str) and re.fullmatch(pattern, value) is not None
+    return lambda value: (
+        isinstance(value, str) and re.fullmatch(pattern, value, re.DOTALL) is not None
+    )
 
 
 def _named(*names: str) -> Callable[[Any], bool]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from msgspec import Struct, inspect, structs
@@ -12,8 +14,20 @@ from nightrate.dialects.gemini_option import Option, Treatment
 from nightrate.dialects.gemini_options import EMBEDDING_OPTIONS, OPTIONS, refused_in
 from nightrate.dialects.gemini_options_of_schemas import JSON, OWN
 from nightrate.dialects.gemini_options_of_tools import FUNCTION
+from nightrate.dialects.gemini_prompts import prompt_from_tree
 from nightrate.dialects.gemini_shapes import GenerateContentRequest, GenerationConfig, Part
 from nightrate.dialects.json_schema import KEYWORDS
+from nightrate.errors import Refused
+from tests.acceptance.options import SAMPLES
+
+_FREE = (
+    *("args", "response", "labels", "partMetadata", "mediaProcessing", "audioTranscription"),
+    *("speechMetadata", "documentMetadata", "spreadsheetMetadata", "audioMetadata"),
+    *("$defs", "definitions", "default", "example", "examples", "discriminator"),
+)
+"""Members that hold what the client likes."""
+_UNUSED = f"{FUNCTION}.responseJsonSchema"
+"""A schema that nothing is held to: what it has beyond ours does no harm."""
 
 _INSTRUCTION = "systemInstruction.parts[]"
 
@@ -121,3 +135,36 @@ def test_the_gates_know_a_member_by_both_its_names() -> None:
     refused = refused_in(GenerationConfig, "generationConfig")
     assert refused["speech_config"] == "speechConfig"
     assert "temperature" not in refused
+
+
+def objects_at(tree: Any, path: list[str]) -> list[dict[str, Any]]:
+    """Find the objects at a path of a sample; a lone item may stand for a list."""
+    if isinstance(tree, list):
+        return [found for inner in tree for found in objects_at(inner, path)]
+    if not isinstance(tree, dict):
+        return []
+    return objects_at(tree.get(path[0].removesuffix("[]")), path[1:]) if path else [tree]
+
+
+OBJECTS = [
+    option.path
+    for option in OPTIONS
+    if option.treatment is not Treatment.REFUSED
+    and option.path != _UNUSED
+    and option.path.rpartition(".")[2] not in _FREE
+    and objects_at(SAMPLES.get(option.path), option.path.split("."))
+]
+
+
+@pytest.mark.parametrize("path", OBJECTS)
+def test_a_name_without_a_row_is_refused_wherever_it_stands(path: str) -> None:
+    sample = copy.deepcopy(SAMPLES[path])
+    objects_at(sample, path.split("."))[-1]["fooBar"] = 1
+    with pytest.raises(Refused) as refused:
+        prompt_from_tree(sample, "gemini-2.5-flash")
+    assert str(refused.value.field).endswith("fooBar"), refused.value.message
+
+
+def test_objects_are_looked_at_on_every_level() -> None:
+    assert {"contents[].parts[].functionCall", f"{OWN}.items", "toolConfig"} < {*OBJECTS}
+    assert max(path.count(".") for path in OBJECTS) > 2
