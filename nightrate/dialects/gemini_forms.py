@@ -83,7 +83,7 @@ def _of_format(tree: object, beside: tuple[object, ...]) -> Form | None:
     for name in ("image", "audio"):
         if members.get(name) not in (None, {}):
             raise refusal_of(f"{_PLACE}.{field}.{name}", f"{field}.{name}")
-    if any(beside):
+    if any(one not in (None, "", {}) for one in beside):
         raise wrong(field, "the form of the answer is set beside it as well.")
     text = object_in(members, "text", field, _OF_TEXT)
     field = f"{field}.text"

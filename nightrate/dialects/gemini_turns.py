@@ -154,7 +154,8 @@ def instruction_of(instruction: Content | str) -> str | None:
     """Give the text of an instruction to the model; None without any.
 
     Raises:
-        BadRequest: it is malformed, or no text.
+        BadRequest: it is malformed.
+        NotSupported: a part of it is no text.
     """
     if isinstance(instruction, str):
         return instruction or None
