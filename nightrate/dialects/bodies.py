@@ -43,7 +43,13 @@ class Body(Generic[Read]):
             typed = self._decode(body)
         except (ValueError, RecursionError):
             return self.make_of_tree(tolerant.loads(body), made)
-        return made(typed)
+        try:
+            return made(typed)
+        except Refused as error:
+            if error.field is None:
+                raise
+            # A name in snake_case is no hindrance where nobody looks into a member's shape.
+            raise located(error, tolerant.loads(body), "") from error
 
     def make_of_tree(self, tree: object, made: Callable[[Read], Made], at: str = "") -> Made:
         """Read a decoded body in either spelling; ``at`` is its path, for messages.

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 from msgspec import Raw, json
 
 from nightrate import limits
+from nightrate.dialects.gemini_options import names_below, refusal_of
+from nightrate.dialects.gemini_options_of_tools import CALLING, FUNCTION, PLACE
+from nightrate.dialects.gemini_options_of_turns import PART
 from nightrate.dialects.gemini_schemas import json_schema_from
 from nightrate.dialects.gemini_shapes import FunctionCall, FunctionCallPart, Part
+from nightrate.dialects.gemini_values import check_number, name_in, object_in, truth_in
 from nightrate.dialects.json_schema import schema_of_client
-from nightrate.dialects.refusals import members_of, text_in, unserved, within, wrong
+from nightrate.dialects.refusals import members_of, text_in, within, wrong
 from nightrate.dialects.spelling import camel, quoted
 from nightrate.domain.calling import Call, Calling, CallMode, CallResult, Function
 from nightrate.domain.schema import Object, Schema, Union
-from nightrate.errors import Refused
+from nightrate.errors import NotSupported, Refused
 
 DECLARATIONS: Final = "functionDeclarations"
 _MODE_FIELD: Final = "toolConfig.functionCallingConfig.mode"
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,127}")
+_NAME = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 _MODES: Final = {
     "": CallMode.AUTO,
     "MODE_UNSPECIFIED": CallMode.AUTO,
@@ -32,24 +37,29 @@ _MODES: Final = {
 }
 _HELD: Final = "ANY", "VALIDATED"
 """Modes whose calls fit their declarations, as the original service promises."""
-_OF_FUNCTION: Final = (
-    *("name", "description", "parameters", "parametersJsonSchema"),
-    # What the function will answer, and how clients of live sessions wait for it.
-    *("response", "responseJsonSchema", "behavior"),
-)
-_OF_TOOL_CONFIG: Final = (
-    "functionCallingConfig",
-    # Where the user is, for searches, and a wish to see calls that a server makes by itself.
-    *("retrievalConfig", "includeServerSideToolInvocations"),
-)
-_OF_CALLING: Final = ("mode", "allowedFunctionNames", "streamFunctionCallArguments")
-_OF_CALL: Final = ("name", "args", "id", "partialArgs", "willContinue")
-_OF_RESULT: Final = ("name", "response", "id", "parts", "scheduling", "willContinue")
-_OF_TOOL_CALL: Final = ("id", "toolType", "toolName", "args")
-_OF_TOOL_RESPONSE: Final = ("id", "toolType", "response")
-_OUTCOMES: Final = (
-    *("OUTCOME_UNSPECIFIED", "OUTCOME_OK", "OUTCOME_FAILED", "OUTCOME_DEADLINE_EXCEEDED"),
-)
+_OF_FUNCTION: Final = names_below(FUNCTION)
+_OF_TOOL_CONFIG: Final = names_below("toolConfig")
+_OF_CALLING: Final = names_below(CALLING)
+_OF_PLACE: Final = names_below(PLACE)
+_OF_POINT: Final = names_below(f"{PLACE}.latLng")
+_OF_CALL: Final = names_below(f"{PART}.functionCall")
+_OF_RESULT: Final = names_below(f"{PART}.functionResponse")
+_OF_TOOL_CALL: Final = names_below(f"{PART}.toolCall")
+_OF_TOOL_RESPONSE: Final = names_below(f"{PART}.toolResponse")
+_OF_CODE: Final = names_below(f"{PART}.executableCode")
+_OF_PRINTED: Final = names_below(f"{PART}.codeExecutionResult")
+
+_BEHAVIORS: Final = ("UNSPECIFIED", "BLOCKING", "NON_BLOCKING")
+_SCHEDULINGS: Final = ("SCHEDULING_UNSPECIFIED", "SILENT", "WHEN_IDLE", "INTERRUPT")
+_LANGUAGES: Final = ("LANGUAGE_UNSPECIFIED", "PYTHON")
+_OUTCOMES: Final = {
+    "": "",
+    "OUTCOME_UNSPECIFIED": "",
+    "OUTCOME_OK": "",
+    "OUTCOME_FAILED": "The code failed:\n",
+    "OUTCOME_DEADLINE_EXCEEDED": "The code did not end in time:\n",
+}
+"""By the name of an outcome, what the model is told of it before the output."""
 
 
 def calling_of(tools: list[dict[str, Any]] | None, config: object) -> Calling | None:
@@ -64,21 +74,20 @@ def calling_of(tools: list[dict[str, Any]] | None, config: object) -> Calling | 
         NotSupported: a schema of arguments says what cannot be honoured.
     """
     functions, field = _declared(tools or [])
-    settings = members_of(config or {}, "toolConfig", _OF_TOOL_CONFIG)
-    if not isinstance(settings.get("retrievalConfig") or {}, dict):
-        raise wrong("toolConfig.retrievalConfig", "it is not an object.")
-    at = "toolConfig.functionCallingConfig"
-    calling = members_of(settings.get("functionCallingConfig") or {}, at, _OF_CALLING)
+    at = "toolConfig"
+    settings = {} if config is None else members_of(config, at, _OF_TOOL_CONFIG)
+    _check_hints(settings, at)
+    calling = object_in(settings, "functionCallingConfig", at, _OF_CALLING)
+    at = CALLING
     if calling.get("streamFunctionCallArguments"):
-        raise unserved(f"{at}.streamFunctionCallArguments", "Leave it out: calls come whole.")
-    name = calling.get("mode") or ""
-    if not isinstance(name, str) or name.upper() not in _MODES:
-        raise wrong(_MODE_FIELD, f'"{quoted(str(name))}" is not known.')
-    mode = _MODES[name.upper()]
-    allowed = calling.get("allowedFunctionNames") or []
-    if allowed:
+        field = f"{at}.streamFunctionCallArguments"
+        raise refusal_of(field, field)
+    name = name_in(calling, "mode", at, _MODES)
+    mode = _MODES[name]
+    allowed = calling.get("allowedFunctionNames")
+    if allowed not in (None, []):
         functions = _allowed(functions, allowed, f"{at}.allowedFunctionNames")
-        if name.upper() not in _HELD:
+        if name not in _HELD:
             raise wrong(f"{at}.allowedFunctionNames", 'it needs the mode "ANY" or "VALIDATED".')
     if not functions:
         if mode is CallMode.ANY:
@@ -86,8 +95,18 @@ def calling_of(tools: list[dict[str, Any]] | None, config: object) -> Calling | 
         return None
     if mode is None:
         return None
-    held = name.upper() in _HELD
+    held = name in _HELD
     return Calling(tuple(functions.values()), mode, field, _MODE_FIELD, held=held)
+
+
+def _check_hints(settings: dict[str, Any], at: str) -> None:
+    """Check where the user is, for searches, and a wish to see calls that a server makes itself."""
+    place = object_in(settings, "retrievalConfig", at, _OF_PLACE)
+    text_in(place, "languageCode", PLACE)
+    point = object_in(place, "latLng", PLACE, _OF_POINT)
+    check_number(point, "latitude", f"{PLACE}.latLng", -90, 90)
+    check_number(point, "longitude", f"{PLACE}.latLng", -180, 180)
+    truth_in(settings, "includeServerSideToolInvocations", at)
 
 
 def _declared(tools: list[dict[str, Any]]) -> tuple[dict[str, Function], str]:
@@ -96,7 +115,7 @@ def _declared(tools: list[dict[str, Any]]) -> tuple[dict[str, Function], str]:
     first = ""
     for index, tool in enumerate(tools):
         for name, value in tool.items():
-            if camel(name) != DECLARATIONS or not value:
+            if camel(name) != DECLARATIONS or value in (None, []):
                 continue
             at = f"tools[{index}].{DECLARATIONS}"
             first = first or at
@@ -117,25 +136,41 @@ def _function(tree: object, at: str) -> Function:
     members = members_of(tree, at, _OF_FUNCTION)
     name = members.get("name")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        why = "it must begin with a letter or _ and have up to 128 letters, digits and _ . : -"
+        why = "it must have 1 to 128 letters, digits and _ . : -"
         raise wrong(f"{at}.name", f'"{quoted(str(name or ""))}" is none: {why}')
-    description = members.get("description") or ""
-    if not isinstance(description, str):
-        raise wrong(f"{at}.description", "it is not a text.")
-    written = [one for one in ("parameters", "parametersJsonSchema") if members.get(one)]
-    if not written:
+    description = text_in(members, "description", at) or ""
+    name_in(members, "behavior", at, _BEHAVIORS)
+    _check_response(members, at)
+    field = _schema_field(members, ("parameters", "parametersJsonSchema"), at)
+    if field is None:
         return Function(name, description)
+    schema = _schema(members[field], f"{at}.{field}", own=field == "parameters")
+    if not _is_object(schema):
+        raise wrong(f"{at}.{field}", "arguments are an object.")
+    return Function(name, description, schema)
+
+
+def _check_response(members: dict[str, Any], at: str) -> None:
+    """Check the form of what a function will answer; nothing is held to it, so any will do."""
+    field = _schema_field(members, ("response", "responseJsonSchema"), at)
+    if field is not None:
+        with suppress(NotSupported):
+            _schema(members[field], f"{at}.{field}", own=field == "response")
+
+
+def _schema_field(members: dict[str, Any], names: tuple[str, str], at: str) -> str | None:
+    """Find where a schema stands that can be written in two ways; an empty one is none."""
+    written = [name for name in names if members.get(name) not in (None, {})]
     if len(written) > 1:
-        raise wrong(f"{at}.{written[1]}", f'there are "{written[0]}" already.')
-    field = f"{at}.{written[0]}"
+        raise wrong(f"{at}.{written[1]}", f'"{written[0]}" is there already.')
+    return written[0] if written else None
+
+
+def _schema(tree: object, field: str, *, own: bool) -> Schema:
     try:
-        said = json_schema_from if written[0] == "parameters" else None
-        schema = schema_of_client(members[written[0]], said)
+        return schema_of_client(tree, json_schema_from if own else None)
     except Refused as error:
         raise within(error, field) from error
-    if not _is_object(schema):
-        raise wrong(field, "arguments are an object.")
-    return Function(name, description, schema)
 
 
 def _is_object(schema: Schema) -> bool:
@@ -170,22 +205,26 @@ def calls_of(part: Part) -> Call | CallResult | str:
 
 
 def _code(tree: object) -> str:
-    code = members_of(tree, "executableCode", ("language", "code", "id"))
-    return f"```python\n{_text(code, 'code', 'executableCode')}\n```\n"
+    at = "executableCode"
+    code = members_of(tree, at, _OF_CODE)
+    name_in(code, "language", at, _LANGUAGES)
+    text_in(code, "id", at)
+    return f"```python\n{text_in(code, 'code', at) or ''}\n```\n"
 
 
 def _printed(tree: object) -> str:
     at = "codeExecutionResult"
-    ran = members_of(tree, at, ("outcome", "output", "id"))
-    if ran.get("outcome", _OUTCOMES[0]) not in _OUTCOMES:
-        raise wrong(f"{at}.outcome", f'"{quoted(str(ran["outcome"]))}" is not known.')
-    return f"```\n{_text(ran, 'output', at)}\n```\n"
+    ran = members_of(tree, at, _OF_PRINTED)
+    text_in(ran, "id", at)
+    outcome = _OUTCOMES[name_in(ran, "outcome", at, _OUTCOMES)]
+    return f"{outcome}```\n{text_in(ran, 'output', at) or ''}\n```\n"
 
 
 def _call(tree: object, at: str, known: tuple[str, ...], *names: str) -> Call:
     members = members_of(tree, at, known)
-    if members.get("partialArgs") or members.get("willContinue"):
-        raise unserved(at, "Send the call whole, with its args.")
+    for name in ("partialArgs", "willContinue"):
+        if members.get(name):
+            raise refusal_of(f"{PART}.{at}.{name}", f"{at}.{name}")
     arguments = _object(members, "args", at)
     return Call(_name(members, names, at), arguments, text_in(members, "id", at))
 
@@ -193,7 +232,9 @@ def _call(tree: object, at: str, known: tuple[str, ...], *names: str) -> Call:
 def _result(tree: object, at: str, known: tuple[str, ...], *names: str) -> CallResult:
     members = members_of(tree, at, known)
     if members.get("parts"):
-        raise unserved(f"{at}.parts", "Put what the function answered into its response.")
+        raise refusal_of(f"{PART}.{at}.parts", f"{at}.parts")
+    name_in(members, "scheduling", at, _SCHEDULINGS)
+    truth_in(members, "willContinue", at)
     response = _object(members, "response", at)
     return CallResult(_name(members, names, at), response, text_in(members, "id", at))
 
@@ -211,13 +252,6 @@ def _object(members: dict[str, Any], name: str, at: str) -> str:
     if value is not None and not isinstance(value, dict):
         raise wrong(f"{at}.{name}", "it is not an object.")
     return json.encode(value or {}).decode()
-
-
-def _text(members: dict[str, Any], name: str, at: str) -> str:
-    value = members.get(name)
-    if value is not None and not isinstance(value, str):
-        raise wrong(f"{at}.{name}", "it is not a text.")
-    return value or ""
 
 
 _READERS: Final[dict[str, Callable[[object], Call | CallResult | str]]] = {

@@ -5,10 +5,12 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import Final
 
+from nightrate.dialects.gemini_options import names_below, refusal_of
 from nightrate.dialects.gemini_schemas import json_schema_from
 from nightrate.dialects.gemini_shapes import GenerationConfig
+from nightrate.dialects.gemini_values import name_in, object_in
 from nightrate.dialects.json_schema import schema_of_client
-from nightrate.dialects.refusals import members_of, unserved, within, wrong
+from nightrate.dialects.refusals import members_of, within, wrong
 from nightrate.dialects.spelling import quoted
 from nightrate.domain.schema import AnyValue, Choice, ChoiceForm, Form, JSONForm, Schema
 from nightrate.errors import Refused
@@ -18,7 +20,9 @@ _JSON: Final = "application/json"
 _ENUM: Final = "text/x.enum"
 _MIME_TYPES: Final = {"": _TEXT, _TEXT: _TEXT, _JSON: _JSON, _ENUM: _ENUM}
 _FORMATS: Final = {
-    **_MIME_TYPES,
+    "": _TEXT,
+    _TEXT.upper(): _TEXT,
+    _JSON.upper(): _JSON,
     "TEXT_PLAIN": _TEXT,
     "APPLICATION_JSON": _JSON,
     "MIME_TYPE_UNSPECIFIED": _TEXT,
@@ -27,9 +31,11 @@ _NO_SCHEMA: Final = Schema(AnyValue())
 _PLACE: Final = "generationConfig"
 _asked = attrgetter(
     *("response_mime_type", "response_schema", "response_json_schema"),
-    *("underscored_json_schema", "response_format"),
+    *("_response_json_schema", "response_format"),
 )
 _NOTHING: Final = (None,) * 5
+_OF_FORMAT: Final = names_below(f"{_PLACE}.responseFormat")
+_OF_TEXT: Final = names_below(f"{_PLACE}.responseFormat.text")
 
 
 def form_of(config: GenerationConfig) -> Form | None:
@@ -39,10 +45,11 @@ def form_of(config: GenerationConfig) -> Form | None:
         BadRequest: a setting is unknown or wrong, or two of them contradict each other.
         NotSupported: a schema says what cannot be honoured, or the answer is no text.
     """
-    if _asked(config) == _NOTHING:
+    asked = _asked(config)
+    if asked == _NOTHING:
         return None
-    if config.response_format:
-        return _of_format(config)
+    if config.response_format not in (None, {}):
+        return _of_format(config.response_format, beside=asked[:-1])
     name = config.response_mime_type or ""
     mime_type = _MIME_TYPES.get(name)
     if mime_type is None:
@@ -50,9 +57,9 @@ def form_of(config: GenerationConfig) -> Form | None:
     written = {
         name: tree
         for name, tree in (
-            ("responseSchema", config.response_schema),
-            ("responseJsonSchema", config.response_json_schema),
-            ("_responseJsonSchema", config.underscored_json_schema),
+            ("responseSchema", asked[1]),
+            ("responseJsonSchema", asked[2]),
+            ("_responseJsonSchema", asked[3]),
         )
         if tree not in (None, {})
     }
@@ -69,27 +76,20 @@ def form_of(config: GenerationConfig) -> Form | None:
     return _choices(schema, name) if mime_type == _ENUM else JSONForm(schema, f"{_PLACE}.{name}")
 
 
-def _of_format(config: GenerationConfig) -> Form | None:
+def _of_format(tree: object, beside: tuple[object, ...]) -> Form | None:
     """Read the newer way to say it: ``{"text": {"mimeType", "schema"}}``."""
     field = "responseFormat"
-    members = members_of(config.response_format, field, ("text", "image", "audio"))
+    members = members_of(tree, field, _OF_FORMAT)
     for name in ("image", "audio"):
-        if members.get(name):
-            raise unserved(f"{field}.{name}", "Use the settings beside it.")
-    others = (
-        *(config.response_mime_type, config.response_schema),
-        *(config.response_json_schema, config.underscored_json_schema),
-    )
-    if any(others):
+        if members.get(name) not in (None, {}):
+            raise refusal_of(f"{_PLACE}.{field}.{name}", f"{field}.{name}")
+    if any(one not in (None, "", {}) for one in beside):
         raise wrong(field, "the form of the answer is set beside it as well.")
+    text = object_in(members, "text", field, _OF_TEXT)
     field = f"{field}.text"
-    text = members_of(members.get("text") or {}, field, ("mimeType", "schema"))
-    name = str(text.get("mimeType") or "")
-    mime_type = _FORMATS.get(name)
-    if mime_type is None or mime_type == _ENUM:
-        raise wrong(f"{field}.mimeType", f'"{quoted(name)}" is not known.')
+    mime_type = _FORMATS[name_in(text, "mimeType", field, _FORMATS)]
     field = f"{field}.schema"
-    if not text.get("schema"):
+    if text.get("schema") in (None, {}):
         place = f"{_PLACE}.responseFormat.text.mimeType"
         return None if mime_type == _TEXT else JSONForm(_NO_SCHEMA, place)
     if mime_type == _TEXT:

@@ -24,7 +24,7 @@ from nightrate.dialects.gemini_shapes import (
     InlineItem,
     Line,
 )
-from nightrate.dialects.refusals import located, within, wrong
+from nightrate.dialects.refusals import located, wrong
 from nightrate.dialects.row import Echo, ParsedLine
 from nightrate.dialects.spelling import camel, quoted, unknown_name
 from nightrate.domain.batch import BatchForm
@@ -211,8 +211,8 @@ def _parse(
         return _parse_slowly(line, number, form, model, reading)
     try:
         return ParsedLine(echo, reading.asked_of(row.request, model))
-    except Refused as error:
-        return _refused(echo, within(error, "request"), number, form)
+    except Refused:  # Its path is to be spelled as it stands there.
+        return _parse_slowly(line, number, form, model, reading)
 
 
 def _refused(echo: Echo, error: Refused, number: int, form: BatchForm) -> ParsedLine:

@@ -8,8 +8,11 @@ from typing import Any, Final
 from msgspec import Struct, structs
 
 from nightrate.dialects.base64_data import plain_base64
+from nightrate.dialects.gemini_options import names_below
+from nightrate.dialects.gemini_options_of_turns import PART
 from nightrate.dialects.gemini_ranges import RESOLUTIONS
 from nightrate.dialects.gemini_shapes import Part
+from nightrate.dialects.gemini_values import name_in
 from nightrate.dialects.refusals import members_of, text_in, unserved, wrong
 from nightrate.dialects.spelling import quoted
 from nightrate.domain.medium import Clip, Medium, Resolution, is_type
@@ -26,7 +29,10 @@ this server's own store is asked."""
 _OFFSET: Final = re.compile(r"\d{1,9}(?:\.\d{1,9})?s", re.ASCII)
 _FRAMES_MAX: Final = 24
 _LEVEL: Final = "MEDIA_RESOLUTION_"
-_NO_LEVEL: Final = f"{_LEVEL}UNSPECIFIED"
+_OF_INLINE: Final = names_below(f"{PART}.inlineData")
+_OF_FILE: Final = names_below(f"{PART}.fileData")
+_OF_CLIP: Final = names_below(f"{PART}.videoMetadata")
+_OF_RESOLUTION: Final = names_below(f"{PART}.mediaResolution")
 _UPLOAD: Final = "nothing is fetched from elsewhere. Upload it with the Files API and send its uri."
 
 
@@ -47,17 +53,23 @@ def medium_of(part: Part, offset: int) -> Medium:
         medium = _file(part.file_data)
     else:
         raise wrong("fileData", 'a part holds one thing, and "inlineData" is there.')
-    return structs.replace(
-        medium,
-        offset=offset,
-        clip=_clip(part.video_metadata) if part.video_metadata else None,
-        resolution=_resolution(part.media_resolution) if part.media_resolution else None,
-    )
+    clip, resolution = look_of(part)
+    return structs.replace(medium, offset=offset, clip=clip, resolution=resolution)
+
+
+def look_of(part: Part) -> tuple[Clip | None, Resolution | None]:
+    """Read which part of a medium is looked at, and how closely; whether it is one or not.
+
+    Raises:
+        BadRequest: it is malformed.
+    """
+    clip = None if part.video_metadata is None else _clip(part.video_metadata)
+    return clip, None if part.media_resolution is None else _resolution(part.media_resolution)
 
 
 def _inline(tree: object) -> Medium:
     at = "inlineData"
-    members = members_of(tree, at, ("mimeType", "data", "displayName"))
+    members = members_of(tree, at, _OF_INLINE)
     mime_type = _type(members, at)
     if mime_type is None:
         raise wrong(f"{at}.mimeType", 'it is missing; say what it is, such as "image/png".')
@@ -73,7 +85,7 @@ def _inline(tree: object) -> Medium:
 
 def _file(tree: object) -> Medium:
     at = "fileData"
-    members = members_of(tree, at, ("fileUri", "mimeType", "displayName"))
+    members = members_of(tree, at, _OF_FILE)
     mime_type = _type(members, at)
     uri = members.get("fileUri")
     if not isinstance(uri, str) or not uri:
@@ -98,7 +110,7 @@ def _type(members: dict[str, Any], at: str) -> str | None:
 
 def _clip(tree: object) -> Clip | None:
     at = "videoMetadata"
-    members = members_of(tree, at, ("startOffset", "endOffset", "fps"))
+    members = members_of(tree, at, _OF_CLIP)
     for name in ("startOffset", "endOffset"):
         offset = members.get(name)
         if offset is not None and not (isinstance(offset, str) and _OFFSET.fullmatch(offset)):
@@ -113,11 +125,8 @@ def _clip(tree: object) -> Clip | None:
 
 def _resolution(tree: object) -> Resolution | None:
     at = "mediaResolution"
-    # The number of tokens is what the service reckons, not what a client asks for.
-    level = members_of(tree, at, ("level", "numTokens")).get("level") or _NO_LEVEL
-    if not isinstance(level, str) or level.upper() not in RESOLUTIONS:
-        raise wrong(f"{at}.level", f'"{quoted(str(level))}" is not known.')
-    return RESOLUTIONS[level.upper()]
+    level = name_in(members_of(tree, at, _OF_RESOLUTION), "level", at, RESOLUTIONS)
+    return RESOLUTIONS[level] if level else None
 
 
 class _Blob(Struct, rename="camel"):

@@ -15,9 +15,10 @@ from nightrate.dialects.gemini_embedding_shapes import (
     EmbedContentRequest,
     EmbedContentsBody,
 )
+from nightrate.dialects.gemini_media import look_of
 from nightrate.dialects.gemini_prompts import bare_model
 from nightrate.dialects.gemini_shapes import Content, GenerateContentRequest, Part
-from nightrate.dialects.refusals import unserved, within, wrong
+from nightrate.dialects.refusals import within, wrong
 from nightrate.dialects.spelling import Remedies, quoted
 from nightrate.domain.embedding import EmbeddingTask, Passage
 from nightrate.errors import BadRequest, Refused
@@ -177,7 +178,7 @@ def _refuse_media(config: EmbedContentConfig) -> None:
     ):
         if value:
             path = f"embedContentConfig.{name}"
-            raise unserved(path, options.REMEDIES[path])
+            raise options.refusal_of(path, path)
 
 
 def _text_of(request: EmbedContentRequest) -> str:
@@ -226,8 +227,9 @@ def _text_of_part(part: Part | str) -> str:
     if isinstance(part, str):
         return part
     if _data_of(part) != _NO_DATA:
-        name = next(name for name in _DATA if getattr(part, name) is not None)
-        raise unserved(_WIRE_NAMES[name], "Send text parts only: vectors are made of text.")
+        name = _WIRE_NAMES[next(one for one in _DATA if getattr(part, one) is not None)]
+        raise options.refusal_of(f"content.parts[].{name}", name)
+    look_of(part)
     if part.thought:
         return ""
     if part.text is None:

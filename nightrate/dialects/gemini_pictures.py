@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Collection
 from typing import Any, Final
 
+from nightrate.dialects.gemini_options import names_below
 from nightrate.dialects.gemini_shapes import GenerationConfig
-from nightrate.dialects.refusals import unserved, wrong
-from nightrate.dialects.spelling import camel, quoted
+from nightrate.dialects.refusals import members_of, unserved, wrong
+from nightrate.dialects.spelling import quoted
 from nightrate.domain.picture import AREA_NEAR, RATIO_NEAR, PictureWish, sides_of
 from nightrate.errors import Code, RequestFailed
 
@@ -30,6 +32,7 @@ _DRAWS: Final = re.compile(r"gemini-.*image")
 """Names of models that answer with a text and a picture, unless a request says otherwise."""
 
 _FIELD: Final = "responseModalities"
+_OF_SETTINGS: Final = names_below("generationConfig.imageConfig")
 
 
 def picture_of(config: GenerationConfig | None, model: str) -> PictureWish | None:
@@ -46,7 +49,7 @@ def picture_of(config: GenerationConfig | None, model: str) -> PictureWish | Non
         return _wish(config.image_config, with_text="TEXT" in asked)
     if not asked and _DRAWS.match(model):
         return _wish(config.image_config, with_text=True)
-    if config.image_config:
+    if config.image_config not in (None, {}):
         raise wrong("imageConfig", f'the answer has no picture: ask for one with "{_FIELD}".')
     return None
 
@@ -65,25 +68,27 @@ def _asked(modalities: list[str]) -> set[str]:
 
 
 def _wish(settings: Any, *, with_text: bool) -> PictureWish:
-    ratio, edge = _RATIOS["1:1"], _EDGES[_USUAL]
-    if settings is not None and not isinstance(settings, dict):
-        raise wrong("imageConfig", "it is not an object.")
-    for name, value in (settings or {}).items():
-        place = f"imageConfig.{quoted(name)}"
-        if camel(name) not in ("aspectRatio", "imageSize"):
-            raise wrong(place, "there is no such field.")
-        if value in (None, ""):
-            continue
-        known: dict[str, Any] = _RATIOS if camel(name) == "aspectRatio" else _EDGES
-        if not isinstance(value, str) or value.upper() not in known:
-            names = ", ".join(known)
-            raise wrong(place, f'"{quoted(str(value))}" is none of {names}.')
-        if known is _RATIOS:
-            ratio = _RATIOS[value]
-        else:
-            edge = _EDGES[value.upper()]
-    width, height = sides_of(ratio, edge)
+    ratio, edge = ("1:1", _USUAL) if settings is None else _named(settings)
+    width, height = sides_of(_RATIOS[ratio], _EDGES[edge])
     return PictureWish(width, height, with_text, f"generationConfig.{_FIELD}")
+
+
+def _named(settings: object) -> tuple[str, str]:
+    """Give the names of the ratio and of the size that settings ask for."""
+    members = members_of(settings, "imageConfig", _OF_SETTINGS)
+    return _one_of(members, "aspectRatio", _RATIOS, "1:1"), _one_of(
+        members, "imageSize", _EDGES, _USUAL
+    )
+
+
+def _one_of(members: dict[str, Any], name: str, known: Collection[str], usual: str) -> str:
+    value = members.get(name, "")
+    if value == "":
+        return usual
+    if not isinstance(value, str) or value.upper() not in known:
+        names = ", ".join(known)
+        raise wrong(f"imageConfig.{name}", f'"{quoted(str(value))}" is none of {names}.')
+    return value.upper()
 
 
 def settings_of(wish: PictureWish) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 Rule of thumb: what changes the meaning of a request is honoured or refused, never dropped; hints to
 the sampler or the scheduler that mean nothing here are checked and passed over. What is not served
-yet stands in one table, `gemini_options.UNSERVED`.
+yet stands in one table, `gemini_options`.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ def _cache_of(request: GenerateContentRequest) -> str:
 
 def _tools(request: GenerateContentRequest) -> tuple[Calling | None, LookupWish | None]:
     """Find what an answer may call, and what it may look up."""
-    if not request.tools and not request.tool_config:
+    if not request.tools and request.tool_config is None:
         return None, None
     calling = calling_of(request.tools, request.tool_config)
     lookup = lookup_of(request.tools) if request.tools else None

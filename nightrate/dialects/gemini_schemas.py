@@ -10,6 +10,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from nightrate import limits
+from nightrate.dialects.gemini_options import names_below
+from nightrate.dialects.gemini_options_of_schemas import OWN
 from nightrate.dialects.refusals import wrong
 from nightrate.dialects.spelling import camel, joined, quoted, told_twice
 
@@ -22,13 +24,7 @@ _COUNTS: Final = (
 )
 _BOUNDS: Final = ("minimum", "maximum")
 _DIGITS_MAX: Final = len(str(2**64))
-_KNOWN: Final = frozenset(
-    {
-        *("type", "format", "title", "description", "nullable", "default", "example", "enum"),
-        *("items", "properties", "required", "propertyOrdering", "pattern", "anyOf"),
-        *(*_COUNTS, *_BOUNDS),
-    }
-)
+_KNOWN: Final = names_below(OWN)
 _REMEDY: Final = 'Use "responseJsonSchema" for what only JSON Schema has.'
 
 

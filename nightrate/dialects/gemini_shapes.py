@@ -1,15 +1,15 @@
 """The shapes of Gemini's JSON, member by member.
 
 Every member that the protocol knows is declared, so that a name which is missing here is a mistake
-of the client. Members typed ``Anything`` are known but not served: `gemini_requests` refuses them
-by its tables, and they get a shape on the day they open.
+of the client. Members typed ``Anything`` are read by hand, each by the names that have a row in
+the table of options.
 """
 
 from __future__ import annotations
 
 from typing import Any, Generic, TypeVar
 
-from msgspec import UNSET, Raw, Struct, UnsetType, field
+from msgspec import UNSET, Raw, Struct, UnsetType
 
 from nightrate.dialects.gemini_grounding import GroundingMetadata, UrlContextMetadata
 
@@ -35,7 +35,7 @@ class Part(Struct, rename="camel", forbid_unknown_fields=True, gc=False):
     thought_signature: str | None = None
     video_metadata: Anything = None
     media_resolution: Anything = None
-    part_metadata: Anything = None
+    part_metadata: dict[str, Anything] | None = None
     media_processing: Anything = None
     audio_transcription: Anything = None
     speech_metadata: Anything = None
@@ -83,17 +83,17 @@ class GenerationConfig(Struct, rename="camel", forbid_unknown_fields=True, gc=Fa
     response_mime_type: str | None = None
     response_schema: Anything = None
     response_json_schema: Anything = None
-    underscored_json_schema: Anything = field(name="_responseJsonSchema", default=None)
+    _response_json_schema: Anything = None
     response_format: Anything = None
     response_modalities: list[str] | None = None
     media_resolution: str | None = None
-    speech_config: Anything = None
+    speech_config: dict[str, Anything] | None = None
     thinking_config: ThinkingConfig | None = None
     image_config: Anything = None
     enable_enhanced_civic_answers: bool | None = None
     enable_affective_dialog: bool | None = None
-    translation_config: Anything = None
-    audio_transcription_config: Anything = None
+    translation_config: dict[str, Anything] | None = None
+    audio_transcription_config: dict[str, Anything] | None = None
 
 
 class GenerateContentRequest(Struct, rename="camel", forbid_unknown_fields=True, gc=False):

@@ -8,7 +8,8 @@ from typing import Any, Final, Literal
 from msgspec import Struct, structs
 
 from nightrate.dialects.gemini_calls import calls_of
-from nightrate.dialects.gemini_media import medium_of
+from nightrate.dialects.gemini_media import look_of, medium_of
+from nightrate.dialects.gemini_options import refusal_of, refused_in
 from nightrate.dialects.gemini_shapes import Content, Part
 from nightrate.dialects.refusals import unserved, within, wrong
 from nightrate.dialects.spelling import joined, quoted
@@ -35,6 +36,7 @@ _called = attrgetter(*_CALLED)
 _NO_CALL: Final = (None,) * len(_CALLED)
 _held = attrgetter(*_CALLED, "inline_data", "file_data")
 _NOTHING: Final = (*_NO_CALL, None, None)
+_NOT_TEXT: Final = refused_in(Part, "systemInstruction.parts[]")
 _INSTRUCTIONS: Final = "Put it into a turn of the user: instructions are text."
 
 
@@ -50,17 +52,19 @@ class _Said(Struct):
         return "".join(self.pieces) if self.pieces else None
 
     def add(self, part: Part | str) -> Medium | None:
-        """Take a part in, or give the medium that it is; thoughts are no part of what was said."""
+        """Take a part in, or give the medium that it is.
+
+        The text of a thought is no part of what was said; whatever else is marked as one is.
+        """
         if isinstance(part, str):
             self.pieces.append(part)
             return None
-        if part.thought:
-            return None
         found: Call | CallResult | Medium | str | None
         if _held(part) == _NOTHING:
-            if part.text is None and part.thought_signature is None:
+            look_of(part)
+            if part.text is None and part.thought_signature is None and not part.thought:
                 raise BadRequest("it has no data.")
-            found = part.text
+            found = None if part.thought else part.text
         else:
             found = self._of_data(part)
             if part.text:
@@ -78,6 +82,7 @@ class _Said(Struct):
     def _of_data(self, part: Part) -> Call | CallResult | Medium | str:
         """Read a part that holds something else than text."""
         if part.inline_data is None and part.file_data is None:
+            look_of(part)
             return calls_of(part)
         medium = medium_of(part, sum(map(len, self.pieces)))
         if _called(part) != _NO_CALL:
@@ -149,20 +154,30 @@ def instruction_of(instruction: Content | str) -> str | None:
     """Give the text of an instruction to the model; None without any.
 
     Raises:
-        BadRequest: it is malformed, or no text.
+        BadRequest: it is malformed.
+        NotSupported: a part of it is no text.
     """
     if isinstance(instruction, str):
         return instruction or None
     if not instruction.parts:
         return None
     try:
+        _refuse_data(instruction.parts)
         said = _said(instruction.parts)
-        if said.calls or said.results:
-            raise wrong("parts", "an instruction is text.")
-        _refuse_media(said)
     except Refused as error:
         raise within(error, "systemInstruction") from error
     return said.text() or None
+
+
+def _refuse_data(parts: Any) -> None:
+    """Refuse parts of an instruction that are no text, by their places in it."""
+    listed = parts if isinstance(parts, list) else [parts]
+    for index, part in enumerate(listed):
+        if isinstance(part, Part) and _held(part) != _NOTHING:
+            for name, wire_name in _NOT_TEXT.items():
+                if getattr(part, name) is not None:
+                    at = "parts" if listed is not parts else f"parts[{index}]"
+                    raise refusal_of(f"systemInstruction.parts[].{wire_name}", f"{at}.{wire_name}")
 
 
 def _refuse_media(said: _Said) -> None:

@@ -72,9 +72,10 @@ _TYPES: Final = frozenset({"null", "boolean", "integer", *_OF_TYPE})
 _ELSEWHERE: Final = frozenset({"type", "enum", "const", "format"})
 _ALTERNATIVES: Final = ("anyOf", "oneOf")
 _DEFINITIONS: Final = ("$defs", "definitions")
-_KNOWN: Final = COMMENTS.union(
+KEYWORDS: Final = COMMENTS.union(
     *_OF_TYPE.values(), _ELSEWHERE, _ALTERNATIVES, _DEFINITIONS, {"$ref", "allOf"}
 )
+"""All that are known; those that begin with ``x-`` are comments as well."""
 
 _REFUSED: Final = {
     "nullable": 'Use "type": [..., "null"].',
@@ -312,7 +313,7 @@ def _check_names(keywords: Iterable[str], at: str, *, top: bool) -> None:
         place = joined(at, quoted(name))
         if name in _DEFINITIONS and not top:
             raise unserved(place, "Put all definitions into the outermost schema.")
-        if name not in _KNOWN and not name.startswith("x-"):
+        if name not in KEYWORDS and not name.startswith("x-"):
             raise unserved(place, _REFUSED.get(name, REMEDY))
 
 

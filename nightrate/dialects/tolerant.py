@@ -16,6 +16,7 @@ from typing import Any
 from msgspec import json
 
 from nightrate import limits
+from nightrate.dialects.spelling import quoted
 from nightrate.errors import BadRequest
 
 _TOKEN = re.compile(
@@ -35,6 +36,8 @@ does not end matches up to the end of the text.
 
 _IN_SINGLE_QUOTES = re.compile(r"\\.|\"", re.DOTALL)
 _BYTE = re.compile(r" \(byte (\d+)\)$")
+_STEPS_NAMED = 16
+"""So many names lead at most to what is nested too deep; all of them would be no help."""
 _MALFORMED = re.compile(r"^JSON is malformed: ")
 
 
@@ -74,7 +77,7 @@ def check_depth(tree: object) -> None:
             if type(inner) is dict or type(inner) is list
         ]
     if level:
-        raise _too_deep()
+        raise _too_deep(_place_of_depth(tree))
 
 
 def check_depth_of(body: bytes) -> None:
@@ -188,5 +191,42 @@ def _refused(why: str, before: str) -> BadRequest:
     return BadRequest(f"Invalid JSON payload received. {why}: line {line} column {column}.")
 
 
-def _too_deep() -> BadRequest:
-    return BadRequest(f"JSON is nested deeper than {limits.JSON_DEPTH_MAX} levels.")
+def _too_deep(field: str = "") -> BadRequest:
+    why = f"JSON is nested deeper than {limits.JSON_DEPTH_MAX} levels."
+    return BadRequest(f"{field}: {why}" if field else why, field=field or None)
+
+
+def _place_of_depth(tree: object) -> str:
+    """Follow the names down to what is nested too deep, up to where they begin to repeat."""
+    steps: list[str] = []
+    while len(steps) < _STEPS_NAMED:
+        # Of all that stands here, something is as deep as the rest of the way is long.
+        step, tree = max(_inside(tree), key=lambda found: _depth(found[1]), default=("", None))
+        if not step.startswith("[") and step in steps:
+            break
+        if step.startswith("[") and (not steps or steps[-1].startswith("[")):
+            break
+        steps.append(step)
+    return "".join(steps).removeprefix(".")
+
+
+def _inside(tree: object) -> list[tuple[str, object]]:
+    if isinstance(tree, dict):
+        return [(f".{quoted(name)}", inner) for name, inner in tree.items()]
+    if isinstance(tree, list):
+        return [(f"[{index}]", inner) for index, inner in enumerate(tree)]
+    return []
+
+
+def _depth(tree: object) -> int:
+    """Count the levels of a value, up to one more than are allowed."""
+    level, depth = [tree], 0
+    while level and depth <= limits.JSON_DEPTH_MAX:
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        depth += 1
+    return depth

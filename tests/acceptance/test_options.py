@@ -9,15 +9,27 @@ from typing import Any
 import msgspec
 import pytest
 
-from nightrate.dialects.gemini_options import EMBEDDING_OPTIONS, OPTIONS, Option, Treatment
+from nightrate.dialects.gemini_option import Option, Treatment
+from nightrate.dialects.gemini_options import EMBEDDING_OPTIONS, OPTIONS
+from nightrate.dialects.spelling import snake
 from nightrate.domain.generation import Capability
 from nightrate.engines.registry import create_engine
 from nightrate.errors import Code
-from tests.acceptance.options import EMBEDDING_SAMPLES, HI, SAMPLES
+from tests.acceptance.expectations import (
+    HIDDEN,
+    HIDDEN_BY_VECTORS,
+    SCHEMAS,
+    SHOWN,
+    SHOWN_BY_VECTORS,
+    keeps,
+    shows,
+)
+from tests.acceptance.options import EMBEDDING_SAMPLES, HI, SAMPLES, in_snake_case
 from tests.acceptance.server import START_SECONDS, Server
+from tests.acceptance.wrong_options import WRONG
 
 MODEL, VECTORS = "gemini-2.5-flash", "gemini-embedding-001"
-SECONDS = 300.0
+SECONDS = 600.0
 
 Outcome = tuple[str, Any]
 """How a request ended: ``response`` or an error's name, and the answer or the message."""
@@ -75,11 +87,30 @@ class Ways(Sender):
         self.capabilities = create_engine(engine, {}).capabilities
         samples = {path: _short(sample) for path, sample in SAMPLES.items()}
         samples["cachedContent"] = _short({**HI, "cachedContent": self._cache()})
+        self.samples = samples
         self.live, self.inline, self.file = self.all(
             samples, MODEL, "generateContent", "batchGenerateContent"
         )
         ways = self.all(EMBEDDING_SAMPLES, VECTORS, "embedContent", "asyncBatchEmbedContent")
         self.live_vectors, self.inline_vectors, self.file_vectors = ways
+
+    def answers(self) -> dict[str, Any]:
+        """Give the live answers of those that have one, and the plainest without a path."""
+        plain = self.live["contents[].role"]
+        return {path: found for path, (_, found) in {**self.live, "": plain}.items()}
+
+    def vectors(self) -> dict[str, Any]:
+        """Give the same of vectors."""
+        plain = self.live_vectors["content"]
+        return {path: found for path, (_, found) in {**self.live_vectors, "": plain}.items()}
+
+    def in_snake_case(self, option: Option) -> Outcome:
+        """Send the sample of an option once more, in the other spelling."""
+        return self._live(in_snake_case(self.samples[option.path]), MODEL, "generateContent")
+
+    def vector_in_snake_case(self, option: Option) -> Outcome:
+        """Send the sample of an option of embeddings once more, in the other spelling."""
+        return self._live(in_snake_case(EMBEDDING_SAMPLES[option.path]), VECTORS, "embedContent")
 
     def _cache(self) -> str:
         turn = {"role": "user", "parts": [{"text": "The name of the cat is Tom."}]}
@@ -96,7 +127,7 @@ def _short(sample: dict[str, Any]) -> dict[str, Any]:
     return {**sample, "generationConfig": config}
 
 
-_PLACE = re.compile(r"^Error (?:in request|on line) \d+: request\.")
+_PLACE = re.compile(r"^Error (?:in request|on line) \d+: (?:request\.)?")
 
 
 def _outcome(document: Any) -> Outcome:
@@ -104,7 +135,7 @@ def _outcome(document: Any) -> Outcome:
     if "error" in document:
         error = document["error"]
         name = error.get("status") or Code(error["code"]).name
-        return name, _PLACE.sub("", error["message"])
+        return name, _PLACE.sub("", error["message"]).replace("at 'request.", "at '")
     response = dict(document["response"])
     response.pop("responseId", None)
     response.pop("tokenCount", None)
@@ -167,6 +198,10 @@ def test_an_option_means_the_same_on_every_way(ways: Ways, option: Option) -> No
     assert ways.inline[option.path] == live
     assert ways.file[option.path] == live
     _check(option, live, ways.capabilities)
+    name, answer = live
+    kept = option.treatment is Treatment.HONOURED and option.path.startswith(SCHEMAS)
+    if kept and name == "response" and answer["candidates"][0]["finishReason"] == "STOP":
+        assert keeps(option, answer)
 
 
 @pytest.mark.parametrize("option", EMBEDDING_OPTIONS, ids=lambda option: option.path)
@@ -189,6 +224,75 @@ def _check(option: Option, outcome: Outcome, capabilities: frozenset[Capability]
     else:
         assert name in {"UNIMPLEMENTED", "INVALID_ARGUMENT"}
         assert found.startswith(option.path.partition("[")[0].partition(".")[0])
+
+
+echoed = pytest.mark.parametrize("ways", ["echo"], indirect=True)
+"""Of the engine whose answers are known beforehand."""
+
+
+@echoed
+@pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.path)
+def test_an_answer_shows_what_an_option_says(ways: Ways, option: Option) -> None:
+    name, answer = ways.live[option.path]
+    if name != "response" or option.path in HIDDEN:
+        return
+    told = shows(option, SHOWN, ways.live)
+    assert told is not None, "say what shows it, or that nothing does"
+    assert told(answer, ways.answers())
+
+
+@echoed
+@pytest.mark.parametrize("option", EMBEDDING_OPTIONS, ids=lambda option: option.path)
+def test_a_vector_shows_what_an_option_says(ways: Ways, option: Option) -> None:
+    name, answer = ways.live_vectors[option.path]
+    if name != "response" or option.path in HIDDEN_BY_VECTORS:
+        return
+    told = shows(option, SHOWN_BY_VECTORS, ways.live_vectors)
+    assert told is not None, "say what shows it, or that nothing does"
+    assert told(answer, ways.vectors())
+
+
+@echoed
+@pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.path)
+def test_an_option_means_the_same_in_snake_case(ways: Ways, option: Option) -> None:
+    found, live = ways.in_snake_case(option), ways.live[option.path]
+    if option.needs is not None and option.needs not in ways.capabilities:
+        # What an engine cannot do is found when nobody knows any more how it was spelled.
+        place, _, why = found[1].partition(": ")
+        found = found[0], f"{_snake_path(place)}: {why}"
+    _check_spelled(found, live)
+
+
+@echoed
+@pytest.mark.parametrize("option", EMBEDDING_OPTIONS, ids=lambda option: option.path)
+def test_an_option_of_embeddings_means_the_same_in_snake_case(ways: Ways, option: Option) -> None:
+    _check_spelled(ways.vector_in_snake_case(option), ways.live_vectors[option.path])
+
+
+@echoed
+def test_a_wrong_value_is_refused_by_its_path_on_every_way(ways: Ways) -> None:
+    samples = {**WRONG, "": HI}  # A batch has at least one request that is none.
+    live, inline, file = ways.all(samples, MODEL, "generateContent", "batchGenerateContent")
+    assert inline == live
+    assert file == live
+    assert live.pop("")[0] == "response"
+    for path, (name, message) in live.items():
+        assert (name, path in message) == ("INVALID_ARGUMENT", True), message
+
+
+def _check_spelled(snake_case: Outcome, camel_case: Outcome) -> None:
+    """What is served is answered alike; what is not is refused by its path as it was sent."""
+    if camel_case[0] == "response":
+        assert snake_case == camel_case
+        return
+    place, _, why = camel_case[1].partition(": ")
+    assert snake_case == (camel_case[0], f"{_snake_path(place)}: {why}")
+
+
+def _snake_path(path: str) -> str:
+    """Spell a path in snake_case; the keywords of JSON Schema are data and stay as they are."""
+    before, keyword, after = path.partition("responseJsonSchema.")
+    return snake(before + keyword) + after
 
 
 def test_every_option_is_sent() -> None:

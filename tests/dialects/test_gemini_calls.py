@@ -10,6 +10,7 @@ import pytest
 from google.genai import types
 
 from nightrate.dialects.gemini import StreamWriter, framing_of, parse_prompt, render_reply
+from nightrate.dialects.gemini_lines import parse_line
 from nightrate.dialects.gemini_results import render_line
 from nightrate.dialects.json_schema import read_schema
 from nightrate.dialects.row import Echo
@@ -95,9 +96,17 @@ def test_arguments_may_be_one_of_several_objects() -> None:
         (["clock"], "[0]", BadRequest),
         ([{}], "[0].name", BadRequest),
         ([{"name": 5}], "[0].name", BadRequest),
-        ([{"name": "1st"}], "[0].name", BadRequest),
+        ([{"name": "é"}], "[0].name", BadRequest),
         ([{"name": "a" * 129}], "[0].name", BadRequest),
         ([CLOCK, CLOCK], "[1].name", BadRequest),
+        ([{**CLOCK, "behavior": "FAST"}], "[0].behavior", BadRequest),
+        ([{**CLOCK, "parameters": []}], "[0].parameters", BadRequest),
+        ([{**CLOCK, "response": 5}], "[0].response", BadRequest),
+        ([{**CLOCK, "response": {"type": "X"}}], "[0].response.type", BadRequest),
+        ([{**CLOCK, "responseJsonSchema": {"type": "x"}}], "[0].responseJsonSchema.type",
+         BadRequest),
+        ([{**CLOCK, "response": TREE, "responseJsonSchema": TREE}], "[0].responseJsonSchema",
+         BadRequest),
         ([{**CLOCK, "description": 5}], "[0].description", BadRequest),
         ([{**CLOCK, "arguments": {}}], "[0].arguments", BadRequest),
         ([{**WEATHER, "parametersJsonSchema": TREE}], "[0].parametersJsonSchema", BadRequest),
@@ -295,7 +304,10 @@ def test_code_that_ran_and_what_it_printed_are_text() -> None:
          BadRequest),
         ({"functionCall": {"name": "clock", "args": []}}, "functionCall.args", BadRequest),
         ({"functionCall": {"name": "clock", "id": 5}}, "functionCall.id", BadRequest),
-        ({"functionCall": {"name": "clock", "partialArgs": [{}]}}, "functionCall", NotSupported),
+        ({"functionCall": {"name": "clock", "partialArgs": [{}]}}, "functionCall.partialArgs",
+         NotSupported),
+        ({"functionCall": {"name": "clock", "willContinue": True}}, "functionCall.willContinue",
+         NotSupported),
         ({"functionCall": {"name": "clock"}, "text": "So."}, "text", BadRequest),
         ({"functionCall": {"name": "clock"}, "functionResponse": {"name": "clock"}},
          "functionResponse", BadRequest),
@@ -303,9 +315,15 @@ def test_code_that_ran_and_what_it_printed_are_text() -> None:
          BadRequest),
         ({"functionResponse": {"name": "clock", "parts": [{}]}}, "functionResponse.parts",
          NotSupported),
+        ({"functionResponse": {"name": "clock", "scheduling": "SOON"}},
+         "functionResponse.scheduling", BadRequest),
+        ({"functionResponse": {"name": "clock", "willContinue": "yes"}},
+         "functionResponse.willContinue", BadRequest),
         ({"toolCall": {"id": "1"}}, "toolCall.toolName", BadRequest),
         ({"toolResponse": {"id": "1"}}, "toolResponse.toolType", BadRequest),
         ({"executableCode": {"code": 5}}, "executableCode.code", BadRequest),
+        ({"executableCode": {"language": "RUBY"}}, "executableCode.language", BadRequest),
+        ({"executableCode": {"id": 5}}, "executableCode.id", BadRequest),
         ({"codeExecutionResult": {"outcome": "OUTCOME_ODD"}}, "codeExecutionResult.outcome",
          BadRequest),
     ],
@@ -319,8 +337,68 @@ def test_the_system_calls_nothing() -> None:
     part = {"functionCall": {"name": "clock"}}
     contents = [{"role": "system", "parts": [part]}, {"parts": [{"text": "hi"}]}]
     assert refusal(BadRequest, contents=contents)[0] == "contents[0].role"
-    field, _ = refusal(BadRequest, systemInstruction={"parts": [part]})
-    assert field == "systemInstruction.parts"
+    field, _ = refusal(NotSupported, systemInstruction={"parts": [part]})
+    assert field == "systemInstruction.parts[0].functionCall"
+
+
+def test_a_name_that_is_spelled_in_another_way_is_named_as_it_was_sent() -> None:
+    """The members around it are in camelCase, so that the body is read in one go."""
+    request = {"contents": [{"parts": [{"functionCall": {"name": "f", "will_continue": True}}]}]}
+    path = "contents[0].parts[0].functionCall.will_continue"
+    assert refusal(NotSupported, **request)[0] == path
+    line = parse_line(msgspec.json.encode({"request": request}), 1, BatchForm.FILE, "m")
+    assert line.field == f"request.{path}"
+
+
+@pytest.mark.parametrize("name", ["1st", "-", ".a", ":", "9" * 128])
+def test_a_name_may_begin_with_any_of_its_characters(name: str) -> None:
+    found = calling({"name": name})
+    assert found is not None
+    assert found.functions[0].name == name
+    contents = ["hi", {"role": "model", "parts": [{"functionCall": {"name": name}}]}]
+    assert parse(contents=contents).messages[1].calls[0].name == name
+
+
+@pytest.mark.parametrize(
+    ("outcome", "told"),
+    [
+        ({}, ""),
+        ({"outcome": "OUTCOME_OK"}, ""),
+        ({"outcome": "OUTCOME_FAILED"}, "The code failed:\n"),
+        ({"outcome": "OUTCOME_DEADLINE_EXCEEDED"}, "The code did not end in time:\n"),
+    ],
+)
+def test_the_model_is_told_that_its_code_failed(outcome: dict[str, str], told: str) -> None:
+    ran = {"codeExecutionResult": {**outcome, "output": "1"}}
+    (message,) = parse(contents=[{"role": "model", "parts": [ran]}]).messages
+    assert message.text == f"{told}```\n1\n```\n"
+
+
+def test_a_call_marked_as_a_thought_stays_in_the_conversation() -> None:
+    thoughts = [{"text": "Hm.", "thought": True}, {"functionCall": CLOCK, "thought": True}]
+    (message,) = parse(contents=[{"role": "model", "parts": thoughts}]).messages
+    assert message.text == ""
+    assert [call.name for call in message.calls] == ["clock"]
+
+
+@pytest.mark.parametrize(
+    ("config", "path"),
+    [
+        ([], ""),
+        ({"functionCallingConfig": []}, ".functionCallingConfig"),
+        ({"functionCallingConfig": {"mode": False}}, ".functionCallingConfig.mode"),
+        ({"retrievalConfig": []}, ".retrievalConfig"),
+        ({"retrievalConfig": {"city": "Rome"}}, ".retrievalConfig.city"),
+        ({"retrievalConfig": {"languageCode": 5}}, ".retrievalConfig.languageCode"),
+        ({"retrievalConfig": {"latLng": [1, 2]}}, ".retrievalConfig.latLng"),
+        ({"retrievalConfig": {"latLng": {"lat": 1}}}, ".retrievalConfig.latLng.lat"),
+        ({"retrievalConfig": {"latLng": {"latitude": "N"}}}, ".retrievalConfig.latLng.latitude"),
+        ({"retrievalConfig": {"latLng": {"longitude": 181}}}, ".retrievalConfig.latLng.longitude"),
+        ({"includeServerSideToolInvocations": 1}, ".includeServerSideToolInvocations"),
+    ],
+)
+def test_hints_about_tools_are_checked(config: Any, path: str) -> None:
+    assert refusal(BadRequest, toolConfig=config)[0] == f"toolConfig{path}"
 
 
 # answers -------------------------------------------------------------------------------------

@@ -83,8 +83,28 @@ def test_both_spellings_are_read() -> None:
     )
 
 
-def test_thoughts_hold_no_media_that_are_shown_again() -> None:
-    assert parsed({"text": "a"}, {"inlineData": PNG, "thought": True}).media == ()
+def test_media_marked_as_a_thought_are_looked_at_like_others() -> None:
+    (medium,) = parsed({"text": "a"}, {"inlineData": PNG, "thought": True}).media
+    assert medium.field == "contents[0].parts[1].inlineData"
+
+
+@pytest.mark.parametrize(
+    ("look", "path"),
+    [
+        ({"mediaResolution": {"level": "HUGE"}}, "mediaResolution.level"),
+        ({"mediaResolution": {"size": 1}}, "mediaResolution.size"),
+        ({"mediaResolution": "MEDIA_RESOLUTION_LOW"}, "mediaResolution"),
+        ({"videoMetadata": {"fps": "1"}}, "videoMetadata.fps"),
+        ({"videoMetadata": {"startOffset": 1}}, "videoMetadata.startOffset"),
+        ({"videoMetadata": {"endOffset": "1"}}, "videoMetadata.endOffset"),
+        ({"videoMetadata": []}, "videoMetadata"),
+    ],
+)
+def test_how_to_look_is_checked_where_there_is_nothing_to_see(look: Any, path: str) -> None:
+    for part in ({"text": "a"}, {"text": "a", "thought": True}, {"executableCode": {"code": "1"}}):
+        error = refusal({"contents": [{"parts": [{**part, **look}]}]})
+        assert isinstance(error, BadRequest)
+        assert error.field == f"{P}.{path}"
 
 
 @pytest.mark.parametrize(("data", "plain"), [("_-8", "/+8="), ("eA", "eA=="), ("eA==", "eA==")])

@@ -142,6 +142,11 @@ def test_several_parts_are_texts_of_their_own() -> None:
             "up",
         ),
         ({"content": 5}, "content", "Invalid value"),
+        (
+            {"content": {"parts": [{"text": "x", "videoMetadata": {"fps": "1"}}]}},
+            "content.parts[0].videoMetadata.fps",
+            "not above 0",
+        ),
     ],
 )
 def test_what_is_wrong_is_refused_with_its_path(request_: Any, field: str, words: str) -> None:

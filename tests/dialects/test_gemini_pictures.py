@@ -80,6 +80,8 @@ def test_a_model_that_draws_does_so_unless_it_is_told_otherwise(
         ({"responseModalities": ["TEXT", "AUDIO"]}, "responseModalities[1]", NotSupported),
         ({"imageConfig": {"aspectRatio": "1:1"}}, "imageConfig", BadRequest),
         ({"responseModalities": ["TEXT"], "imageConfig": {"a": 1}}, "imageConfig", BadRequest),
+        ({"imageConfig": []}, "imageConfig", BadRequest),
+        ({**BOTH, "imageConfig": []}, "imageConfig", BadRequest),
         ({**BOTH, "imageConfig": "large"}, "imageConfig", BadRequest),
         ({**BOTH, "imageConfig": {"aspectRatio": "7:3"}}, "imageConfig.aspectRatio", BadRequest),
         ({**BOTH, "imageConfig": {"imageSize": 2}}, "imageConfig.imageSize", BadRequest),

@@ -86,7 +86,7 @@ def test_modifiers_of_a_part_are_passed_over() -> None:
         "thought": False,
         "thoughtSignature": "eA==",
         "videoMetadata": {"fps": 1},
-        "mediaResolution": {"level": "LOW"},
+        "mediaResolution": {"level": "MEDIA_RESOLUTION_LOW"},
         "partMetadata": {"any_key": [1]},
         "mediaProcessing": {},
         "audioMetadata": {},
@@ -310,7 +310,7 @@ def test_hints_that_change_no_answer_are_passed_over() -> None:
 @pytest.mark.parametrize(
     ("member", "value"),
     [
-        ("speechConfig", {"languageCode": "vi"}),
+        ("speechConfig", {"a": 1}),
         ("enableEnhancedCivicAnswers", True),
         ("enableAffectiveDialog", True),
         ("translationConfig", {"a": 1}),

@@ -57,6 +57,11 @@ def test_the_same_tool_twice_is_one_wish() -> None:
          "googleSearchRetrieval.timeRangeFilter", BadRequest),
         ({"urlContext": {"urls": []}}, "urlContext.urls", BadRequest),
         ({"urlContext": []}, "urlContext", BadRequest),
+        ({"fooBar": {}}, "fooBar", BadRequest),
+        ({"googleSearchRetrieval": {"dynamicRetrievalConfig": {"mode": "MODE_ODD"}}},
+         "googleSearchRetrieval.dynamicRetrievalConfig.mode", BadRequest),
+        ({"googleSearchRetrieval": {"dynamicRetrievalConfig": {"dynamicThreshold": 2}}},
+         "googleSearchRetrieval.dynamicRetrievalConfig.dynamicThreshold", BadRequest),
         *(({name: {}}, name, NotSupported) for name in (
             "codeExecution", "googleMaps", "fileSearch", "computerUse")),
     ],

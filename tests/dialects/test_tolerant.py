@@ -97,6 +97,15 @@ def test_the_deepest_body_does_not_break_the_parser(depth: int) -> None:
         tolerant.loads(nested(depth))
 
 
+def test_what_is_nested_too_deep_is_found_by_the_first_names_on_the_way() -> None:
+    deep = b'{"items":' * 200 + b"{}" + b"}" * 200
+    body = b'{"a": {"items": [[]]}, "b": [{}, {"schema": ' + deep + b"}]}"
+    with pytest.raises(BadRequest) as refused:
+        tolerant.check_depth_of(body)
+    assert refused.value.field == "b[1].schema.items"
+    assert refused.value.message == "b[1].schema.items: JSON is nested deeper than 100 levels."
+
+
 def test_a_scalar_has_no_depth() -> None:
     tolerant.check_depth(3)
 

@@ -343,7 +343,9 @@ class _Engine(EchoEngine):
 
 def _warm() -> None:
     """Compile the patterns of all routes once, in the parent: half of a short life went there."""
-    rooms = "files results followers batches models executor webhooks caches keys not_ready"
+    rooms = (
+        "files results followers batches models executor webhooks caches keys outlooks not_ready"
+    )
     serving._app(cast("House", SimpleNamespace(**dict.fromkeys(rooms.split()))), Settings())
 
 

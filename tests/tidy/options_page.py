@@ -1,16 +1,22 @@
-"""Prints the page about options from the table: ``python -m tests.tidy.options_page``."""
+"""Prints the pages about options and schemas: ``python -m tests.tidy.options_page``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
 
-from nightrate.dialects.gemini_options import EMBEDDING_OPTIONS, OPTIONS, Option
+from nightrate.dialects.gemini_option import Option
+from nightrate.dialects.gemini_options import EMBEDDING_OPTIONS, OPTIONS
+from nightrate.dialects.gemini_options_of_schemas import JSON, OWN
 from nightrate.domain.generation import Capability
 from nightrate.engines.registry import create_engine
 
-PAGE = Path(__file__).parents[2] / "docs" / "guide" / "options.md"
+_GUIDE = Path(__file__).parents[2] / "docs" / "guide"
+PAGE = _GUIDE / "options.md"
 BEGIN = "<!-- printed from the table in nightrate/dialects/gemini_options.py -->"
+SCHEMAS_PAGE = _GUIDE / "structured.md"
+SCHEMAS_BEGIN = "<!-- printed from the table in nightrate/dialects/gemini_options_of_schemas.py -->"
+SCHEMAS_END = "<!-- end of what is printed -->"
 
 _ENGINES: dict[str, dict[str, str]] = {
     "openvino": {},
@@ -45,6 +51,36 @@ def printed() -> str:
     )
 
 
+def printed_schemas() -> str:
+    """Give the table of keywords, which stands amid the words of its page."""
+    rows = {option.path: option for option in OPTIONS}
+    names = {
+        path.removeprefix(f"{at}."): None
+        for at in (JSON, OWN)
+        for path in rows
+        if path.startswith(f"{at}.")
+    }
+    cells = [
+        f"| `{name}` | {_here(rows, OWN, name)} | {_here(rows, JSON, name)} | "
+        f"{(rows.get(f'{JSON}.{name}') or rows[f'{OWN}.{name}']).says} |"
+        for name in names
+    ]
+    heads = ["| Keyword | `responseSchema` | `responseJsonSchema` | |", "|---|---|---|---|"]
+    return "\n".join([SCHEMAS_BEGIN, "", *heads, *cells, "", SCHEMAS_END])
+
+
+def _here(rows: dict[str, Option], at: str, name: str) -> str:
+    option = rows.get(f"{at}.{name}")
+    return "unknown" if option is None else option.treatment.value
+
+
+def with_schemas(page: str) -> str:
+    """Put the table of keywords into its page, in the place of the one that is there."""
+    before, _, rest = page.partition(SCHEMAS_BEGIN)
+    _, _, after = rest.partition(SCHEMAS_END)
+    return before + printed_schemas() + after
+
+
 def _table(options: Iterable[Option]) -> list[str]:
     rows = [
         f"| `{option.path}` | {option.treatment.value} | {option.needs or ''} | {option.says} |"
@@ -74,9 +110,11 @@ def _mark(able: bool) -> str:  # noqa: FBT001 - a cell
 
 
 def main() -> None:
-    """Write the page anew, below the words that a person wrote."""
+    """Write the pages anew, beside the words that a person wrote."""
     words, _, _ = PAGE.read_text(encoding="utf-8").partition(BEGIN)
     PAGE.write_text(words + printed(), encoding="utf-8")
+    page = SCHEMAS_PAGE.read_text(encoding="utf-8")
+    SCHEMAS_PAGE.write_text(with_schemas(page), encoding="utf-8")
 
 
 if __name__ == "__main__":
