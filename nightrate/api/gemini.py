@@ -186,7 +186,11 @@ class Gemini:
         """Answer with what a batch would be; nothing runs, and nothing is kept."""
         looking = self._batches.inspect(tenant_of(request), model, order, strict=strict)
         found, strict, quote = await body.while_connected(request, looking)
-        report = wire.render_inspection(found, model, order.kind.form, strict=strict, quote=quote)
+        count = found.request_count if found.complete else None
+        outlook = await self._outlooks.of_new(model, order.priority, count)
+        report = wire.render_inspection(
+            *(found, model, order.kind.form), strict=strict, quote=quote, outlook=outlook
+        )
         return document(report)
 
     async def get_batch(self, request: Request) -> Response:

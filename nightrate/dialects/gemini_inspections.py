@@ -10,6 +10,7 @@ from nightrate import limits
 from nightrate.dialects.receipts import receipt_document
 from nightrate.domain.batch import BatchForm
 from nightrate.domain.inspection import Inspection, refusal
+from nightrate.domain.outlook import Outlook
 from nightrate.domain.quota import estimate_tokens
 from nightrate.domain.receipt import reckoned
 from nightrate.domain.shard import Tally
@@ -17,9 +18,12 @@ from nightrate.domain.tariff import Quote
 
 _NOTES: Final = (
     f"promptTokenEstimate is one for {limits.BYTES_PER_TOKEN} bytes of text; nothing is counted.",
-    "How long the batch would take is not told: it depends on what else the server has to do.",
 )
 
+_NO_END_NOTE: Final = (
+    "When the batch would end is not told: its engine has not shown yet how fast it is, or does not"
+    " run."
+)
 
 _PRICE_NOTE: Final = (
     "promptPriceEstimate is for the tokens estimated above, none of them cached;"
@@ -50,6 +54,11 @@ class _Price(Struct, rename="camel"):
     batch_price: str
 
 
+class _Range(Struct):
+    low: int
+    high: int
+
+
 class _Report(Struct, rename="camel", omit_defaults=True, kw_only=True):
     model: str
     dry_run: bool
@@ -65,6 +74,8 @@ class _Report(Struct, rename="camel", omit_defaults=True, kw_only=True):
     repeated_keys: list[_RepeatedKey] = []
     prompt_token_estimate: str
     prompt_price_estimate: _Price | None = None
+    queue_position: int | None = None
+    eta_seconds: _Range | None = None
     notes: list[str]
 
 
@@ -75,6 +86,7 @@ def render_inspection(
     *,
     strict: bool,
     quote: Quote | None = None,
+    outlook: Outlook | None = None,
 ) -> bytes:
     """Write what a dry run found.
 
@@ -84,6 +96,7 @@ def render_inspection(
         form: whether the numbers are those of lines or of requests.
         strict: whether one malformed request is enough to refuse the batch.
         quote: what the batch would be charged by.
+        outlook: where it would stand.
     """
     number = "line" if form is BatchForm.FILE else "request"
     notes = list(_NOTES)
@@ -94,6 +107,9 @@ def render_inspection(
     price = _price(tokens, quote)
     if price is not None:
         notes.append(_PRICE_NOTE)
+    eta_seconds = None if outlook is None else outlook.eta_seconds
+    if eta_seconds is None:
+        notes.append(_NO_END_NOTE)
     report = _Report(
         model=f"models/{model}",
         dry_run=True,
@@ -121,6 +137,8 @@ def render_inspection(
         ],
         prompt_token_estimate=str(tokens),
         prompt_price_estimate=price,
+        queue_position=None if outlook is None else outlook.queue_position,
+        eta_seconds=None if eta_seconds is None else _Range(*eta_seconds),
         notes=notes,
     )
     return json.format(json.encode(report), indent=2)

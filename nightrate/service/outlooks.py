@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from nightrate import clock, limits
 from nightrate.domain.batch import Batch
 from nightrate.domain.outlook import Outlook, Standing, after_end, outlook_of, standing_of
-from nightrate.domain.states import FINAL_STATES
+from nightrate.domain.states import FINAL_STATES, BatchState
 from nightrate.service.lane import Lane
 from nightrate.service.models import Models
 from nightrate.store.base import Store
@@ -46,6 +46,32 @@ class Outlooks:
             after_end(batch) if batch.state in FINAL_STATES else self._outlook(standing_of(batch))
             for batch in batches
         ]
+
+    async def of_new(self, model: str, priority: int, request_count: int | None) -> Outlook:
+        """Say where a batch would stand that is made now.
+
+        Args:
+            model: without ``models/``.
+            priority: of the batch.
+            request_count: how many requests it has; None if that is not known.
+
+        Raises:
+            StoreFault: the database cannot be asked.
+        """
+        await self._look()
+        return self._outlook(
+            Standing(
+                tenant="",
+                batch_id="",
+                model=model,
+                priority=priority,
+                state=BatchState.PLANNED,
+                request_count=request_count,
+                done=0,
+                created_at=clock.now(),
+                started_at=None,
+            )
+        )
 
     def _outlook(self, mine: Standing) -> Outlook:
         engine = self._models.engine_of(mine.model)

@@ -98,6 +98,20 @@ async def test_the_speed_is_that_of_what_was_begun_and_then_that_of_late(room: R
     assert (await room.look("b1")).eta_seconds == (237, 355)  # Nobody had anything to do since.
 
 
+async def test_a_batch_that_is_not_made_yet_would_come_last(room: Room) -> None:
+    await room.add("b1")
+    await room.add("b2")
+    new = await room.outlooks.of_new("model", 0, 10)
+    assert (new.queue_position, new.eta_seconds) == (2, None)
+    urgent = await room.outlooks.of_new("model", 1, 10)
+    assert urgent.queue_position == 0
+    claim = await room.claim("b1")
+    room.now_seconds += 20
+    await room.answer(claim, 40)
+    assert (await room.outlooks.of_new("model", 0, 10)).eta_seconds is not None
+    assert (await room.outlooks.of_new("model", 0, None)).eta_seconds is None
+
+
 async def test_an_engine_that_does_not_run_says_why(room: Room) -> None:
     await room.add("b1")
     room.lanes["slow"].opened.clear()
