@@ -93,7 +93,7 @@ class LlamaCppEngine(ModelEngine):
         )
         self._model_version = ""
         live = live_slots_of(options)
-        self._capacity = Capacity(with_spare(options.slots - live), live=live)
+        self._capacity = Capacity(with_spare(options.slots - live), live=with_spare(live))
 
     @classmethod
     def from_options(cls, options: Options) -> LlamaCppEngine:

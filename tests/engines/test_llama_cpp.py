@@ -56,22 +56,22 @@ def test_wrong_options_are_refused(options: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "capacity"),
+    ("options", "kept", "capacity"),
     [
-        ({}, Capacity(8, live=1)),
-        ({"slots": 1}, Capacity(2)),
-        ({"slots": 2}, Capacity(2, live=1)),
-        ({"slots": 16, "live_requests": 4}, Capacity(13, live=4)),
-        ({"live_requests": 0}, Capacity(9)),
+        ({}, 1, Capacity(8, live=2)),
+        ({"slots": 1}, 0, Capacity(2, live=1)),
+        ({"slots": 2}, 1, Capacity(2, live=2)),
+        ({"slots": 16, "live_requests": 4}, 4, Capacity(13, live=5)),
+        ({"live_requests": 0}, 0, Capacity(9, live=1)),
     ],
 )
 def test_some_of_the_slots_are_kept_for_live_requests(
-    tiny_gguf: Path, options: dict[str, Any], capacity: Capacity
+    tiny_gguf: Path, options: dict[str, Any], kept: int, capacity: Capacity
 ) -> None:
     whole = {"model": str(tiny_gguf), **options}
     assert create_engine("llama_cpp", whole).capacity == capacity
     setup = setup_of(LlamaCppOptions(**whole), ignore_progress)
-    assert setup.live_slots == capacity.live
+    assert setup.live_slots == kept
 
 
 def test_a_file_of_any_encoding_is_taken_with_the_context_it_has(misread_gguf: Path) -> None:
