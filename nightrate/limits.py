@@ -261,6 +261,9 @@ ENGINE_REOPEN_SECONDS = 30.0
 OPENING_PATIENCE_SECONDS = 30.0
 """Ours: how long a live request waits for an engine that is being opened, refuses or is gone."""
 
+ALONE_SECONDS_MAX = 30.0
+"""Ours: how long a live request waits for one that runs alone; as for an engine that starts."""
+
 DRAIN_SECONDS = 25.0
 """Ours: how long a stopping server lets running requests finish before it hands them back."""
 

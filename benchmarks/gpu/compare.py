@@ -222,6 +222,7 @@ def served(wanted: Wanted, port: int, more: list[str]) -> list[Figures]:
             "base_url": base_url,
             "model": NAME,
             "concurrency_max": wanted.concurrency,
+            "live_requests": 0,  # There are none, and the others have all places, too.
         }
         return asyncio.run(through_nightrate(wanted, "openai", options))["batch"]
 

@@ -30,9 +30,10 @@ Progress = Callable[[str, float | None], None]
 class Capacity(Struct, frozen=True, gc=False):
     """What an engine wants in flight at once.
 
-    ``tokens`` bounds the sum of `Engine.cost` over the prompts in flight; None means no bound.
-    ``live`` is how many requests that somebody waits for it takes on top of all that; it is the
-    same as long as the engine lives. With 0 these share the other places, and come first.
+    ``requests`` is how many of them may be of batches. ``live`` is how many more it takes that
+    somebody waits for: these have all places, and so many that no batch fills. ``tokens`` bounds
+    the sum of `Engine.cost` over the prompts in flight, without those in the places for live ones;
+    None means no bound.
     """
 
     requests: int

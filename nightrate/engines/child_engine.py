@@ -75,7 +75,11 @@ class ModelEngine(ChildEngine):
 
 
 def with_spare(requests: int) -> int:
-    """Give a few more than are computed, so that an ended one is replaced without a round trip."""
+    """Give a few more than are computed, so that an ended one is replaced without a round trip.
+
+    Of live requests, too: otherwise the child would replace it by one of a batch that it has at
+    hand, while a live one is still on its way.
+    """
     return requests + max(1, requests // 8)
 
 

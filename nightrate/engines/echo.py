@@ -73,8 +73,10 @@ _CAPABILITIES = frozenset(
 class EchoOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Settings of the echo engine."""
 
-    requests: int = 256
-    """How many prompts it wants in flight."""
+    requests: Annotated[int, Meta(ge=1)] = 256
+    """How many prompts of batches it wants in flight."""
+    live_requests: Annotated[int, Meta(ge=0)] = 32
+    """How many live requests have places beside them; 0: they share the others, and come first."""
     delay_seconds: float = 0.0
     """How long each answer takes."""
     scripted: bool = True
@@ -90,7 +92,7 @@ class EchoEngine(Engine):
 
     def __init__(self, options: EchoOptions) -> None:
         self._options = options
-        self._capacity = Capacity(options.requests)
+        self._capacity = Capacity(options.requests, live=options.live_requests)
         self._tries: dict[str, int] = {}
         self._drawing = asyncio.Semaphore(limits.ECHO_PICTURES_MAX)
         self._open = False

@@ -44,6 +44,9 @@ class EndpointOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     """Sent with every request."""
     concurrency_max: Annotated[int, Meta(ge=1, le=10_000)] = 64
     """How many requests are under way at most; fewer while the endpoint refuses some."""
+    live_requests: Annotated[int, Meta(ge=0)] | None = None
+    """How many of them are kept for live requests, which take the others too; by default an eighth,
+    and at least one where there are two. 0: they wait for the places of batches, and come first."""
     timeout_seconds: Annotated[float, Meta(gt=0)] = 600.0
     """How long one answer may take, from the first byte sent to the last one received."""
     requests_per_minute: _Requests | None = None
@@ -80,7 +83,7 @@ class EndpointEngine(Engine):
         self._speech = speech
         self._headers = {**options.headers, **key_headers}
         self._base_url = options.base_url.rstrip("/")
-        self._pace = Pace(options.concurrency_max)
+        self._pace = _pace_of(options)
         self._endpoint: Endpoint | None = None
         self._model = options.model
         requests, tokens = options.requests_per_minute, options.tokens_per_minute
@@ -97,7 +100,7 @@ class EndpointEngine(Engine):
         progress("Connecting to the endpoint", None)
         await self.close()
         options = self._common
-        self._pace = Pace(options.concurrency_max)
+        self._pace = _pace_of(options)
         endpoint = Endpoint(
             self._base_url, self._speech, self._headers, self._pace, options.timeout_seconds
         )
@@ -195,6 +198,10 @@ class EndpointEngine(Engine):
         return self._endpoint
 
 
+def _pace_of(options: EndpointOptions) -> Pace:
+    return Pace(options.concurrency_max, options.live_requests)
+
+
 def _estimated(text: str) -> int:
     size_bytes = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
     return -(-size_bytes // endpoint_limits.ESTIMATED_BYTES_PER_TOKEN)
@@ -208,6 +215,8 @@ def contradictions(options: EndpointOptions) -> list[str]:
         problems.append("base_url: it is no address that begins with http:// or https://")
     elif parts.query or parts.fragment or "@" in parts.netloc:
         problems.append("base_url: it has more than a host and a path; keys go into `api_key`")
+    if (options.live_requests or 0) >= options.concurrency_max:
+        problems.append("live_requests: it leaves nothing of `concurrency_max` to batches")
     if not _HEADER_VALUE.fullmatch(options.api_key):
         problems.append("api_key: it holds what no header may hold")
     if not all(

@@ -41,6 +41,8 @@ class FrontChild:
         self._child = SupervisedChild(what, arguments, patience)
         self._precedence = Precedence(behind.pause, behind.resume)
         self._opening: asyncio.Task[None] | None = None
+        self.inside = 0
+        """How many it is at."""
 
     @property
     def answering(self) -> bool:
@@ -81,8 +83,12 @@ class FrontChild:
 
     async def answers(self, verb: str, body: object) -> AsyncGenerator[msgspec.Raw, None]:
         """Ask, and go first until the first answer comes; see `Child.answers`."""
-        with self._precedence.first() as begun:
-            async with aclosing(self._child.answers(verb, body)) as answers:
-                async for answer in answers:
-                    begun()
-                    yield answer
+        self.inside += 1
+        try:
+            with self._precedence.first() as begun:
+                async with aclosing(self._child.answers(verb, body)) as answers:
+                    async for answer in answers:
+                        begun()
+                        yield answer
+        finally:
+            self.inside -= 1

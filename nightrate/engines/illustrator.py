@@ -2,7 +2,8 @@
 
 No generative model: the words of a prompt name things, and those of them that the font has a
 pictogram for are in the picture (`composing`), drawn as `illustrating` does. The same prompt and
-seed give the same picture. Threads draw, because fonts and files let the interpreter go meanwhile.
+seed give the same picture. Threads draw, because fonts and files let the interpreter go meanwhile;
+what somebody waits for is drawn next.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from __future__ import annotations
 import asyncio
 import shutil
 import threading
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -90,7 +92,8 @@ class IllustratorEngine(Engine):
     def __init__(self, options: IllustratorOptions) -> None:
         self._options = options
         self.on_demand = not options.at_start
-        self._capacity = Capacity(options.requests + _AT_HAND)
+        # As many more that somebody waits for as are drawn at once: they pass those that wait.
+        self._capacity = Capacity(options.requests + _AT_HAND, live=options.requests)
         self._studio: _Studio | None = None
 
     @classmethod
@@ -105,7 +108,7 @@ class IllustratorEngine(Engine):
 
     @property
     def capacity(self) -> Capacity:
-        """A few more than are drawn at once."""
+        """A few more than are drawn at once, and live ones, which are drawn before these."""
         return self._capacity
 
     async def open(self, progress: Progress = ignore_progress) -> None:
@@ -147,6 +150,10 @@ class IllustratorEngine(Engine):
         return self._studio
 
 
+_Drawing = tuple["Future[Reply]", Callable[[], Reply]]
+"""What is told of a drawing, and what makes it."""
+
+
 class _Studio:
     """The fonts, and the threads that draw with them."""
 
@@ -166,6 +173,9 @@ class _Studio:
         self._draw: Callable[[Scene, tuple[int, int], Fonts, Callable[[], bool]], bytes] = draw
         self._fonts = Fonts(pictograms, letters)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="illustrator")
+        self._live: deque[_Drawing] = deque()
+        self._batch: deque[_Drawing] = deque()
+        self._choosing = threading.Lock()
         self._stops: dict[asyncio.Future[Reply], threading.Event] = {}
 
     def close(self) -> None:
@@ -182,8 +192,11 @@ class _Studio:
         its thread: so no more are in memory than there are threads.
         """
         stop = threading.Event()
-        answer = partial(self._answer, prompt, stop.is_set)
-        drawing = asyncio.get_running_loop().run_in_executor(self._pool, answer)
+        told: Future[Reply] = Future()
+        waiting = self._live if prompt.live else self._batch
+        waiting.append((told, partial(self._answer, prompt, stop.is_set)))
+        self._pool.submit(self._draw_next)
+        drawing = asyncio.wrap_future(told)
         self._stops[drawing] = stop
         try:
             await asyncio.wait([drawing])  # so that a cancelled caller and a closed studio differ
@@ -197,6 +210,22 @@ class _Studio:
             return drawing.result()
         except OSError as error:
             raise EngineDown(f"The fonts cannot be read: {error.strerror}.") from error
+
+    def _draw_next(self) -> None:
+        """Draw what has waited longest of what somebody waits for, or else of the rest.
+
+        It is submitted once for each drawing that waits, so there always is one.
+        """
+        with self._choosing:
+            drawing, answer = (self._live or self._batch).popleft()
+        if not drawing.set_running_or_notify_cancel():
+            return
+        try:
+            reply = answer()
+        except BaseException as error:  # noqa: BLE001 - whoever asked is told
+            drawing.set_exception(error)
+        else:
+            drawing.set_result(reply)
 
     def scene(self, text: str, more: str, seed: int | None) -> Scene:
         """Decide what a picture shows."""

@@ -32,7 +32,7 @@ from nightrate.engines.llama_cpp_child import Offer
 from nightrate.engines.llama_cpp_model import ModelSetup
 from nightrate.engines.options import options_of
 from nightrate.engines.packages import cache_directory
-from nightrate.errors import EngineDown
+from nightrate.errors import EngineDown, SettingsFault
 
 CHILD = (sys.executable, "-m", "nightrate.engines.llama_cpp_child")
 
@@ -64,6 +64,9 @@ class LlamaCppOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     """Where the built-in model is kept; the user's cache directory by default."""
     slots: Whole = 8
     """How many requests are computed at once; each has a part of the attention cache."""
+    live_requests: Annotated[int, Meta(ge=0)] | None = None
+    """How many of the slots are kept for live requests, which take the others too; by default one
+    where there are two. 0: they wait for the slots of batches, and come first."""
     context_tokens: Whole | None = None
     """Of a prompt and its answer; by default 4,096, or what the model reads if that is less."""
     threads: Whole | None = None
@@ -89,12 +92,17 @@ class LlamaCppEngine(ModelEngine):
             Patience(start_seconds=options.start_seconds, silence_seconds=options.silence_seconds),
         )
         self._model_version = ""
-        self._capacity = Capacity(with_spare(options.slots))
+        live = live_slots_of(options)
+        self._capacity = Capacity(with_spare(options.slots - live), live=with_spare(live))
 
     @classmethod
     def from_options(cls, options: Options) -> LlamaCppEngine:
         """Read the settings table."""
-        return cls(options_of("llama_cpp", options, LlamaCppOptions))
+        read = options_of("llama_cpp", options, LlamaCppOptions)
+        if (read.live_requests or 0) >= read.slots:
+            problem = "engines.llama_cpp.live_requests: it leaves nothing of `slots` to batches"
+            raise SettingsFault([problem])
+        return cls(read)
 
     @property
     def capabilities(self) -> frozenset[Capability]:
@@ -121,6 +129,11 @@ class LlamaCppEngine(ModelEngine):
         """Hold the likelihood of fixed passages against the reference; see `likelihood`."""
         measured = await self._child.ask("likelihood", None, dict[str, Measured])
         return findings_of(self.name, compare(self._model_version, measured))
+
+
+def live_slots_of(options: LlamaCppOptions) -> int:
+    """Give how many slots no batch takes."""
+    return min(1, options.slots - 1) if options.live_requests is None else options.live_requests
 
 
 def setup_of(options: LlamaCppOptions, progress: Progress) -> ModelSetup:
@@ -151,6 +164,7 @@ def setup_of(options: LlamaCppOptions, progress: Progress) -> ModelSetup:
         path=str(path),
         model_version=version,
         slots=options.slots,
+        live_slots=live_slots_of(options),
         context_tokens=wanted or min(CONTEXT_TOKENS_DEFAULT, most or CONTEXT_TOKENS_DEFAULT),
         threads=options.threads,
         reproducible=options.reproducible,

@@ -2,7 +2,8 @@
 
 The library makes an answer in the thread that asks for it, and computes all that are open together.
 The main thread reads the line and makes prompts into tokens; what has no slot yet waits here, where
-it can be taken back. A fault of the library ends the process; the parent starts it again.
+it can be taken back: in two lines, because what somebody waits for goes first, and some slots are
+kept for it. A fault of the library ends the process; the parent starts it again.
 """
 
 from __future__ import annotations
@@ -46,6 +47,10 @@ class Offer(Struct, frozen=True):
 
     tokens_max: int
     """Of a prompt and its answer."""
+
+
+_Waiting = tuple[int, Callable[[], None]]
+"""A question that has no slot yet: its number, and what answers it."""
 
 
 class Outbox:
@@ -135,7 +140,11 @@ class Worker:
         self._outbox = outbox
         self._prompt = msgspec.msgpack.Decoder(Prompt).decode
         self._lock = threading.Condition()
-        self._waiting: deque[tuple[int, Callable[[], None]]] = deque()
+        self._live: deque[_Waiting] = deque()
+        self._batch: deque[_Waiting] = deque()
+        self._batch_max = model.setup.slots - model.setup.live_slots
+        self._batch_begun = 0
+        """Jobs that nobody waits for and that have a slot."""
         self._drafts: dict[int, Draft] = {}
         for number in range(model.setup.slots):
             threading.Thread(target=self._work, name=f"slot {number}", daemon=True).start()
@@ -164,26 +173,24 @@ class Worker:
         order = self._model.order(prompt, ids)
         draft = Draft(number, prompt, len(ids), streamed=streamed)
         self._drafts[number] = draft
-        self._wait(number, partial(self._answer, number, prompt, order, draft), first=prompt.live)
+        self._wait(number, partial(self._answer, number, prompt, order, draft), live=prompt.live)
 
     def _passages(self) -> dict[str, list[int]]:
         return {
             name: self._model.encode_text(text, begins=False) for name, text in PASSAGES.items()
         }
 
-    def _wait(self, number: int, job: Callable[[], None], *, first: bool = False) -> None:
-        """Have a job done by the next free slot; ``first`` before all others that wait."""
+    def _wait(self, number: int, job: Callable[[], None], *, live: bool = False) -> None:
+        """Have a job done by the next free slot, or one that is kept if somebody waits for it."""
         with self._lock:
-            if first:
-                self._waiting.appendleft((number, job))
-            else:
-                self._waiting.append((number, job))
+            (self._live if live else self._batch).append((number, job))
             self._lock.notify()
 
     def _cancel(self, number: int) -> None:
         """Forget a question; one that is answered now is given up at its next step."""
         with self._lock:
-            self._waiting = deque(one for one in self._waiting if one[0] != number)
+            self._live = deque(one for one in self._live if one[0] != number)
+            self._batch = deque(one for one in self._batch if one[0] != number)
         if draft := self._drafts.pop(number, None):
             draft.withdrawn = True
 
@@ -191,9 +198,18 @@ class Worker:
         """Be the thread of a slot."""
         while True:
             with self._lock:
-                self._lock.wait_for(lambda: self._waiting)
-                _, job = self._waiting.popleft()
+                self._lock.wait_for(lambda: self._live or self._takes_batch)
+                live = bool(self._live)
+                _, job = (self._live if live else self._batch).popleft()
+                self._batch_begun += not live
             job()
+            with self._lock:
+                self._batch_begun -= not live
+                self._lock.notify()  # a slot that did not take one of a batch may do so now
+
+    @property
+    def _takes_batch(self) -> bool:
+        return bool(self._batch) and self._batch_begun < self._batch_max
 
     def _answer(self, number: int, prompt: Prompt, order: dict[str, Any], draft: Draft) -> None:
         def look(piece: Piece) -> bool:

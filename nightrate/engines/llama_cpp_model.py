@@ -59,6 +59,8 @@ class ModelSetup(Struct, frozen=True, kw_only=True):
     path: str
     model_version: str
     slots: int
+    live_slots: int = 0
+    """Of these, what is kept for those that somebody waits for."""
     context_tokens: int
     """Of one slot: a prompt and its answer."""
     threads: int | None

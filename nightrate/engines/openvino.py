@@ -2,7 +2,8 @@
 
 Requests with a seed or temperature 0 go through a second, exact pipeline in the same child, loaded
 when the first of them comes: its answers do not depend on what else is in the batch. Those that
-somebody waits for have a child of their own as soon as one of them meets a batch.
+somebody waits for have a child of their own as soon as one of them meets a batch: with a model of
+the user's only if they ask for that, because it takes the memory for the weights once more.
 """
 
 from __future__ import annotations
@@ -46,7 +47,10 @@ ALTERNATIVES = (
 )
 
 _LIVE_REQUESTS = 8
-"""Of the built-in model, whose weights are small."""
+
+_LIVE_CACHE_SHARE = 8
+"""One part of so many of the attention cache is kept for live requests that have no process of
+their own."""
 
 _BYTES_PER_TOKEN = 3
 """Fewer than English text has, so that the estimate is rather too high."""
@@ -78,9 +82,9 @@ class OpenVINOOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     requests: Whole = 32
     """How many requests are computed at once."""
     live_requests: Annotated[int, Meta(ge=0)] | None = None
-    """How many live requests are computed at once, in a process of their own, which takes memory
-    for the weights once more; 0: they share the others. By default 8 for the built-in model, and 0
-    for any other."""
+    """How many live requests are computed beside batches, in a process of their own, which takes
+    memory for the weights once more; 0: they share the places of batches. By default 8, which with
+    a model of one's own are computed in the process of batches."""
     threads: Whole | None = None
     """Processor threads; by default as many as there are cores."""
     kv_cache_gib: Whole = 2
@@ -107,7 +111,10 @@ class OpenVINOEngine(ModelEngine):
             start_seconds=options.start_seconds, silence_seconds=options.silence_seconds
         )
         super().__init__(child, patience)
-        self._live_requests = _live(options)
+        kept = options.live_requests
+        self._live_requests = _LIVE_REQUESTS if kept is None else kept
+        self._live_apart = kept is not None or options.model == weights.DEFAULT_MODEL
+        """Whether these have a process of their own."""
         what = f"The {self.name} engine's process for live requests"
         self._front = FrontChild(what, child, patience, self._child)
         self._setup: ModelSetup | None = None
@@ -150,8 +157,10 @@ class OpenVINOEngine(ModelEngine):
         self._model_version = prepared.model_version
         offer = self._child.greeting(Offer)
         self._tokens_max = offer.tokens_max
-        requests = with_spare(options.requests)
-        self._capacity = Capacity(requests, offer.cache_tokens, self._live_requests)
+        tokens = offer.cache_tokens
+        if self._live_requests and not self._live_apart:
+            tokens -= tokens // _LIVE_CACHE_SHARE
+        self._capacity = Capacity(with_spare(options.requests), tokens, self._live_requests)
 
     @property
     def live_pid(self) -> int | None:
@@ -196,10 +205,14 @@ class OpenVINOEngine(ModelEngine):
                     yield read_answer(answer, str | Reply | None)
 
     def _line(self, prompt: Prompt) -> Callable[[str, object], AsyncGenerator[Raw, None]]:
-        """Choose the child that answers a prompt; the second one is for those who wait."""
-        if prompt.live and self._live_requests:
+        """Choose the child that answers a prompt; the second one is for those who wait.
+
+        Those beyond its requests have the first one, where they come before any of a batch.
+        """
+        if prompt.live and self._live_requests and self._live_apart:
             if self._front.answering:
-                return self._front.answers
+                full = self._front.inside >= self._live_requests
+                return self._child.answers if full else self._front.answers
             if self._batch_requests and self._setup is not None:
                 self._front.open_soon(structs.replace(self._setup, requests=self._live_requests))
         return self._child.answers
@@ -250,10 +263,3 @@ def setup_of(options: OpenVINOOptions, prepared: weights.Weights) -> ModelSetup:
         reproducible=options.reproducible,
         ignore_eos=options.ignore_eos,
     )
-
-
-def _live(options: OpenVINOOptions) -> int:
-    """Give how many live requests have places of their own."""
-    if options.live_requests is not None:
-        return options.live_requests
-    return _LIVE_REQUESTS if options.model == weights.DEFAULT_MODEL else 0

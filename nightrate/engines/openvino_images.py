@@ -2,7 +2,7 @@
 
 The model is a folder that Optimum Intel converted: Stable Diffusion and its kin, Flux and others
 that the library knows. Pictures are drawn one at a time, because several at once gain nothing on a
-processor; what else is asked for waits in the child.
+processor; what else is asked for waits in the child, and what somebody waits for goes first there.
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ CHILD = (sys.executable, "-m", "nightrate.engines.openvino_images_child")
 
 _AT_HAND = 2
 """One is drawn, and the next one waits in the child."""
+
+_LIVE_AT_HAND = 2
+"""So many more that somebody waits for are let in: the child knows of one as soon as it comes."""
 
 _SEEDS = 2**32
 """The library takes seeds of 32 bits without a sign."""
@@ -66,7 +69,7 @@ class OpenVINOImagesEngine(ChildEngine):
     def __init__(self, options: OpenVINOImagesOptions, child: Sequence[str] = CHILD) -> None:
         self._options = options
         self._folder = Path(options.model).expanduser()
-        self._capacity = Capacity(_AT_HAND)
+        self._capacity = Capacity(_AT_HAND, live=_LIVE_AT_HAND)
         super().__init__(
             child,
             Patience(start_seconds=options.start_seconds, silence_seconds=options.silence_seconds),
@@ -84,7 +87,7 @@ class OpenVINOImagesEngine(ChildEngine):
 
     @property
     def capacity(self) -> Capacity:
-        """One that is drawn, and one that waits."""
+        """One that is drawn, and one that waits; and live ones, which are drawn before that."""
         return self._capacity
 
     async def open(self, progress: Progress = ignore_progress) -> None:
@@ -134,7 +137,13 @@ class OpenVINOImagesEngine(ChildEngine):
         seed = prompt.sampling.seed
         if seed is None:
             seed = int.from_bytes(clock.secret_bytes(4), "big")
-        return PaintOrder(text=text, width=wish.width, height=wish.height, seed=seed % _SEEDS)
+        return PaintOrder(
+            text=text,
+            width=wish.width,
+            height=wish.height,
+            seed=seed % _SEEDS,
+            live=prompt.live,
+        )
 
 
 def check(folder: Path) -> None:

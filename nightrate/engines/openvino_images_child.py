@@ -45,12 +45,13 @@ class PainterSetup(Struct, frozen=True, kw_only=True):
 
 
 class PaintOrder(Struct, frozen=True, kw_only=True):
-    """A picture to be drawn, its sides in pixels."""
+    """A picture to be drawn, its sides in pixels; ``live`` where somebody waits for it."""
 
     text: str
     width: int
     height: int
     seed: int
+    live: bool = False
 
 
 GoOn = Callable[[], bool]
@@ -110,11 +111,12 @@ class Painter:
 
 
 class Worker:
-    """Draws what is asked for, in the order of asking."""
+    """Draws what is asked for: first what somebody waits for, each in the order of asking."""
 
     def __init__(self, painter: Painter) -> None:
         self._painter = painter
-        self._waiting: deque[tuple[int, PaintOrder]] = deque()
+        self._live: deque[tuple[int, PaintOrder]] = deque()
+        self._batch: deque[tuple[int, PaintOrder]] = deque()
         self._ready: list[Answer] = []
         self._current = 0
         """The number of what is drawn now; 0 when it is nobody's any more."""
@@ -122,18 +124,19 @@ class Worker:
     @property
     def busy(self) -> bool:
         """Whether a turn would do anything."""
-        return bool(self._waiting or self._ready)
+        return bool(self._live or self._batch or self._ready)
 
     def take(self, question: Question) -> None:
         """Put a question to the others, or take one back."""
         number = question.number
         if question.verb == CANCEL:
-            self._waiting = deque(one for one in self._waiting if one[0] != number)
+            self._live = deque(one for one in self._live if one[0] != number)
+            self._batch = deque(one for one in self._batch if one[0] != number)
             if number == self._current:
                 self._current = 0
         elif question.verb == "paint":
             order = msgspec.msgpack.decode(question.body, type=PaintOrder)
-            self._waiting.append((number, order))
+            (self._live if order.live else self._batch).append((number, order))
         else:
             self._refuse(number, f"There is no {question.verb!r}.", Code.UNIMPLEMENTED)
 
@@ -143,8 +146,8 @@ class Worker:
         Args:
             listen: called after each step; it may call `take`.
         """
-        if self._waiting:
-            self._current, order = self._waiting.popleft()
+        if waiting := self._live or self._batch:
+            self._current, order = waiting.popleft()
 
             def go_on() -> bool:
                 listen()

@@ -3,6 +3,9 @@
 It halves with each round of refusals, and grows back evenly over `limits.PACE_RECOVERY_SECONDS`. By
 time and not by answers, because an answer may take minutes: a calm of half a minute is enough to be
 at full speed again, whatever the model.
+
+A part of them is kept for live requests, so that one which comes finds a place although a batch has
+all the others. It shrinks with the pace, and leaves batches one place at least.
 """
 
 from __future__ import annotations
@@ -13,17 +16,22 @@ from nightrate.engines.base import Capacity
 _DOUBLINGS_MAX = 16
 """Far beyond the longest pause."""
 
+_LIVE_SHARE = 8
+"""One of so many is kept for live requests, where nobody says how many."""
+
 
 class Pace:
     """The pace of one endpoint.
 
     Args:
         most: how many requests it gets at once when all is well.
+        live: how many of them are kept for live requests; None for a share.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, live: int | None = 0) -> None:
         self._most = most
-        self._full = Capacity(most)
+        self._live = live
+        self._full = self._divided(most)
         self._base = float(most)
         self._grows_from = 0.0
         self._slowed_at = float("-inf")
@@ -32,10 +40,10 @@ class Pace:
 
     @property
     def capacity(self) -> Capacity:
-        """How many requests it gets at once, now."""
+        """How many requests it gets at once, now: both parts together."""
         if self._base >= self._most:
             return self._full
-        return Capacity(int(self._grown(clock.monotonic())))
+        return self._divided(int(self._grown(clock.monotonic())))
 
     def pause_seconds(self) -> float:
         """Give how long it wants to be asked nothing, from now on."""
@@ -80,6 +88,11 @@ class Pace:
             self._resumes_at = max(self._resumes_at, now + asked)
         self._grows_from = max(self._grows_from, self._resumes_at)
         return max(0.0, self._resumes_at - now)
+
+    def _divided(self, requests: int) -> Capacity:
+        wanted = max(1, requests // _LIVE_SHARE) if self._live is None else self._live
+        live = min(wanted, requests - 1)
+        return Capacity(requests - live, live=live)
 
     def _grown(self, now: float) -> float:
         share = max(0.0, now - self._grows_from) / limits.PACE_RECOVERY_SECONDS

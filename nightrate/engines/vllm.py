@@ -116,7 +116,8 @@ class VLLMEngine(ModelEngine):
                 starts=_STARTS,
             ),
         )
-        self._capacity = Capacity(with_spare(options.requests), live=options.live_requests)
+        live = with_spare(options.live_requests)
+        self._capacity = Capacity(with_spare(options.requests), live=live)
 
     @classmethod
     def from_options(cls, options: Options) -> VLLMEngine:

@@ -38,7 +38,8 @@ log = logging.getLogger(__name__)
 _DEATHS_TOGETHER = limits.ENGINE_DEATHS_MAX - 1
 """Engine deaths after which a prompt runs alone. An engine that died once may have had bad luck:
 everybody tries again side by side. Whoever was there every time gets a last try with nobody else
-inside: the one that kills it is then known, and none of its neighbours fails with it."""
+inside: the one that kills it is then known, and none of its neighbours fails with it. A try beside
+which live requests came in proves nothing; it is made again, but not for ever."""
 
 _TELL_SECONDS = 60.0
 """Between two log lines about an engine that requests wait for."""
@@ -49,6 +50,9 @@ class _Tries(Struct):
 
     failures: int = 0
     deaths: int = 0
+    joined: bool = False
+    """Whether live requests came in beside the lone try that has just ended."""
+    joined_deaths: int = 0
     refusals: int = 0
     """How often the engine took nobody."""
     refused_since: float = 0.0
@@ -78,7 +82,7 @@ class Lane:
         self.engine = engine
         self._answer_seconds = answer_seconds
         self._overdue = Overdue(answer_seconds)
-        self.places = Places(lambda: engine.capacity, engine.capacity.live, engine.allowance)
+        self.places = Places(lambda: engine.capacity, engine.allowance)
         self.opened = asyncio.Event()
         """Set while the engine is open."""
         self.fault: EngineDown | None = None
@@ -217,8 +221,10 @@ class Lane:
                 fault = self._hung(overdue.since(worker))
             finally:
                 overdue.end(worker)
+                joined = alone and places.joined
                 meter.seconds += places.give(cost, live=live, alone=alone) - shared_before
             tries = tries or _Tries()
+            tries.joined = joined
             if failure := await self._before_next(tries, fault, live=live):
                 return failure
 
@@ -241,7 +247,7 @@ class Lane:
         while True:
             begun = False
             try:
-                async with aclosing(self._pieces(prompt, live=live, alone=tries.alone)) as pieces:
+                async with aclosing(self._pieces(prompt, tries, live=live)) as pieces:
                     async for piece in pieces:
                         begun = True
                         yield piece
@@ -288,9 +294,13 @@ class Lane:
         if isinstance(fault, EngineBusy):
             return await self._after_refusal(tries, fault, live=live)
         assert isinstance(fault, EngineDown), "engines raise these three"
-        tries.deaths += fault.in_flight
-        if tries.deaths >= limits.ENGINE_DEATHS_MAX:
-            message = f"The engine died or hung {tries.deaths} times while it ran this request."
+        if tries.joined:
+            tries.joined_deaths += fault.in_flight
+        else:
+            tries.deaths += fault.in_flight
+        if max(tries.deaths, tries.joined_deaths) >= limits.ENGINE_DEATHS_MAX:
+            deaths = tries.deaths + tries.joined_deaths
+            message = f"The engine died or hung {deaths} times while it ran this request."
             return Failure(Code.INTERNAL, message)
         self._tell(f"is waited for: {fault.message}")
         patience = limits.OPENING_PATIENCE_SECONDS if live else None
@@ -333,9 +343,9 @@ class Lane:
             log.warning("engine %s %s", self.name, what)
 
     async def _pieces(
-        self, prompt: Prompt, *, live: bool, alone: bool
+        self, prompt: Prompt, tries: _Tries, *, live: bool
     ) -> AsyncGenerator[str | Reply, None]:
-        cost = self.engine.cost(prompt)
+        alone, cost = tries.alone, self.engine.cost(prompt)
         if alone or not self.places.try_take(cost, live=live):
             await self.places.take(cost, live=live, alone=alone)
         try:
@@ -345,6 +355,7 @@ class Lane:
                         _kept(piece, prompt)
                     yield piece
         finally:
+            tries.joined = alone and self.places.joined
             self.places.give(cost, live=live, alone=alone)
 
     async def _in_time(self, piece: Awaitable[T]) -> T:

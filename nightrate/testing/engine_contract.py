@@ -23,6 +23,7 @@ from contextlib import aclosing
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from nightrate.domain.embedding import Passage
 from nightrate.domain.generation import Capability, FinishReason, Message, Prompt, Reply, Sampling
@@ -57,6 +58,9 @@ class EngineContract(FormPromises, LogprobPromises, PicturePromises, CallPromise
 
     unanswerable: Prompt | None = None
     """A prompt that this engine must refuse with `RequestFailed`; None if it takes anything."""
+
+    finished_first_max = 0
+    """How many prompts of a batch, which it is at already, it may finish before a live one."""
 
     def lasting(self, number: int) -> Prompt:
         """Make a prompt that is still being answered while the test goes on."""
@@ -192,6 +196,23 @@ class EngineContract(FormPromises, LogprobPromises, PicturePromises, CallPromise
         assert all(isinstance(outcome, asyncio.CancelledError) for outcome in outcomes)
         reply = await engine.generate(asked("Say hello.", max_output_tokens=2))
         assert reply.usage.output_tokens > 0
+
+    async def test_a_live_prompt_is_answered_while_a_batch_fills_the_engine(
+        self, engine: Engine
+    ) -> None:
+        batch = [
+            asyncio.create_task(engine.generate(self.lasting(number)))
+            for number in range(engine.capacity.requests)
+        ]
+        await engine.count_tokens(asked("Are you there?"))  # They have reached the engine now.
+        live = structs.replace(asked("Say hello.", max_output_tokens=2), live=True)
+        reply = await engine.generate(live)
+        finished = sum(one.done() for one in batch)
+        for one in batch:
+            one.cancel()
+        await asyncio.gather(*batch, return_exceptions=True)
+        assert reply.usage.output_tokens > 0
+        assert finished <= self.finished_first_max
 
     @pytest.mark.parametrize("sampling", [{"seed": 11}, {"temperature": 0}])
     async def test_a_stream_is_the_reply_in_pieces(

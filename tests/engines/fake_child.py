@@ -55,7 +55,7 @@ class Start(msgspec.Struct):
     good_after: int = 0
     """How many starts go wrong before one goes well."""
     requests: int = 4
-    """How many prompts hold a place at once."""
+    """How many prompts of batches hold a place at once."""
 
 
 class Fake:
@@ -85,10 +85,12 @@ class Fake:
         elif question.verb == "count_tokens":
             prompt = msgspec.msgpack.decode(question.body, type=Prompt)
             self._answer(question, asyncio.run(self._echo.count_tokens(prompt)))
-        elif question.verb in ANSWERED and len(self._held) >= self._seats:
-            self._queue.append(question)
         elif question.verb in ANSWERED:
-            self._generate(question, msgspec.msgpack.decode(question.body, type=Prompt))
+            prompt = msgspec.msgpack.decode(question.body, type=Prompt)
+            if len(self._held) >= self._seats and not prompt.live:
+                self._queue.append(question)
+            else:
+                self._generate(question, prompt)
         else:
             self._answer(question, question.body)
 

@@ -8,7 +8,7 @@ import pytest
 
 from nightrate import limits
 from nightrate.domain.generation import Prompt
-from nightrate.engines.base import Engine
+from nightrate.engines.base import Capacity, Engine
 from nightrate.engines.registry import create_engine
 from nightrate.errors import Code, EngineDown, RequestFailed, SettingsFault
 from nightrate.testing.embedding_contract import (
@@ -91,9 +91,16 @@ async def test_a_script_takes_the_engine_down(echo: Engine) -> None:
     assert down.value.in_flight
 
 
-def test_an_unknown_option_is_refused() -> None:
+@pytest.mark.parametrize("options", [{"colour": "red"}, {"requests": 0}, {"live_requests": -1}])
+def test_wrong_options_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(SettingsFault, match=r"engines\.echo"):
-        create_engine("echo", {"colour": "red"})
+        create_engine("echo", options)
+
+
+def test_it_keeps_places_for_live_requests_beside_those_of_batches() -> None:
+    assert create_engine("echo", {}).capacity == Capacity(256, live=32)
+    options = {"requests": 2, "live_requests": 1}
+    assert create_engine("echo", options).capacity == Capacity(2, live=1)
 
 
 async def test_a_script_paces_an_answer_streamed_or_not(

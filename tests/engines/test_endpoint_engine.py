@@ -1,16 +1,19 @@
-"""What engines over the wire spend of their allowance, whatever protocol they speak."""
+"""What engines over the wire spend and keep for live requests, whatever protocol they speak."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from nightrate import endpoint_limits
 from nightrate.domain.embedding import Passage
-from nightrate.domain.generation import Message, Prompt
+from nightrate.domain.generation import Message, Prompt, Reply
 from nightrate.engines.allowance import Allowance
+from nightrate.engines.base import Capacity
 from nightrate.engines.endpoint_engine import EndpointEngine
 from nightrate.engines.registry import create_engine
 from nightrate.errors import EngineBusy, RequestFailed, SettingsFault
@@ -172,4 +175,64 @@ async def test_a_lane_lets_nobody_in_beyond_the_allowance_of_its_engine(
     assert not lane.places.try_take(0)
     await engine.open()
     assert not lane.places.try_take(0)
+    await engine.close()
+
+
+# live requests --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["openai", "gemini"])
+@pytest.mark.parametrize(
+    ("options", "capacity"),
+    [
+        ({}, Capacity(56, live=8)),
+        ({"concurrency_max": 1}, Capacity(1)),
+        ({"concurrency_max": 2}, Capacity(1, live=1)),
+        ({"live_requests": 0}, Capacity(64)),
+        ({"live_requests": 63}, Capacity(1, live=63)),
+    ],
+)
+def test_a_part_of_what_an_endpoint_gets_is_kept_for_live_requests(
+    name: str, options: dict[str, Any], capacity: Capacity
+) -> None:
+    assert create_engine(name, {"base_url": "http://far/v1", **options}).capacity == capacity
+
+
+@pytest.mark.parametrize("name", ["openai", "gemini"])
+@pytest.mark.parametrize("live", [-1, 64])
+def test_live_requests_leave_batches_a_place(name: str, live: int) -> None:
+    with pytest.raises(SettingsFault, match="live_requests: "):
+        create_engine(name, {"base_url": "http://far/v1", "live_requests": live})
+
+
+async def test_a_live_request_is_answered_beside_a_batch_that_fills_the_pace(
+    both: tuple[EndpointEngine, Upstream],
+) -> None:
+    _, upstream = both
+    make = engine_of if isinstance(upstream, GeminiUpstream) else made
+    engine = make(upstream, concurrency_max=3, live_requests=1)
+    await engine.open()
+    lane = Lane("far", engine)
+    full = asyncio.Event()
+
+    async def look(_request: web.Request) -> None:
+        if upstream.inside > 1:
+            full.set()
+
+    upstream.fault = look
+    lasting = asked("[[delay 3600]]")
+    rows = [asyncio.create_task(lane.outcome(lasting)) for _ in range(5)]
+    await full.wait()
+    outcome = await lane.outcome(asked("hello"), live=True)
+    assert isinstance(outcome, Reply)
+    assert not any(row.done() for row in rows)
+    assert upstream.most_inside == 3
+    live = [asyncio.create_task(lane.outcome(lasting, live=True)) for _ in range(2)]
+    rows[0].cancel()
+    await asyncio.wait(rows[:1])
+    assert (lane.places.live, lane.places.requests) == (2, 3)
+    for task in (*rows, *live):
+        task.cancel()
+    await asyncio.gather(*rows, *live, return_exceptions=True)
+    assert upstream.most_inside == 3
     await engine.close()

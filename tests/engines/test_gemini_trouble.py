@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from nightrate.domain.guidance import Withheld
+from nightrate.engines.base import Capacity
 from nightrate.engines.gemini import GeminiEngine
 from nightrate.errors import Code, EngineBusy, EngineDown, EngineFault, RequestFailed
 from nightrate.testing.engine_samples import asked, pieces_of, text_of
@@ -135,7 +136,7 @@ async def test_a_blocked_prompt_has_its_answer_and_the_endpoint_is_as_well_as_be
     upstream.fault = says(b'{"promptFeedback":{"blockReason":"SAFETY"}}')
     for _ in range(40):
         assert (await engine.generate(asked("a"))).blocked is Withheld.SAFETY
-    assert engine.capacity.requests == 64
+    assert engine.capacity == Capacity(56, live=8)
     upstream.fault = None
     assert text_of(await engine.generate(asked("next"))) == "next"
 

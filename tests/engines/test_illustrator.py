@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from PIL import Image
 from nightrate.domain.generation import Capability, FinishReason, Message, Prompt, Sampling
 from nightrate.domain.picture import PictureWish
 from nightrate.engines import illustrating
-from nightrate.engines.base import Engine
+from nightrate.engines.base import Capacity, Engine
 from nightrate.engines.composing import ORIGIN, compose
 from nightrate.engines.illustrating import COLOURS, PALETTES, Fonts, draw
 from nightrate.engines.illustrator import MODEL_VERSION, IllustratorEngine
@@ -25,6 +26,7 @@ from nightrate.testing.engine_contract import EngineContract, EngineLifeContract
 
 LETTERS = "A big letter A surrounded by animals starting with the A letter"
 COMMON_SHARE = 0.005
+WAIT_SECONDS = 30.0
 
 
 def wanted(
@@ -63,6 +65,8 @@ async def engine() -> AsyncIterator[Engine]:
 class TestIllustrator(EngineContract):
     """The contract."""
 
+    finished_first_max = 1
+
     @pytest.fixture
     async def engine(self) -> AsyncIterator[Engine]:
         engine = create_engine("illustrator", {"requests": 1})
@@ -95,6 +99,35 @@ def test_it_is_opened_on_demand_unless_the_settings_say_otherwise() -> None:
     assert create_engine("illustrator", {}).capabilities == {Capability.TEXT, Capability.IMAGES}
     with pytest.raises(SettingsFault, match=r"engines\.illustrator\.requests"):
         create_engine("illustrator", {"requests": 0})
+
+
+@pytest.mark.embedded
+async def test_what_somebody_waits_for_is_drawn_next_whatever_else_waits() -> None:
+    engine = IllustratorEngine.from_options({"requests": 1})
+    await engine.open()
+    assert engine.capacity == Capacity(5, live=1)
+    assert engine._studio is not None
+    begun, gate, widths = threading.Event(), threading.Semaphore(0), list[int]()
+
+    def draw_when_let(_scene: object, size: tuple[int, int], *_: object) -> bytes:
+        widths.append(size[0])
+        begun.set()
+        assert gate.acquire(timeout=WAIT_SECONDS)
+        return b""
+
+    engine._studio._draw = draw_when_let
+    batch = [asyncio.create_task(engine.generate(wanted("a cat", width))) for width in (1, 2, 3, 4)]
+    assert await asyncio.to_thread(begun.wait, WAIT_SECONDS)
+    batch[1].cancel()
+    live = [
+        asyncio.create_task(engine.generate(structs.replace(wanted("a cat", width), live=True)))
+        for width in (8, 9)
+    ]
+    await asyncio.wait(batch[1:2])
+    gate.release(5)
+    await asyncio.gather(*live, batch[0], *batch[2:])
+    assert widths == [1, 8, 9, 3, 4]
+    await engine.close()
 
 
 @pytest.mark.embedded

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from nightrate.domain.generation import LogprobsWish, Message, Prompt
-from nightrate.engines.base import Engine, ignore_progress
+from nightrate.engines.base import Capacity, Engine, ignore_progress
 from nightrate.engines.llama_cpp import LlamaCppEngine, LlamaCppOptions, setup_of
 from nightrate.engines.registry import create_engine
 from nightrate.errors import Code, EngineDown, RequestFailed, SettingsFault
@@ -45,11 +45,33 @@ class TestItsLife(FakeChildLifeContract):
 
 @pytest.mark.parametrize(
     "options",
-    [{"colour": "red"}, {"slots": 0}, {"context_tokens": "x"}, {"threads": -1}],
+    [
+        *({"colour": "red"}, {"slots": 0}, {"context_tokens": "x"}, {"threads": -1}),
+        *({"live_requests": -1}, {"live_requests": 8}, {"slots": 1, "live_requests": 1}),
+    ],
 )
 def test_wrong_options_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(SettingsFault, match=r"engines\.llama_cpp"):
         create_engine("llama_cpp", options)
+
+
+@pytest.mark.parametrize(
+    ("options", "kept", "capacity"),
+    [
+        ({}, 1, Capacity(8, live=2)),
+        ({"slots": 1}, 0, Capacity(2, live=1)),
+        ({"slots": 2}, 1, Capacity(2, live=2)),
+        ({"slots": 16, "live_requests": 4}, 4, Capacity(13, live=5)),
+        ({"live_requests": 0}, 0, Capacity(9, live=1)),
+    ],
+)
+def test_some_of_the_slots_are_kept_for_live_requests(
+    tiny_gguf: Path, options: dict[str, Any], kept: int, capacity: Capacity
+) -> None:
+    whole = {"model": str(tiny_gguf), **options}
+    assert create_engine("llama_cpp", whole).capacity == capacity
+    setup = setup_of(LlamaCppOptions(**whole), ignore_progress)
+    assert setup.live_slots == kept
 
 
 def test_a_file_of_any_encoding_is_taken_with_the_context_it_has(misread_gguf: Path) -> None:

@@ -25,18 +25,20 @@ WAIT_SECONDS = 30.0
 
 
 class Scripted:
-    """A model with one slot that says one piece whenever it is told to."""
+    """A model that says one piece whenever it is told to; with one slot, if not said otherwise."""
 
-    def __init__(self) -> None:
+    def __init__(self, slots: int = 1, live_slots: int = 0) -> None:
         self.setup = ModelSetup(
             path="p",
             model_version="scripted",
-            slots=1,
+            slots=slots,
+            live_slots=live_slots,
             context_tokens=100,
             threads=None,
             reproducible=True,
         )
         self.begun: list[str] = []
+        self.begins = threading.Semaphore(0)
         self.turn = threading.Semaphore(0)
         self.refusal: Refused | None = None
 
@@ -59,6 +61,7 @@ class Scripted:
         look: Callable[[Piece], bool],
     ) -> None:
         self.begun.append(order["text"])
+        self.begins.release()
         if self.refusal is not None:
             raise self.refusal
         words = order["text"].split(" ")
@@ -95,14 +98,20 @@ class Line:
 class Desk:
     """Asks a worker."""
 
-    def __init__(self) -> None:
-        self.model = Scripted()
+    def __init__(self, slots: int = 1, live_slots: int = 0) -> None:
+        self.model = Scripted(slots, live_slots)
         self.line = Line()
         outbox = Outbox(cast("ParentLine", self.line))
         self.worker = Worker(cast("Model", self.model), outbox)
 
     def ask(self, number: int, prompt: object, verb: str = "generate") -> None:
         self.worker.take(Question(number, verb, msgspec.Raw(bytes(raw(prompt)))))
+
+    def begun(self, more: int) -> list[str]:
+        """Wait until so many more have a slot, and give all that have had one."""
+        for _ in range(more):
+            assert self.model.begins.acquire(timeout=WAIT_SECONDS)
+        return list(self.model.begun)
 
     def go(self, pieces: int) -> None:
         self.model.turn.release(pieces)
@@ -156,6 +165,42 @@ def test_what_somebody_waits_for_comes_before_others_that_wait(desk: Desk) -> No
     desk.go(3)
     numbers = [answer.number for answer in desk.line.get(3)]
     assert numbers.index(3) < numbers.index(2)
+
+
+def test_those_that_somebody_waits_for_come_in_their_order(desk: Desk) -> None:
+    desk.ask(1, asked("a"))
+    desk.ask(2, asked("b"))
+    for number, text in enumerate("cd", 3):
+        desk.ask(number, msgspec.structs.replace(asked(text), live=True))
+    desk.go(4)
+    assert [answer.number for answer in desk.line.get(4) if answer.number > 1][-1] == 2
+    assert [text for text in desk.model.begun if text in "cd"] == ["c", "d"]
+
+
+def test_no_batch_takes_the_slot_that_is_kept_for_those_that_somebody_waits_for() -> None:
+    desk = Desk(slots=2, live_slots=1)
+    for number, text in enumerate("abc", 1):
+        desk.ask(number, asked(text))
+    assert desk.begun(1) == ["a"]
+    desk.ask(4, msgspec.structs.replace(asked("y"), live=True))
+    assert desk.begun(1) == ["a", "y"]
+    desk.ask(5, msgspec.structs.replace(asked("z"), live=True))
+    desk.go(1)  # whichever of the two it is that ends
+    assert desk.begun(1) == ["a", "y", "z"]
+    desk.go(4)
+    desk.line.get(5)
+    assert desk.begun(2) == ["a", "y", "z", "b", "c"]
+
+
+def test_what_somebody_waits_for_takes_every_slot() -> None:
+    desk = Desk(slots=2, live_slots=1)
+    for number, text in enumerate("yz", 1):
+        desk.ask(number, msgspec.structs.replace(asked(text), live=True))
+    assert sorted(desk.begun(2)) == ["y", "z"]
+    desk.ask(3, asked("a"))
+    desk.go(3)
+    desk.line.get(3)
+    assert desk.begun(1)[2:] == ["a"]
 
 
 def test_what_is_answered_and_taken_back_gives_its_slot_to_the_next_one(desk: Desk) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from msgspec import structs
 from nightrate import limits
 from nightrate.domain.cache import continued
 from nightrate.domain.generation import Message, Prompt, Sampling
-from nightrate.engines.base import Engine
+from nightrate.engines.base import Capacity, Engine
 from nightrate.engines.openvino import OpenVINOEngine, OpenVINOOptions
 from nightrate.engines.prefixes import BLOCK_TOKENS
 from nightrate.engines.registry import create_engine
@@ -24,7 +25,7 @@ from nightrate.testing.engine_contract import (
     text_of,
 )
 from nightrate.testing.engine_wishes import formed
-from tests.engines.fake_child import DIE
+from tests.engines.fake_child import DIE, HOLD
 from tests.engines.forms import form_of
 from tests.engines.model_contract import (
     FakeChildContract,
@@ -56,6 +57,48 @@ class TestParentSideLife(FakeChildLifeContract):
     @pytest.fixture
     def fresh(self, tiny_gguf: Path) -> Engine:
         return faked(tiny_gguf)
+
+
+@pytest.mark.parametrize(
+    ("options", "live", "tokens"),
+    [({}, 8, 43_750), ({"live_requests": 3}, 3, 50_000), ({"live_requests": 0}, 0, 50_000)],
+)
+async def test_a_model_of_ones_own_keeps_places_and_cache_for_live_requests(
+    tiny_gguf: Path, options: dict[str, Any], live: int, tokens: int
+) -> None:
+    engine = faked(tiny_gguf, **options)
+    await engine.open()
+    assert engine.capacity == Capacity(5, tokens, live)
+    held = [asyncio.create_task(engine.generate(asked(HOLD))) for _ in range(5)]
+    await engine.count_tokens(asked("Are you there?"))
+    waiting = structs.replace(asked("hello"), live=True)
+    assert text_of(await engine.generate(waiting)) == "hello"
+    assert (engine._front._opening is not None) == (live == 3), "memory for the weights once more"
+    assert not any(one.done() for one in held)
+    await engine.close()
+    await asyncio.gather(*held, return_exceptions=True)
+
+
+async def test_live_requests_beyond_those_of_their_process_have_that_of_batches(
+    tiny_gguf: Path,
+) -> None:
+    engine = faked(tiny_gguf, live_requests=1)
+    await engine.open()
+    batch = asyncio.create_task(engine.generate(asked(HOLD)))
+    await engine.count_tokens(asked("Are you there?"))
+    first, second = (structs.replace(asked(text), live=True) for text in (HOLD, "hello"))
+    assert text_of(await engine.generate(second)) == "hello"
+    opening = engine._front._opening
+    assert opening is not None
+    await asyncio.wait([opening])
+    assert engine._line(first) == engine._front.answers
+    async with aclosing(engine.stream(first)) as pieces:
+        assert await anext(pieces) == HOLD
+        assert engine._line(second) == engine._child.answers
+        assert text_of(await engine.generate(second)) == "hello"
+    assert engine._line(second) == engine._front.answers
+    await engine.close()
+    await asyncio.gather(batch, return_exceptions=True)
 
 
 async def test_a_prompt_that_kills_the_engine_is_told_so_each_time(tiny_gguf: Path) -> None:

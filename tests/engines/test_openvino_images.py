@@ -18,7 +18,7 @@ from PIL import Image
 
 from nightrate.domain.generation import Capability, FinishReason, Message, Prompt
 from nightrate.domain.picture import PictureWish
-from nightrate.engines.base import Engine
+from nightrate.engines.base import Capacity, Engine
 from nightrate.engines.frames import CANCEL, Answer, Question, raw
 from nightrate.engines.openvino_images import OpenVINOImagesEngine, check
 from nightrate.engines.openvino_images_child import Painter, PainterSetup, PaintOrder, Worker
@@ -216,8 +216,8 @@ class Puppet:
         return order.text.encode()
 
 
-def ask(worker: Worker, number: int, text: str) -> None:
-    order = PaintOrder(text=text, width=16, height=16, seed=1)
+def ask(worker: Worker, number: int, text: str, *, live: bool = False) -> None:
+    order = PaintOrder(text=text, width=16, height=16, seed=1, live=live)
     worker.take(Question(number, "paint", raw(order)))
 
 
@@ -238,6 +238,38 @@ def test_pictures_are_drawn_one_by_one_in_their_order() -> None:
     ]
     assert not worker.busy
     assert worker.turn(lambda: None) == []
+
+
+def test_what_somebody_waits_for_is_drawn_next_whatever_else_waits() -> None:
+    puppet = Puppet()
+    worker = Worker(puppet)  # type: ignore[arg-type]
+    for number, text in enumerate("abc", 1):
+        ask(worker, number, text)
+    coming = [(4, "y"), (5, "z"), (6, "never")]
+
+    def listen() -> None:
+        while coming:
+            number, text = coming.pop(0)
+            ask(worker, number, text, live=True)
+            if text == "never":
+                worker.take(Question(number, CANCEL))
+
+    drained(worker, listen)
+    assert puppet.drawn == ["a", "y", "z", "b", "c"]
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_a_live_picture_comes_before_those_of_a_batch_that_wait(painter: Engine) -> None:
+    assert painter.capacity == Capacity(2, live=2)
+    order: list[str] = []
+
+    async def draw(prompt: Prompt) -> None:
+        await picture_of(painter, prompt)
+        order.append(prompt.messages[0].text)
+
+    batch = [asyncio.create_task(draw(wanted(f"row {number}"))) for number in range(2)]
+    await asyncio.gather(*batch, draw(structs.replace(wanted("live"), live=True)))
+    assert order.index("live") < order.index("row 1")
 
 
 def test_what_is_withdrawn_is_not_drawn_or_given_up_at_its_next_step() -> None:

@@ -81,23 +81,47 @@ def test_it_grows_back_by_time_alone_from_the_end_of_the_pause(time: Time) -> No
     assert pace.capacity.requests == 32
 
 
+@pytest.mark.parametrize(
+    ("live", "kept"),
+    [(None, [8, 4, 2, 1, 1, 1, 0]), (0, [0] * 7), (3, [3, 3, 3, 3, 3, 1, 0])],
+)
+def test_what_is_kept_for_live_requests_is_a_part_of_the_pace_and_shrinks_with_it(
+    time: Time, live: int | None, kept: list[int]
+) -> None:
+    pace = Pace(64, live)
+    capacities = []
+    for _ in range(7):
+        capacities.append(pace.capacity)
+        time.now += 0.001
+        pace.slow(time.now)
+    assert [capacity.live for capacity in capacities] == kept
+    whole = [capacity.requests + capacity.live for capacity in capacities]
+    assert whole == [64, 32, 16, 8, 4, 2, 1]
+    time.now += limits.PACE_RECOVERY_SECONDS
+    assert pace.capacity == capacities[0]
+
+
 @given(
     st.integers(1, 10_000),
+    st.none() | st.integers(0, 9_999),
     st.lists(st.tuples(st.floats(0, 100), st.floats(0, 1000), st.booleans()), max_size=30),
 )
 def test_it_stays_between_one_and_the_most(
-    most: int, events: list[tuple[float, float, bool]]
+    most: int, live: int | None, events: list[tuple[float, float, bool]]
 ) -> None:
     time = Time()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("nightrate.clock.monotonic", lambda: time.now)
-        pace = Pace(most)
+        pace = Pace(most, live)
+        full = pace.capacity
         for passed, asked, refused in events:
             time.now += passed
             if refused:
                 pace.pause(time.now, asked)
             else:
                 pace.slow(time.now)
-            assert 1 <= pace.capacity.requests <= most
+            capacity = pace.capacity
+            assert 1 <= capacity.requests <= capacity.requests + capacity.live <= most
         time.now += pace.pause_seconds() + limits.PACE_RECOVERY_SECONDS
-        assert pace.capacity.requests == most
+        assert pace.capacity == full
+        assert full.requests + full.live == most

@@ -24,7 +24,7 @@ from nightrate.domain.generation import (
     Prompt,
     Sampling,
 )
-from nightrate.engines.base import Engine
+from nightrate.engines.base import Capacity, Engine
 from nightrate.engines.registry import create_engine
 from nightrate.engines.vllm import VLLMEngine, VLLMOptions, command_of, setup_of
 from nightrate.errors import Code, EngineDown, RequestFailed, SettingsFault
@@ -125,8 +125,9 @@ def test_wrong_options_are_refused(options: dict[str, Any]) -> None:
 
 
 def test_what_is_computed_at_once_follows_the_options() -> None:
-    capacity = create_engine("vllm", {"model": "x", "requests": 64, "live_requests": 5}).capacity
-    assert (capacity.requests, capacity.live, capacity.tokens) == (72, 5, None)
+    for live, kept in ((16, 18), (5, 6), (0, 1)):
+        options = {"model": "x", "requests": 64, "live_requests": live}
+        assert create_engine("vllm", options).capacity == Capacity(72, live=kept)
 
 
 def test_a_name_is_the_version_and_so_is_the_end_of_a_path(tmp_path: Path) -> None:

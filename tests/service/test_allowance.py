@@ -269,7 +269,7 @@ def test_cancelling_who_waits_spends_nothing() -> None:
 def test_one_who_is_let_in_and_cancelled_in_the_same_moment_spends_nothing() -> None:
     async def moment() -> None:
         allowance = Allowance(None, 100_000)
-        places = Places(lambda: Capacity(1), 0, allowance)
+        places = Places(lambda: Capacity(1), allowance)
         await places.take(3000)
         taking = asyncio.create_task(places.take(1000))
         await asyncio.sleep(0)

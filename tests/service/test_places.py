@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Struct
 
+from nightrate import limits
 from nightrate.engines.base import Capacity
-from nightrate.service.places import Places
+from nightrate.service.places import Places, _Waiter
 
 
-def places(requests: int = 2, tokens: int | None = None) -> Places:
-    return Places(lambda: Capacity(requests, tokens))
+def places(requests: int = 2, tokens: int | None = None, live: int = 0) -> Places:
+    return Places(lambda: Capacity(requests, tokens, live))
 
 
 async def settle() -> None:
@@ -191,12 +193,24 @@ class Guest(Struct):
     due_seconds: float = 0.0
 
 
+class Watched(Places):
+    """Sees that nobody of a batch comes in while somebody waits."""
+
+    @property
+    def awaited(self) -> bool:
+        return self._waits(self._live)
+
+    def _let_in(self, queue: deque[_Waiter]) -> None:
+        assert queue is self._alone or not self.awaited
+        super()._let_in(queue)
+
+
 class Crowd:
     """People who come, leave and give up in any order."""
 
     def __init__(self, live_max: int) -> None:
-        self.house = Places(lambda: Capacity(3, 100), live_max)
-        self.live_max = live_max
+        self.capacity = Capacity(3, 100, live_max)
+        self.house = Watched(lambda: self.capacity)
         self.inside: list[Guest] = []
         self.tasks: list[asyncio.Task[None]] = []
         self.now = 1000.0
@@ -221,19 +235,31 @@ class Crowd:
             self.tasks[number % len(self.tasks)].cancel()
         elif kind in {"batch", "live", "alone"}:
             self.tasks.append(asyncio.create_task(self.visit(kind, number)))
+        elif kind in {"batch at once", "live at once"}:
+            self.hurry(kind.removesuffix(" at once"), number)
         self.judge()
 
     async def visit(self, kind: str, cost: int) -> None:
         shared = await self.house.take(cost, live=kind == "live", alone=kind == "alone")
         self.inside.append(Guest(cost, kind, shared))
 
+    def hurry(self, kind: str, cost: int) -> None:
+        """Come in only if there is a place at once."""
+        awaited = self.house.awaited
+        if self.house.try_take(cost, live=kind == "live"):
+            assert not awaited
+            self.inside.append(Guest(cost, kind, self.house.shared_seconds))
+
     def judge(self) -> None:
-        together = self.house.requests - self.house.apart
-        assert together <= 3
-        assert self.house.apart <= self.live_max
-        assert self.house.tokens <= 100 or together == 1
+        house, capacity = self.house, self.capacity
+        together = house.requests - house.apart
+        assert house.requests <= capacity.requests + capacity.live
+        assert house.requests - house.live <= capacity.requests
+        assert house.apart <= min(house.live, capacity.live)
+        assert house.tokens <= 100 or together == 1
         alone = [guest for guest in self.inside if guest.kind == "alone"]
-        assert not alone or self.inside == alone[:1]
+        assert not alone or house.joined or self.inside == alone[:1]
+        assert not alone or all(guest.kind != "batch" for guest in self.inside)
 
     async def go_home(self) -> None:
         for _ in range(len(self.tasks) + 1):
@@ -241,12 +267,18 @@ class Crowd:
             while self.inside:
                 await self.step("leave", 0)
         assert all(task.done() for task in self.tasks)
-        assert (self.house.requests, self.house.tokens, self.house.apart) == (0, 0, 0)
+        assert (self.house.requests, self.house.tokens) == (0, 0)
+        assert (self.house.live, self.house.apart) == (0, 0)
         ends = await asyncio.gather(*self.tasks, return_exceptions=True)
         assert all(end is None or isinstance(end, asyncio.CancelledError) for end in ends)
 
 
-KINDS = st.sampled_from(["batch", "live", "alone", "wait", "leave", "give up", "pass"])
+KINDS = st.sampled_from(
+    [
+        *("batch", "batch at once", "live", "live at once", "alone"),
+        *("wait", "leave", "give up", "pass"),
+    ]
+)
 
 
 @given(st.lists(st.tuples(KINDS, st.integers(0, 60)), max_size=60), st.integers(0, 2))
@@ -300,8 +332,8 @@ async def test_whoever_waits_is_let_in_when_the_capacity_grows_by_itself(
     assert house.requests == 2
 
 
-async def test_live_requests_have_places_of_their_own_where_the_engine_has_some() -> None:
-    visitors = Visitors(Places(lambda: Capacity(1), live_max=2))
+async def test_no_batch_fills_the_places_that_are_kept_for_live_requests() -> None:
+    visitors = Visitors(places(1, live=2))
     await visitors.come("batch")
     await visitors.come("next")
     for name in ("one", "two", "three"):
@@ -311,23 +343,82 @@ async def test_live_requests_have_places_of_their_own_where_the_engine_has_some(
     assert not visitors.house.try_take(1, live=True)
     await visitors.leave("one", live=True)
     assert visitors.inside == ["batch", "two", "three"]
-    await visitors.leave("batch")
-    assert visitors.inside == ["two", "three", "next"]
     await visitors.leave("two", live=True)
     assert visitors.house.try_take(1, live=True)
+    assert not visitors.house.try_take(1, live=True)
+    await visitors.leave("batch")
+    assert visitors.inside == ["three", "next"]
     assert visitors.house.requests == 3
 
 
-async def test_live_requests_that_wait_for_places_of_their_own_keep_no_batch_waiting() -> None:
-    visitors = Visitors(Places(lambda: Capacity(2), live_max=1))
-    await visitors.come("one", live=True)
-    await visitors.come("two", live=True)
+async def test_live_requests_take_the_whole_engine_and_a_batch_what_is_left() -> None:
+    visitors = Visitors(places(2, live=1))
+    for name in ("one", "two", "three"):
+        await visitors.come(name, live=True)
+    assert visitors.inside == ["one", "two", "three"]
     await visitors.come("batch")
-    assert visitors.inside == ["one", "batch"]
+    assert "batch" not in visitors.inside
+    await visitors.leave("one", live=True)
+    assert visitors.inside == ["two", "three", "batch"]
+
+
+async def test_a_batch_shrinks_as_long_as_live_requests_wait() -> None:
+    visitors = Visitors(places(2, live=1))
+    await visitors.come("first")
+    await visitors.come("second")
+    await visitors.come("third")
+    for name in ("one", "two", "three"):
+        await visitors.come(name, live=True)
+    assert visitors.inside == ["first", "second", "one"]
+    await visitors.leave("first")
+    await visitors.leave("second")
+    assert visitors.inside == ["one", "two", "three"]
+    assert not visitors.house.try_take(1)
+
+
+async def test_live_requests_beyond_the_kept_places_share_the_tokens_of_batches() -> None:
+    visitors = Visitors(places(3, tokens=100, live=1))
+    await visitors.come("kept", 90, live=True)
+    await visitors.come("batch", 60)
+    await visitors.come("large", 50, live=True)
+    await visitors.come("small", 1)
+    assert visitors.inside == ["kept", "batch"]
+    await visitors.leave("kept", 90, live=True)
+    assert visitors.inside == ["batch", "large", "small"]
+    assert (visitors.house.apart, visitors.house.tokens) == (1, 61)
+
+
+@pytest.mark.parametrize("first", ["kept", "sharing"])
+async def test_tokens_are_given_back_in_whatever_order_live_requests_leave(first: str) -> None:
+    visitors = Visitors(places(3, tokens=100, live=1))
+    costs = {"kept": 20, "sharing": 30}
+    for name, cost in costs.items():
+        await visitors.come(name, cost, live=True)
+    assert (visitors.house.apart, visitors.house.tokens) == (1, 30)
+    await visitors.leave(first, costs.pop(first), live=True)
+    assert visitors.house.tokens == (30 if first == "kept" else 0)
+    ((last, cost),) = costs.items()
+    await visitors.leave(last, cost, live=True)
+    house = visitors.house
+    assert (house.requests, house.live, house.apart, house.tokens) == (0, 0, 0, 0)
+
+
+async def test_kept_places_that_become_fewer_are_seen() -> None:
+    capacity = Capacity(6, live=2)
+    visitors = Visitors(Places(lambda: capacity))
+    for name in "abc":
+        await visitors.come(name)
+    await visitors.come("one", live=True)
+    capacity = Capacity(3, live=1)
+    assert not visitors.house.try_take(1)
+    assert not visitors.house.try_take(1, live=True)
+    await visitors.leave("one", live=True)
+    assert not visitors.house.try_take(1)
+    assert visitors.house.try_take(1, live=True)
 
 
 async def test_alone_means_without_live_requests_too() -> None:
-    visitors = Visitors(Places(lambda: Capacity(2), live_max=2))
+    visitors = Visitors(places(2, live=2))
     await visitors.come("live", live=True)
     await visitors.come("poison", alone=True)
     assert visitors.inside == ["live"]
@@ -341,10 +432,65 @@ async def test_alone_means_without_live_requests_too() -> None:
 
 
 async def test_a_live_request_that_leaves_the_queue_takes_nothing_with_it() -> None:
-    visitors = Visitors(Places(lambda: Capacity(1), live_max=1))
-    await visitors.come("one", live=True)
-    await visitors.come("two", live=True)
-    await visitors.turn_away("two")
+    visitors = Visitors(places(1, live=1))
+    for name in ("one", "two", "three"):
+        await visitors.come(name, live=True)
+    await visitors.turn_away("three")
     await visitors.leave("one", live=True)
-    assert (visitors.house.requests, visitors.house.apart) == (0, 0)
+    await visitors.leave("two", live=True)
+    assert (visitors.house.requests, visitors.house.live, visitors.house.apart) == (0, 0, 0)
     assert visitors.house.try_take(1, live=True)
+
+
+class Suspect:
+    """One that runs alone, and a clock that is set by hand."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, visitors: Visitors) -> None:
+        self.now = 1000.0
+        patch.setattr("nightrate.clock.monotonic", lambda: self.now)
+        self.visitors = visitors
+
+    async def passes(self, seconds: float) -> None:
+        """Have time pass, and everybody looked at again."""
+        self.now += seconds
+        self.visitors.house._look_again()
+        await settle()
+
+
+async def test_a_live_request_waits_for_one_alone_so_long_and_comes_in_beside_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    visitors = Visitors(places(2, live=1))
+    suspect = Suspect(monkeypatch, visitors)
+    await visitors.come("suspect", alone=True)
+    await visitors.come("live", live=True)
+    await visitors.come("batch")
+    await suspect.passes(limits.ALONE_SECONDS_MAX - 1)
+    assert visitors.inside == ["suspect"]
+    assert not visitors.house.joined
+    await suspect.passes(1)
+    assert visitors.inside == ["suspect", "live"]
+    assert visitors.house.try_take(1, live=True), "it is alone no more"
+    assert not visitors.house.try_take(1)
+    await visitors.leave("suspect", alone=True)
+    assert visitors.inside == ["live", "batch"]
+
+
+async def test_a_live_request_passes_those_who_wait_to_be_alone_when_it_has_waited_so_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    visitors = Visitors(places(2, live=1))
+    suspect = Suspect(monkeypatch, visitors)
+    await visitors.come("long")
+    await visitors.come("suspect", alone=True)
+    await visitors.come("live", live=True)
+    await suspect.passes(limits.ALONE_SECONDS_MAX - 1)
+    await visitors.come("late", live=True)
+    await suspect.passes(1)
+    assert visitors.inside == ["long", "live"]
+    assert not visitors.house.joined, "nobody was alone yet"
+    await visitors.leave("long")
+    await visitors.leave("live", live=True)
+    assert visitors.inside == ["suspect"]
+    await visitors.leave("suspect", alone=True)
+    assert visitors.inside == ["late"]

@@ -55,6 +55,7 @@ BROAD_CATCHES: dict[str, str] = {
     # file: why everything is caught there, and where it goes
     "api/middleware.py": "around one call: answered with an error and logged",
     "testing/simulation/processes.py": "around one call: given to whoever made it",
+    "engines/illustrator.py": "around one drawing in a thread: given to whoever asked for it",
     "engines/llama_cpp_model.py": "within a library that lets nothing through: raised behind it",
     "service/execute.py": "around one request: becomes its outcome and is logged",
     "tools/documents.py": "around a foreign parser of files: becomes the file's fault",
