@@ -140,7 +140,8 @@ def _outcome(document: Any) -> Outcome:
     response.pop("responseId", None)
     response.pop("tokenCount", None)
     if "usageMetadata" in response:  # What was computed a moment ago is not computed again.
-        response["usageMetadata"].pop("cachedContentTokenCount", None)
+        for name in ("cachedContentTokenCount", "cacheTokensDetails"):
+            response["usageMetadata"].pop(name, None)
     return "response", _rounded(response)
 
 
