@@ -60,7 +60,8 @@ PAGE_REDIRECTS_MAX = 3
 """Ours: how often a page may lead to another place."""
 
 PAGES_AT_ONCE_MAX = 8
-"""Ours: pages that are being fetched."""
+LIVE_PAGES_AT_ONCE_MAX = 8
+"""Ours: pages that are being fetched for batches, and at the same time for live requests."""
 
 PAGE_PORT_MIN = 8_000
 PAGE_PORT_MAX = 8_999
@@ -76,7 +77,8 @@ ROBOTS_REMEMBERED_MAX = 256
 """Ours: and of how many sites; each may have half a megabyte, usual ones have a thousandth."""
 
 EXTRACTIONS_AT_ONCE_MAX = 2
-"""Ours: processes that read pages."""
+LIVE_EXTRACTIONS_AT_ONCE_MAX = 2
+"""Ours: processes that read pages for batches, and at the same time for live requests."""
 
 EXTRACTION_SECONDS = 20.0
 """Ours: how long one may take; a PDF of a hundred pages takes three."""
@@ -99,4 +101,10 @@ SUPPORTS_MAX = 100
 """Ours: sentences of an answer whose sources are named."""
 
 SEARCHES_AT_ONCE_MAX = 8
-"""Ours: searches that are asked at once; the engines behind them shut out who asks too fast."""
+LIVE_SEARCHES_AT_ONCE_MAX = 4
+"""Ours: searches that are asked at once for batches, and at the same time for live requests; the
+engines behind them shut out who asks too fast."""
+
+INDEX_BUSY_SECONDS = 5.0
+"""Ours: how long one connection to the index waits in the rare moments when another one keeps
+everybody out."""

@@ -72,7 +72,7 @@ class Grounder:
         """Look up for a prompt: give it with what was found, or say why nothing is looked up.
 
         Args:
-            prompt: the whole of it.
+            prompt: the whole of it; what a live one wishes for waits for no batch.
             wish: what is to be looked up.
             step: where what was found is kept; what is there already is not looked up again.
         """
@@ -103,11 +103,11 @@ class Grounder:
             if longest > (most := tool_limits.PAGE_ADDRESS_BYTES_MAX):
                 message = f"{wish.pages}: an address has {longest} bytes, and {most} are the most."
                 return Failure(Code.INVALID_ARGUMENT, message)
-            read = await self._pages.read(uris)
+            read = await self._pages.read(uris, live=prompt.live)
         if wish.search is None or self._search is None:
             return Grounding((), read.sources, read.pages)
         query = query_of(prompt)
-        found = await self._search.search(query, limits.SEARCH_SOURCES_MAX)
+        found = await self._search.search(query, limits.SEARCH_SOURCES_MAX, live=prompt.live)
         if isinstance(found, Failure):
             return found
         return Grounding((query,), (*read.sources, *found), read.pages)
