@@ -17,6 +17,10 @@ DOCUMENT_TEXT_BYTES_MAX = 8 * MIB
 """Ours: the text of one document, a shelf of books; a command sends it to the server in one call,
 where JSON may double it."""
 
+MAIN_PART_CHARACTERS_MAX = 2_000_000
+"""Ours: a page whose main part is looked for, which takes some two seconds per million; longer ones
+are read whole."""
+
 DOCUMENT_PAGES_MAX = 5_000
 """Ours: pages of one PDF."""
 
