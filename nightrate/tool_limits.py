@@ -72,7 +72,7 @@ PAGE_PORT_MAX = 8_999
 """Ours: ports of web servers beside 80 and 443; others are those of other services."""
 
 ROBOTS_BYTES_MAX = 500 * KIB
-"""RFC 9309: what is read of a robots.txt at least; ours: and at most."""
+"""RFC 9309: what is read of a robots.txt at least; ours: and at most, the rest is passed over."""
 
 ROBOTS_SECONDS = 3_600.0
 """Ours: how long a robots.txt is remembered; RFC 9309 allows a day."""
