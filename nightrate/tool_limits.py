@@ -65,7 +65,8 @@ PAGE_REDIRECTS_MAX = 3
 
 PAGES_AT_ONCE_MAX = 8
 LIVE_PAGES_AT_ONCE_MAX = 8
-"""Ours: pages that are being fetched for batches, and at the same time for live requests."""
+"""Ours: pages that are being fetched, or wait to be read, for batches, and at the same time for
+live requests."""
 
 PAGE_PORT_MIN = 8_000
 PAGE_PORT_MAX = 8_999

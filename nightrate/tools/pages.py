@@ -40,7 +40,9 @@ class Pages:
 
     def __init__(self, web: Web) -> None:
         self._web = web
-        self._places = Places(
+        self._places = Places(tool_limits.PAGES_AT_ONCE_MAX, tool_limits.LIVE_PAGES_AT_ONCE_MAX)
+        """A page has one until it is read, so that no more are in memory than there are places."""
+        self._readers = Places(
             tool_limits.EXTRACTIONS_AT_ONCE_MAX, tool_limits.LIVE_EXTRACTIONS_AT_ONCE_MAX
         )
 
@@ -62,20 +64,22 @@ class Pages:
         )
 
     async def _one(self, uri: str, *, live: bool) -> Source | PageStatus:
-        try:
-            fetched = await self._web.fetch(uri, live=live)
-        except NotFetched as fault:
-            return _STATUS[fault.why]
-        if not is_readable(fetched.mime_type):
-            return PageStatus.ERROR
-        extracted = await self._extracted(fetched, live=live)
+        async with self._places.of(live=live):
+            try:
+                fetched = await self._web.fetch(uri)
+            except NotFetched as fault:
+                return _STATUS[fault.why]
+            if not is_readable(fetched.mime_type):
+                return PageStatus.ERROR
+            extracted = await self._extracted(fetched, live=live)
         if extracted is None:
             return PageStatus.ERROR
-        return Source(uri, extracted.title or uri, extracted.text)
+        text = shortened(extracted.text, tool_limits.PAGE_TEXT_BYTES_MAX)
+        return Source(uri, extracted.title or uri, text)
 
     async def _extracted(self, page: Fetched, *, live: bool) -> Extracted | None:
         """Read a page in a process of its own; None when that cannot be done within the bounds."""
-        async with self._places.of(live=live):
+        async with self._readers.of(live=live):
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "nightrate.tools.extraction_process"),
                 *(page.mime_type, page.charset or ""),

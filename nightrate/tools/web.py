@@ -19,7 +19,6 @@ from msgspec import Struct
 from nightrate import clock, tool_limits
 from nightrate.errors import BadRequest, Fault
 from nightrate.tools.addresses import Addresses, NotAllowed
-from nightrate.tools.places import Places
 
 if TYPE_CHECKING:
     import aiohttp
@@ -88,31 +87,25 @@ class Web:
         self._private = private
         self._robots: OrderedDict[str, _Robots] = OrderedDict()
         """By site, the one that was looked at last behind the others."""
-        self._places = Places(tool_limits.PAGES_AT_ONCE_MAX, tool_limits.LIVE_PAGES_AT_ONCE_MAX)
 
-    async def fetch(self, uri: str, *, live: bool) -> Fetched:
+    async def fetch(self, uri: str) -> Fetched:
         """Fetch a page, over as many places as its site leads to and the bound allows.
-
-        Args:
-            uri: its address.
-            live: whether somebody waits for it.
 
         Raises:
             NotFetched: there is none, or none that may be fetched.
         """
-        async with self._places.of(live=live):
-            try:
-                async with asyncio.timeout(tool_limits.PAGE_SECONDS):
-                    for _ in range(tool_limits.PAGE_REDIRECTS_MAX + 1):
-                        uri = _in_ascii(uri)
-                        self._check(uri)
-                        await self._ask_robots(uri)
-                        found = await self._get(uri, tool_limits.PAGE_BYTES_MAX)
-                        if isinstance(found, Fetched):
-                            return found
-                        uri = found
-            except TimeoutError as error:
-                raise NotFetched from error
+        try:
+            async with asyncio.timeout(tool_limits.PAGE_SECONDS):
+                for _ in range(tool_limits.PAGE_REDIRECTS_MAX + 1):
+                    uri = _in_ascii(uri)
+                    self._check(uri)
+                    await self._ask_robots(uri)
+                    found = await self._get(uri, tool_limits.PAGE_BYTES_MAX)
+                    if isinstance(found, Fetched):
+                        return found
+                    uri = found
+        except TimeoutError as error:
+            raise NotFetched from error
         raise NotFetched
 
     def _check(self, uri: str) -> None:

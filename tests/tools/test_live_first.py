@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -32,10 +33,12 @@ class Slow:
     def __init__(self) -> None:
         self.inside = 0
         self.most = 0
+        self.asked: Counter[str] = Counter()
         self.came = asyncio.Event()
         self.let_go = asyncio.Event()
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
+        self.asked[request.path] += 1
         if "slow" in request.path_qs:
             await self.wait()
         if request.path == "/robots.txt":
@@ -43,7 +46,7 @@ class Slow:
         if request.path == "/search":
             found = {"results": [{"url": "https://example.com/", "title": request.query["q"]}]}
             return web.Response(body=msgspec.json.encode(found))
-        return web.Response(text="what it says", content_type="text/plain")
+        return web.Response(text=request.path)
 
     async def wait(self) -> None:
         self.inside += 1
@@ -74,61 +77,69 @@ async def waiting(work: list[Any], slow: Slow, places: int) -> AsyncIterator[lis
         await asyncio.gather(*tasks)
 
 
-def private_web() -> Web:
-    return Web(Addresses(private=True, loopback=True), private=True)
-
-
-async def test_a_live_page_is_fetched_while_all_those_of_a_batch_wait() -> None:
-    slow, places, fetcher = Slow(), tool_limits.PAGES_AT_ONCE_MAX, private_web()
-    async with site(slow) as address:
-        work = [fetcher.fetch(f"{address}/slow/{n}", live=False) for n in range(3 * places)]
-        async with waiting(work, slow, places):
-            for _ in range(2 * tool_limits.LIVE_PAGES_AT_ONCE_MAX):
-                assert (await fetcher.fetch(f"{address}/quick", live=True)).data == b"what it says"
-
-
-async def test_live_pages_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tool_limits, "LIVE_PAGES_AT_ONCE_MAX", 2)
-    slow, fetcher = Slow(), private_web()
-    async with site(slow) as address:
-        work = [fetcher.fetch(f"{address}/slow/{n}", live=True) for n in range(5)]
-        async with waiting(work, slow, 2):
-            assert (await fetcher.fetch(f"{address}/quick", live=False)).data == b"what it says"
-
-
 class Reading:
-    """Stands in for the process that reads a page: a slow page is read when that is let go."""
+    """Stands in for the process that reads a page; an unread page is read when that is let go."""
 
     def __init__(self, slow: Slow) -> None:
         self._slow = slow
         self.returncode: int | None = None
 
     async def communicate(self, page: bytes) -> tuple[bytes, None]:
-        if page == b"slow":
+        if page == b"/unread":
             await self._slow.wait()
         self.returncode = 0
         return msgspec.json.encode(Extracted("", page.decode())), None
 
 
-async def test_a_live_page_is_read_while_all_those_of_a_batch_wait(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    slow, places = Slow(), tool_limits.EXTRACTIONS_AT_ONCE_MAX
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> Slow:
+    slow = Slow()
 
     async def start(*_: str, **__: object) -> Reading:
         return Reading(slow)
 
-    async def serve(request: web.Request) -> web.StreamResponse:
-        return web.Response(text=request.path.strip("/"))
-
     monkeypatch.setattr(asyncio, "create_subprocess_exec", start)
-    pages = Pages(private_web())
-    async with site(serve) as address:
+    return slow
+
+
+def new_pages() -> Pages:
+    return Pages(Web(Addresses(private=True, loopback=True), private=True))
+
+
+async def read_quickly(pages: Pages, address: str, *, live: bool, times: int = 1) -> None:
+    """Read a page that comes at once, several times."""
+    for _ in range(times):
+        read = await pages.read([f"{address}/quick"], live=live)
+        assert [page.status for page in read.pages] == [PageStatus.SUCCESS]
+        assert [source.text for source in read.sources] == ["/quick"]
+
+
+async def test_a_live_page_is_fetched_while_all_those_of_a_batch_wait(slow: Slow) -> None:
+    pages, places = new_pages(), tool_limits.PAGES_AT_ONCE_MAX
+    async with site(slow) as address:
         work = [pages.read([f"{address}/slow"], live=False) for _ in range(3 * places)]
         async with waiting(work, slow, places):
-            read = await pages.read([f"{address}/quick"], live=True)
-            assert [page.status for page in read.pages] == [PageStatus.SUCCESS]
-            assert [source.text for source in read.sources] == ["quick"]
+            times = 2 * tool_limits.LIVE_PAGES_AT_ONCE_MAX
+            await read_quickly(pages, address, live=True, times=times)
+
+
+async def test_live_pages_are_bounded_too(slow: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tool_limits, "LIVE_PAGES_AT_ONCE_MAX", 2)
+    pages = new_pages()
+    async with site(slow) as address:
+        work = [pages.read([f"{address}/slow/{n}" for n in range(5)], live=True) for _ in range(3)]
+        async with waiting(work, slow, 2):
+            await read_quickly(pages, address, live=False)
+
+
+async def test_a_live_page_is_read_while_all_those_of_a_batch_wait(slow: Slow) -> None:
+    pages, readers = new_pages(), tool_limits.EXTRACTIONS_AT_ONCE_MAX
+    places = tool_limits.PAGES_AT_ONCE_MAX
+    async with site(slow) as address:
+        work = [pages.read([f"{address}/unread"], live=False) for _ in range(3 * places)]
+        async with waiting(work, slow, readers):
+            await read_quickly(pages, address, live=True, times=places)
+            assert slow.asked["/unread"] <= places, "no more of them are in memory"
 
 
 async def test_a_live_search_is_answered_while_all_those_of_a_batch_wait() -> None:

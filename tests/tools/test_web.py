@@ -47,7 +47,7 @@ def open_web() -> Web:
 async def fetch(pages: Pages, name: str = "page", fetcher: Web | None = None) -> Fetched | Why:
     async with site(pages) as address:
         try:
-            return await (fetcher or open_web()).fetch(f"{address}/{name}", live=False)
+            return await (fetcher or open_web()).fetch(f"{address}/{name}")
         except NotFetched as fault:
             return fault.why
 
@@ -78,9 +78,9 @@ async def test_an_address_may_have_letters_of_any_kind() -> None:
 
     async with site(named) as address:
         for name in ("Zürich", "Z%C3%BCrich"):
-            assert (await open_web().fetch(f"{address}/{name}", live=False)).data == b"x"
+            assert (await open_web().fetch(f"{address}/{name}")).data == b"x"
     with pytest.raises(NotFetched):
-        await Web(Addresses()).fetch("https://zürich.example/", live=False)
+        await Web(Addresses()).fetch("https://zürich.example/")
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ async def test_a_redirect_leads_nowhere_that_is_not_allowed(to: str) -> None:
 )
 async def test_what_is_not_allowed_is_not_asked(uri: str, addresses: Addresses) -> None:
     with pytest.raises(NotFetched) as fault:
-        await Web(addresses).fetch(uri, live=False)
+        await Web(addresses).fetch(uri)
     assert fault.value.why is Why.UNSAFE
 
 
@@ -141,7 +141,7 @@ async def test_a_packed_page_is_left() -> None:
 
     async with site(packed) as address:
         with pytest.raises(NotFetched) as fault:
-            await open_web().fetch(f"{address}/page", live=False)
+            await open_web().fetch(f"{address}/page")
     assert fault.value.why is Why.FAILED
 
 
@@ -149,7 +149,7 @@ async def test_nobody_there_is_told() -> None:
     async with site(Pages()) as gone:
         pass
     with pytest.raises(NotFetched) as fault:
-        await open_web().fetch(f"{gone}/page", live=False)
+        await open_web().fetch(f"{gone}/page")
     assert fault.value.why is Why.FAILED
 
 
@@ -224,7 +224,7 @@ async def test_what_a_site_adds_at_great_length_is_not_read() -> None:
 async def test_a_site_is_asked_once_by_those_who_come_together() -> None:
     pages, fetcher = Pages(page=b"x"), open_web()
     async with site(pages) as address:
-        await asyncio.gather(*(fetcher.fetch(f"{address}/page?{n}", live=False) for n in range(5)))
+        await asyncio.gather(*(fetcher.fetch(f"{address}/page?{n}") for n in range(5)))
     assert pages.asked == {"robots.txt": 1, "page": 5}
 
 
@@ -237,11 +237,11 @@ async def test_what_a_site_allows_is_remembered_for_a_while(
     pages, fetcher = Pages(page=b"x"), open_web()
     async with site(pages) as address, site(Pages(page=b"x")) as other:
         for _ in range(2):
-            await fetcher.fetch(f"{address}/page", live=False)
+            await fetcher.fetch(f"{address}/page")
         assert pages.asked["robots.txt"] == 1
         now += tool_limits.ROBOTS_SECONDS
-        await fetcher.fetch(f"{address}/page", live=False)
+        await fetcher.fetch(f"{address}/page")
         assert pages.asked["robots.txt"] == 2
-        await fetcher.fetch(f"{other}/page", live=False)  # pushes the first one out
-        await fetcher.fetch(f"{address}/page", live=False)
+        await fetcher.fetch(f"{other}/page")  # pushes the first one out
+        await fetcher.fetch(f"{address}/page")
         assert pages.asked["robots.txt"] == 3
