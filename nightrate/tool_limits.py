@@ -91,6 +91,10 @@ EXTRACTION_SECONDS = 20.0
 EXTRACTION_MEMORY_BYTES_MAX = 2 * 1024 * MIB
 """Ours: what such a process may have."""
 
+LOOKUPS_ASIDE_MAX = 2_000
+"""Ours: rows of batches that look something up while others have their places before an engine, two
+shards of them. Each may hold what it found, up to 64 KiB, until the engine takes it."""
+
 # Searches --------------------------------------------------------------------------------------
 
 SEARCH_TRIES_MAX = 3
