@@ -57,7 +57,7 @@ def read_markup(data: bytes, charset: str | None) -> tuple[str, str]:
     page = _parsed(markup)
     title = page.title.get_text() if page.title else ""
     whole = _whole(page)
-    if len(markup) > tool_limits.MAIN_PART_CHARACTERS_MAX:
+    if len(whole) < _MAIN_CHARACTERS_MIN or len(markup) > tool_limits.MAIN_PART_CHARACTERS_MAX:
         return title, whole
     main = _main_part(markup)
     enough = max(_MAIN_CHARACTERS_MIN, _MAIN_SHARE_MIN * len(whole))

@@ -11,7 +11,15 @@ from nightrate import tool_limits
 from nightrate.tools import markup
 from nightrate.tools.documents import HTML, extract
 from nightrate.tools.markup import read_markup
-from tests.tools.web_pages import ARTICLE, BANNER, MENU, PREFORMATTED, WEB_FORMS, WEB_PAGES
+from tests.tools.web_pages import (
+    ARTICLE,
+    BANNER,
+    MENU,
+    PREFORMATTED,
+    WEB_FORMS,
+    WEB_PAGES,
+    WebPage,
+)
 
 
 @pytest.mark.parametrize("name", WEB_PAGES)
@@ -48,13 +56,16 @@ def test_the_main_part_is_no_small_share_of_a_page(monkeypatch: pytest.MonkeyPat
     assert read_markup(f"<p>{long}</p>".encode(), None)[1] == long.strip()
 
 
-def test_a_very_long_page_is_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("page", [ARTICLE, PREFORMATTED])
+def test_the_main_part_of_very_long_and_very_short_pages_is_not_looked_for(
+    page: WebPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(_: str) -> str:
         raise AssertionError("nobody looks for its main part")
 
     monkeypatch.setattr(tool_limits, "MAIN_PART_CHARACTERS_MAX", len(ARTICLE.html) - 1)
     monkeypatch.setattr(markup, "_main_part", refuse)
-    assert "planned for 2031" in read_markup(ARTICLE.html.encode(), None)[1]
+    assert page.says[-1] in read_markup(page.html.encode(), None)[1]
 
 
 def test_a_page_within_a_form_is_read_without_what_one_fills_in() -> None:
