@@ -210,7 +210,7 @@ async def remove(data: Path, uri: str) -> IndexedDocument:
 
 @contextlib.asynccontextmanager
 async def _opened(directory: DataDirectory) -> AsyncIterator[Index]:
-    index = Index(directory.index, inline)
+    index = Index(directory.index, inline, inline)
     try:
         yield index
     finally:

@@ -86,7 +86,7 @@ class House:
         self.blobs = Blobs(directory.blobs, runs.disk)
         self.backups = Backups(directory.path, self.blobs, runs.disk)
         prefixes = Prefixes(self.store, self.blobs)
-        self.index = Index(directory.index, runs.index)
+        self.index = Index(directory.index, runs.index, runs.live_index)
         self._search = make_search(self.index)
         grounder = Grounder(self._search, _pages(settings))
         media = Media(Shelf(self.store, self.blobs))
@@ -251,7 +251,7 @@ class House:
 
 
 class _Runs:
-    """Where blocking calls go: to write the database, look into it, to the disk, to the index."""
+    """Where blocking calls go: to the database, to look into it, the disk, the index, and live."""
 
     def __init__(self) -> None:
         self._pools = [
@@ -259,8 +259,11 @@ class _Runs:
             ThreadPoolExecutor(1, thread_name_prefix="looks"),
             ThreadPoolExecutor(BLOB_THREADS, thread_name_prefix="disk"),
             ThreadPoolExecutor(1, thread_name_prefix="index"),
+            ThreadPoolExecutor(1, thread_name_prefix="live-index"),
         ]
-        self.database, self.looks, self.disk, self.index = (_run_in(pool) for pool in self._pools)
+        self.database, self.looks, self.disk, self.index, self.live_index = map(
+            _run_in, self._pools
+        )
 
     def close(self) -> None:
         for pool in self._pools:

@@ -17,6 +17,10 @@ DOCUMENT_TEXT_BYTES_MAX = 8 * MIB
 """Ours: the text of one document, a shelf of books; a command sends it to the server in one call,
 where JSON may double it."""
 
+MAIN_PART_CHARACTERS_MAX = 2_000_000
+"""Ours: a page whose main part is looked for, which takes some two seconds per million; longer ones
+are read whole."""
+
 DOCUMENT_PAGES_MAX = 5_000
 """Ours: pages of one PDF."""
 
@@ -60,14 +64,16 @@ PAGE_REDIRECTS_MAX = 3
 """Ours: how often a page may lead to another place."""
 
 PAGES_AT_ONCE_MAX = 8
-"""Ours: pages that are being fetched."""
+LIVE_PAGES_AT_ONCE_MAX = 8
+"""Ours: pages that are being fetched, or wait to be read, for batches, and at the same time for
+live requests."""
 
 PAGE_PORT_MIN = 8_000
 PAGE_PORT_MAX = 8_999
 """Ours: ports of web servers beside 80 and 443; others are those of other services."""
 
 ROBOTS_BYTES_MAX = 500 * KIB
-"""RFC 9309: what is read of a robots.txt at least; ours: and at most."""
+"""RFC 9309: what is read of a robots.txt at least; ours: and at most, the rest is passed over."""
 
 ROBOTS_SECONDS = 3_600.0
 """Ours: how long a robots.txt is remembered; RFC 9309 allows a day."""
@@ -76,13 +82,18 @@ ROBOTS_REMEMBERED_MAX = 256
 """Ours: and of how many sites; each may have half a megabyte, usual ones have a thousandth."""
 
 EXTRACTIONS_AT_ONCE_MAX = 2
-"""Ours: processes that read pages."""
+LIVE_EXTRACTIONS_AT_ONCE_MAX = 2
+"""Ours: processes that read pages for batches, and at the same time for live requests."""
 
 EXTRACTION_SECONDS = 20.0
 """Ours: how long one may take; a PDF of a hundred pages takes three."""
 
 EXTRACTION_MEMORY_BYTES_MAX = 2 * 1024 * MIB
 """Ours: what such a process may have."""
+
+LOOKUPS_ASIDE_MAX = 2_000
+"""Ours: rows of batches that look something up while others have their places before an engine, two
+shards of them. Each may hold what it found, up to 64 KiB, until the engine takes it."""
 
 # Searches --------------------------------------------------------------------------------------
 
@@ -99,4 +110,10 @@ SUPPORTS_MAX = 100
 """Ours: sentences of an answer whose sources are named."""
 
 SEARCHES_AT_ONCE_MAX = 8
-"""Ours: searches that are asked at once; the engines behind them shut out who asks too fast."""
+LIVE_SEARCHES_AT_ONCE_MAX = 4
+"""Ours: searches that are asked at once for batches, and at the same time for live requests; the
+engines behind them shut out who asks too fast."""
+
+INDEX_BUSY_SECONDS = 5.0
+"""Ours: how long one connection to the index waits in the rare moments when another one keeps
+everybody out."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack, aclosing, nullcontext
 from typing import overload
 
 from msgspec import structs
@@ -21,7 +21,7 @@ from nightrate.domain.generation import Asked, Failure, Outcome, Prompt, Reply
 from nightrate.domain.model import Model
 from nightrate.domain.shard import Answer, Tally
 from nightrate.errors import Code, Damaged, EngineDown, Refused, StoreFault
-from nightrate.service.grounding import Grounder, Step, Steps
+from nightrate.service.grounding import Aside, Grounder, Step, Steps
 from nightrate.service.lane import Lane
 from nightrate.service.media import Media
 from nightrate.service.outcomes import pieces_of, resting, tally_of
@@ -262,6 +262,7 @@ class Rows:
         worker: Worker | None = None,
         steps: Steps | None = None,
         index: int = 0,
+        aside: Aside = nullcontext,
     ) -> Answer:
         """Answer one row: its line in, its output line out.
 
@@ -273,6 +274,7 @@ class Rows:
             worker: the task that calls, if it knows itself.
             steps: where it is kept what was looked up for rows; None for nowhere.
             index: the number under which it is kept there.
+            aside: entered while something is looked up for the row.
 
         Raises:
             EngineDown: the engine has given up; the row has no outcome yet.
@@ -294,7 +296,7 @@ class Rows:
                 # Nearly every row: the straight way.
                 outcome = await self._lane.outcome(asked, worker=worker, meter=meter)
             else:
-                step = None if steps is None else Step(steps, index)
+                step = None if steps is None else Step(steps, index, aside)
                 outcome = await self._executor.of_row(
                     *(self._lane, self._model, asked, self._reach), meter, step
                 )

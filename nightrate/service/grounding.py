@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 from msgspec import json, structs
@@ -37,12 +39,23 @@ class Steps(Protocol):
         ...
 
 
-class Step:
-    """The place of one request among the steps that are kept."""
+Aside = Callable[[], AbstractContextManager[None]]
+"""Gives what is entered while something is looked up: who asks for it waits for no engine then."""
 
-    def __init__(self, steps: Steps, index: int) -> None:
+
+class Step:
+    """The place of one request among the steps that are kept.
+
+    Args:
+        steps: keeps them.
+        index: of the request.
+        aside: entered while something is looked up for it.
+    """
+
+    def __init__(self, steps: Steps, index: int, aside: Aside = nullcontext) -> None:
         self._steps = steps
         self._index = index
+        self.aside = aside
 
     async def kept(self) -> Grounding | None:
         """Give what was found before, if anybody looked."""
@@ -72,7 +85,7 @@ class Grounder:
         """Look up for a prompt: give it with what was found, or say why nothing is looked up.
 
         Args:
-            prompt: the whole of it.
+            prompt: the whole of it; what a live one wishes for waits for no batch.
             wish: what is to be looked up.
             step: where what was found is kept; what is there already is not looked up again.
         """
@@ -84,7 +97,8 @@ class Grounder:
             return Failure(Code.UNIMPLEMENTED, message)
         grounding = None if step is None else await step.kept()
         if grounding is None:
-            found = await self._looked_up(prompt, wish)
+            with nullcontext() if step is None else step.aside():
+                found = await self._looked_up(prompt, wish)
             if isinstance(found, Failure):
                 return found
             grounding = found
@@ -103,11 +117,11 @@ class Grounder:
             if longest > (most := tool_limits.PAGE_ADDRESS_BYTES_MAX):
                 message = f"{wish.pages}: an address has {longest} bytes, and {most} are the most."
                 return Failure(Code.INVALID_ARGUMENT, message)
-            read = await self._pages.read(uris)
+            read = await self._pages.read(uris, live=prompt.live)
         if wish.search is None or self._search is None:
             return Grounding((), read.sources, read.pages)
         query = query_of(prompt)
-        found = await self._search.search(query, limits.SEARCH_SOURCES_MAX)
+        found = await self._search.search(query, limits.SEARCH_SOURCES_MAX, live=prompt.live)
         if isinstance(found, Failure):
             return found
         return Grounding((query,), (*read.sources, *found), read.pages)

@@ -5,17 +5,14 @@ from __future__ import annotations
 import io
 import itertools
 import re
-import warnings
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from msgspec import Struct
 
 from nightrate import tool_limits
 from nightrate.errors import Fault
-
-if TYPE_CHECKING:
-    from bs4 import Tag
+from nightrate.tools.markup import read_markup
 
 HTML: Final = "text/html"
 PDF: Final = "application/pdf"
@@ -42,26 +39,6 @@ SUFFIXES: Final = tuple(sorted(_BY_SUFFIX))
 
 _HEADING = re.compile(r"^#{1,6}[ \t]+(.+?)[ \t]*#*$", re.MULTILINE)
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
-
-_NO_CONTENT = (
-    "title",
-    "script",
-    "style",
-    "noscript",
-    "template",
-    "svg",
-    "iframe",
-    "form",
-    "button",
-)
-_BESIDE_CONTENT = ("nav", "aside", "footer")
-_BLOCKS = {
-    *("address", "article", "blockquote", "br", "dd", "div", "dl", "dt", "figcaption", "figure"),
-    *("h1", "h2", "h3", "h4", "h5", "h6", "header", "hr", "li", "main", "ol", "p", "pre"),
-    *("section", "table", "td", "th", "tr", "ul"),
-}
-_BREAK = "\x1e"
-"""Stands for the end of a line while a page is read; white space of its source does not count."""
 
 
 class Unreadable(Fault):
@@ -99,7 +76,7 @@ def extract(data: bytes, mime_type: str, charset: str | None = None) -> Extracte
     if mime_type == PDF:
         title, text = _pdf(data)
     elif mime_type in _MARKUP:
-        title, text = _html(data, charset)
+        title, text = read_markup(data, charset)
     else:
         text = _decoded(data, charset)
         heading = _HEADING.search(text) if mime_type == MARKDOWN else None
@@ -127,45 +104,6 @@ def _decoded(data: bytes, charset: str | None) -> str:
     except UnicodeDecodeError as error:
         message = f"it is no {charset or 'UTF-8'} text (byte {error.start})"
         raise Unreadable(message) from error
-
-
-def _html(data: bytes, charset: str | None) -> tuple[str, str]:
-    """Read a page: its main part where it says which that is, without what stands beside it."""
-    from bs4 import BeautifulSoup
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it wonders whether pages are addresses, or XML
-        page = BeautifulSoup(data, "html.parser", from_encoding=charset)
-    title = page.title.get_text() if page.title else ""
-    for tag in page(_NO_CONTENT):
-        tag.decompose()
-    body = page.find("main") or page.find("article") or page.body or page
-    if any(not tag.find_parent(_BESIDE_CONTENT) for tag in body(("p", "h1", "h2", "li", "td"))):
-        for tag in body(_BESIDE_CONTENT):
-            tag.decompose()
-    lines = (" ".join(line.split()) for line in _in_order(body).split(_BREAK))
-    return title, "\n".join(line for line in lines if line)
-
-
-def _in_order(body: Tag) -> str:
-    """Give the text of a page, with a sign wherever a block begins or ends."""
-    from bs4.element import NavigableString, Tag
-
-    pieces: list[str] = []
-    inside: Tag | None = None
-    for element in body.descendants:
-        if isinstance(element, Tag):
-            if element.name in _BLOCKS:
-                pieces.append(_BREAK)
-        elif type(element) is NavigableString:  # comments and the like are other kinds
-            block = element.parent
-            while block is not None and block is not body and block.name not in _BLOCKS:
-                block = block.parent
-            if block is not inside:
-                pieces.append(_BREAK)
-                inside = block
-            pieces.append(element)
-    return "".join(pieces)
 
 
 def _pdf(data: bytes) -> tuple[str, str]:

@@ -1,14 +1,17 @@
 """A full-text index over the operator's documents, in an SQLite database of its own.
 
 One process opens it: the server that holds the data directory, or a command that holds it while
-there is no server. A document is put there by one transaction, so a crash leaves the one before or
-the new one. The database is made with the first document; without it, searches find nothing.
+there is no server. Live searches have a connection of their own, which only looks: it waits neither
+for the searches of batches nor for a document that is being put there. A document is put there by
+one transaction, so a crash leaves the one before or the new one. The database is made with the
+first document; without it, searches find nothing.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -72,12 +75,15 @@ class Index(Search):
     Args:
         path: the database file; it need not be there.
         run: where its statements run, one after the other.
+        run_live: where live searches run, one after the other, on a connection of their own.
     """
 
-    def __init__(self, path: Path, run: Run) -> None:
+    def __init__(self, path: Path, run: Run, run_live: Run) -> None:
         self._path = path
         self._run = run
+        self._run_live = run_live
         self._connection: apsw.Connection | None = None
+        self._live_connection: apsw.Connection | None = None
 
     async def put(self, document: Document) -> int:
         """Add a document, or replace the one of that address; give the number of its excerpts.
@@ -107,10 +113,11 @@ class Index(Search):
         """
         return await self._run(lambda: self._documents(after))
 
-    async def search(self, query: str, limit: int) -> list[Source] | Failure:
+    async def search(self, query: str, limit: int, *, live: bool) -> list[Source] | Failure:
         """Find the excerpts that have the words of a query, the best first."""
+        run, opened = (self._run_live, self._open_live) if live else (self._run, self._open)
         try:
-            return await self._run(lambda: self._search(query, limit))
+            return await run(lambda: self._search(query, limit, opened))
         except StoreFault as fault:
             log.error("a search failed: %s", fault)  # noqa: TRY400 - the reason is all
             message = "The index of this server cannot be read now; its log says why. Try again."
@@ -118,9 +125,10 @@ class Index(Search):
 
     async def close(self) -> None:
         """Let go of the database."""
+        await self._run_live(self._close_live)
         await self._run(self._close)
 
-    # in the thread ----------------------------------------------------------------------------
+    # in the threads ---------------------------------------------------------------------------
 
     def _put(self, document: Document) -> int:
         try:
@@ -169,31 +177,47 @@ class Index(Search):
         except apsw.Error as error:
             raise self._trouble(error) from error
 
-    def _search(self, query: str, limit: int) -> list[Source]:
+    def _search(
+        self, query: str, limit: int, opened: Callable[[], apsw.Connection | None]
+    ) -> list[Source]:
         match = match_of(query)
         if not match or not self._path.exists():
             return []
         asked = {"match": match, "most": limit}
         try:
-            return [Source(*row) for row in self._open().execute(_FIND, asked)]
+            connection = opened()
+            return [Source(*row) for row in connection.execute(_FIND, asked)] if connection else []
         except apsw.Error as error:
             raise self._trouble(error) from error
 
     def _open(self) -> apsw.Connection:
         if self._connection is None:
-            connection = apsw.Connection(str(self._path))
-            try:
+            with _connected(self._path) as connection:
                 _prepare(connection)
-            except BaseException:
-                connection.close()
-                raise
             self._connection = connection
         return self._connection
+
+    def _open_live(self) -> apsw.Connection | None:
+        """Open what only looks; None while the first document is only just being put there."""
+        if self._live_connection is None:
+            with _connected(self._path) as connection:
+                connection.execute("PRAGMA query_only=ON")
+                made = _version_of(connection) != 0
+            if not made:
+                connection.close()
+                return None
+            self._live_connection = connection
+        return self._live_connection
 
     def _close(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    def _close_live(self) -> None:
+        if self._live_connection is not None:
+            self._live_connection.close()
+            self._live_connection = None
 
     def _trouble(self, error: apsw.Error) -> StoreFault:
         if isinstance(error, apsw.CorruptError | apsw.NotADBError):
@@ -219,16 +243,37 @@ def _check(document: Document) -> None:
         raise BadRequest("text: it is empty.", field="text")
 
 
+@contextlib.contextmanager
+def _connected(path: Path) -> Iterator[apsw.Connection]:
+    """Open the database; it stays open unless the block fails."""
+    connection = apsw.Connection(str(path))
+    try:
+        connection.set_busy_timeout(int(tool_limits.INDEX_BUSY_SECONDS * 1000))
+        yield connection
+    except BaseException:
+        connection.close()
+        raise
+
+
 def _prepare(connection: apsw.Connection) -> None:
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
     with connection:
-        found = connection.execute("PRAGMA user_version").get
-        if found == 0:
+        if _version_of(connection) == 0:
             connection.execute(_SCHEMA)
             connection.execute(f"PRAGMA user_version={VERSION}")
-        elif found != VERSION:
-            raise StoreFault(f"the index was written by another version ({found})")
+
+
+def _version_of(connection: apsw.Connection) -> int:
+    """Tell the version of the layout; 0 where nothing was made yet.
+
+    Raises:
+        StoreFault: it is not ours.
+    """
+    found = int(connection.execute("PRAGMA user_version").get)
+    if found not in {0, VERSION}:
+        raise StoreFault(f"the index was written by another version ({found})")
+    return found
 
 
 def _insert(connection: apsw.Connection, document: Document) -> int:

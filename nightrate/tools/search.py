@@ -15,8 +15,14 @@ class Search(ABC):
     """Looks something up."""
 
     @abstractmethod
-    async def search(self, query: str, limit: int) -> list[Source] | Failure:
-        """Give what is found, the best first, at most ``limit`` sources, or why nothing can be."""
+    async def search(self, query: str, limit: int, *, live: bool) -> list[Source] | Failure:
+        """Give what is found, the best first, or why nothing can be.
+
+        Args:
+            query: what is looked for.
+            limit: how many sources are given at most.
+            live: whether somebody waits for them; then it never stands behind searches of batches.
+        """
 
     async def close(self) -> None:  # noqa: B027 - most hold nothing
         """Let go of what it holds."""
@@ -25,7 +31,7 @@ class Search(ABC):
 class EmptySearch(Search):
     """Finds nothing, whatever is asked: lets the wire be used where there is nothing to search."""
 
-    async def search(self, query: str, limit: int) -> list[Source]:
+    async def search(self, query: str, limit: int, *, live: bool) -> list[Source]:
         """Find nothing."""
-        del query, limit
+        del query, limit, live
         return []

@@ -19,6 +19,7 @@ from nightrate.domain.grounding import Source
 from nightrate.domain.retry import retry_delay_seconds
 from nightrate.errors import Code, SettingsFault
 from nightrate.tools.excerpts import excerpts
+from nightrate.tools.places import Places
 from nightrate.tools.search import Search
 
 if TYPE_CHECKING:
@@ -71,12 +72,16 @@ class SearXNG(Search):
         self._url = f"{address.rstrip('/').removesuffix('/search')}/search"
         self._name = f"the SearXNG at {parts.netloc}"
         self._client: aiohttp.ClientSession | None = None
+        self._places = Places(
+            tool_limits.SEARCHES_AT_ONCE_MAX, tool_limits.LIVE_SEARCHES_AT_ONCE_MAX
+        )
 
-    async def search(self, query: str, limit: int) -> list[Source] | Failure:
+    async def search(self, query: str, limit: int, *, live: bool) -> list[Source] | Failure:
         """Ask, again where that may help, and give the first results."""
         attempt = 1
         while True:
-            found = await self._ask(query)
+            async with self._places.of(live=live):
+                found = await self._ask(query)
             if isinstance(found, Results):
                 return _sources(found, limit)
             if not found.again or attempt >= tool_limits.SEARCH_TRIES_MAX:
@@ -95,11 +100,11 @@ class SearXNG(Search):
 
         if self._client is None:
             self._client = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=tool_limits.SEARCHES_AT_ONCE_MAX),
+                connector=aiohttp.TCPConnector(limit=0),  # its places are the bound
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"user-agent": "nightrate", "accept": "application/json"},
                 timeout=aiohttp.ClientTimeout(
-                    total=None,  # those that wait for a connection are not late
+                    total=None,  # one that goes on answering is not late
                     sock_connect=tool_limits.SEARCH_SECONDS,
                     sock_read=tool_limits.SEARCH_SECONDS,
                 ),

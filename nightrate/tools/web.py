@@ -87,7 +87,6 @@ class Web:
         self._private = private
         self._robots: OrderedDict[str, _Robots] = OrderedDict()
         """By site, the one that was looked at last behind the others."""
-        self._places = asyncio.Semaphore(tool_limits.PAGES_AT_ONCE_MAX)
 
     async def fetch(self, uri: str) -> Fetched:
         """Fetch a page, over as many places as its site leads to and the bound allows.
@@ -95,19 +94,18 @@ class Web:
         Raises:
             NotFetched: there is none, or none that may be fetched.
         """
-        async with self._places:
-            try:
-                async with asyncio.timeout(tool_limits.PAGE_SECONDS):
-                    for _ in range(tool_limits.PAGE_REDIRECTS_MAX + 1):
-                        uri = _in_ascii(uri)
-                        self._check(uri)
-                        await self._ask_robots(uri)
-                        found = await self._get(uri, tool_limits.PAGE_BYTES_MAX)
-                        if isinstance(found, Fetched):
-                            return found
-                        uri = found
-            except TimeoutError as error:
-                raise NotFetched from error
+        try:
+            async with asyncio.timeout(tool_limits.PAGE_SECONDS):
+                for _ in range(tool_limits.PAGE_REDIRECTS_MAX + 1):
+                    uri = _in_ascii(uri)
+                    self._check(uri)
+                    await self._ask_robots(uri)
+                    found = await self._get(uri, tool_limits.PAGE_BYTES_MAX)
+                    if isinstance(found, Fetched):
+                        return found
+                    uri = found
+        except TimeoutError as error:
+            raise NotFetched from error
         raise NotFetched
 
     def _check(self, uri: str) -> None:
@@ -138,7 +136,10 @@ class Web:
             raise NotFetched
 
     async def _robots_of(self, site: str) -> Protego | None:
-        """Read a robots.txt as RFC 9309 wants: none allows all, one that is withheld nothing."""
+        """Read a robots.txt as RFC 9309 wants: none allows all, one that is withheld nothing.
+
+        A long one is judged by its beginning.
+        """
         from protego import Protego
 
         uri = f"{site}/robots.txt"
@@ -146,7 +147,7 @@ class Web:
             for _ in range(tool_limits.PAGE_REDIRECTS_MAX + 1):
                 uri = _in_ascii(uri)
                 self._check(uri)
-                found = await self._get(uri, tool_limits.ROBOTS_BYTES_MAX)
+                found = await self._get(uri, tool_limits.ROBOTS_BYTES_MAX, beginning=True)
                 if isinstance(found, Fetched):
                     return Protego.parse(found.data.decode("utf-8", "replace"))
                 uri = found
@@ -154,8 +155,13 @@ class Web:
             return Protego.parse("")
         return None
 
-    async def _get(self, uri: str, bytes_max: int) -> Fetched | str:
+    async def _get(self, uri: str, bytes_max: int, *, beginning: bool = False) -> Fetched | str:
         """Ask one place; give what it has, or where it leads to.
+
+        Args:
+            uri: its address.
+            bytes_max: how long it may be.
+            beginning: whether of what is longer the first lines are given, instead of nothing.
 
         Raises:
             NotFetched: it has nothing, or may not be asked.
@@ -186,7 +192,7 @@ class Web:
                 ) as client,
                 client.get(uri, headers=headers, timeout=timeout, allow_redirects=False) as answer,
             ):
-                return await _taken(answer, uri, bytes_max)
+                return await _taken(answer, uri, bytes_max, beginning=beginning)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise NotFetched(Why.UNSAFE if refused else Why.FAILED) from error
 
@@ -200,7 +206,9 @@ def _in_ascii(uri: str) -> str:
     return quote(uri.encode("utf-8", "surrogateescape"), safe=_ASCII)
 
 
-async def _taken(answer: aiohttp.ClientResponse, uri: str, bytes_max: int) -> Fetched | str:
+async def _taken(
+    answer: aiohttp.ClientResponse, uri: str, bytes_max: int, *, beginning: bool
+) -> Fetched | str:
     status = answer.status
     if status in _REDIRECTS and (to := answer.headers.get("location")):
         return urljoin(uri, to).partition("#")[0]
@@ -215,5 +223,11 @@ async def _taken(answer: aiohttp.ClientResponse, uri: str, bytes_max: int) -> Fe
     async for piece in answer.content.iter_any():
         data += piece
         if len(data) > bytes_max:
-            raise NotFetched
+            if not beginning:
+                raise NotFetched
+            del data[bytes_max:]
+            del data[
+                1 + max(data.rfind(b"\n"), data.rfind(b"\r")) :
+            ]  # half a line says another thing
+            break
     return Fetched(bytes(data), answer.content_type.lower(), answer.charset)

@@ -1,20 +1,22 @@
 """The runner of one lane: keeps the engine full and loses nothing.
 
 As many workers as the engine wants prompts in flight each take the next request, answer it and
-record the answer. The feed has the next requests ready, also those of the next shard, so that no
-tail leaves the engine idle. Two more loops sync journals and renew leases. When all requests of a
-shard have their outcome it is sealed beside the work.
+record the answer. While one of them waits for pages or a search, another takes its place, so that
+the engine does not wait for these. The feed has the next requests ready, also those of the next
+shard, so that no tail leaves the engine idle. Two more loops sync journals and renew leases. When
+all requests of a shard have their outcome it is sealed beside the work.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-from nightrate import clock, limits, telemetry
+from nightrate import clock, limits, telemetry, tool_limits
 from nightrate.dialects.lines import RawLine
 from nightrate.domain.batch import Batch
 from nightrate.domain.shard import Tally
@@ -87,6 +89,14 @@ class Runner:
         """Set when the last request of a stopping runner has been answered."""
         self._sealing: set[asyncio.Task[None]] = set()
         self._workers: list[_Worker] = []
+        self._engine_wants = 0
+        """How many prompts the engine wanted in flight when it was opened first."""
+        self._wanted = 0
+        """How many workers there are to be."""
+        self._hired = 0
+        """How many there are, with those that have not begun yet."""
+        self._looking_up = 0
+        """How many of them wait for what they look up."""
         self._turns = Turns()
         self._group = asyncio.TaskGroup()
 
@@ -102,8 +112,9 @@ class Runner:
             await self._lane.opened.wait()
             self._group.create_task(self._sync_journals())
             self._group.create_task(self._feed.run())
-            for _ in range(self._lane.engine.capacity.requests):
-                self._group.create_task(self._work())
+            self._engine_wants = self._wanted = self._lane.engine.capacity.requests
+            for _ in range(self._wanted):
+                self._hire()
 
     async def stop(self, patience_seconds: float) -> None:
         """Take no new requests, let running ones finish for a while, then hand every claim back.
@@ -184,6 +195,34 @@ class Runner:
                 self._busy -= 1
                 if feed.stopping and not self._busy:
                     self._drained.set()
+            if self._hired > self._wanted:
+                self._hired -= 1
+                self._workers.remove(worker)
+                return
+
+    def _hire(self) -> None:
+        self._hired += 1
+        self._group.create_task(self._work())
+
+    @contextlib.contextmanager
+    def _aside(self) -> Iterator[None]:
+        """Have another worker in the place of one that looks something up, while the block runs.
+
+        Then there is one too many, and whoever has answered first leaves. Until that happens no
+        further one comes, so that what was looked up does not gather before the engine.
+        """
+        self._change_crew(1)
+        if self._hired < self._wanted:
+            self._hire()
+        try:
+            yield
+        finally:
+            self._change_crew(-1)
+
+    def _change_crew(self, looking_up: int) -> None:
+        self._looking_up += looking_up
+        aside = min(self._looking_up, tool_limits.LOOKUPS_ASIDE_MAX)
+        self._wanted = self._engine_wants + aside
 
     async def _answer(
         self, worker: _Worker, shard: OpenShard, rows: Rows, index: int, line: RawLine
@@ -193,7 +232,9 @@ class Runner:
             await self._flush(shard)
         worker.shard = shard
         try:
-            answer = await rows.answer(line, shard.response_id(index), worker.task, journal, index)
+            answer = await rows.answer(
+                *(line, shard.response_id(index), worker.task, journal, index), self._aside
+            )
         except EngineDown:
             worker.shard = None
             for held in tuple(self._feed.open):

@@ -25,9 +25,11 @@ class Found(Search):
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, int]] = []
+        self.live: list[bool] = []
 
-    async def search(self, query: str, limit: int) -> list[Source]:
+    async def search(self, query: str, limit: int, *, live: bool) -> list[Source]:
         self.asked.append((query, limit))
+        self.live.append(live)
         return [FOUND]
 
 
@@ -74,9 +76,11 @@ class Shelf(Pages):
     def __init__(self, **texts: str) -> None:
         self.texts = texts
         self.asked: list[str] = []
+        self.live: list[bool] = []
 
-    async def read(self, uris: Sequence[str]) -> Read:
+    async def read(self, uris: Sequence[str], *, live: bool) -> Read:
         self.asked += uris
+        self.live.append(live)
         there = {uri: uri.rpartition("/")[2] for uri in uris}
         pages = [
             Page(uri, PageStatus.SUCCESS if name in self.texts else PageStatus.ERROR)
@@ -133,6 +137,14 @@ async def test_pages_are_shown_before_what_a_search_found() -> None:
     assert second.startswith("[2] Results")
 
 
+@pytest.mark.parametrize("live", [True, False])
+async def test_who_looks_something_up_is_told_whether_somebody_waits(*, live: bool) -> None:
+    search, shelf = Found(), Shelf(a="Page A.")
+    messages = (Message("user", "Who won? https://x.example/a"),)
+    await Grounder(search, shelf).ground(Prompt(messages=messages, live=live), BOTH)
+    assert (search.live, shelf.live) == ([live], [live])
+
+
 async def test_pages_alone_are_no_search() -> None:
     search, wish = Found(), LookupWish(pages="tools[0].urlContext")
     prompt = Prompt(messages=(Message("user", "https://x.example/b"),), lookup=wish)
@@ -179,7 +191,8 @@ async def test_where_no_pages_are_fetched_the_wish_is_refused_by_its_path() -> N
 class Broken(Search):
     """Cannot search."""
 
-    async def search(self, query: str, limit: int) -> Failure:
+    async def search(self, query: str, limit: int, *, live: bool) -> Failure:
+        del live
         return Failure(Code.UNAVAILABLE, f"No search for {query} {limit}.")
 
 

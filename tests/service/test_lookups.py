@@ -25,17 +25,23 @@ async def lane() -> AsyncIterator[Lane]:
 
 
 class NoSearch(Search):
-    """Cannot be reached."""
+    """Cannot be reached; remembers whether somebody waited."""
 
-    async def search(self, query: str, limit: int) -> Failure:
+    def __init__(self) -> None:
+        self.live: list[bool] = []
+
+    async def search(self, query: str, limit: int, *, live: bool) -> Failure:
+        self.live.append(live)
         return Failure(Code.UNAVAILABLE, f"No search was made for {query} ({limit}). Try again.")
 
 
 async def test_a_search_that_fails_fails_the_request_alike_on_every_way(lane: Lane) -> None:
-    executor = Executor({"echo": lane}, grounder=Grounder(NoSearch()))
+    search = NoSearch()
+    executor = Executor({"echo": lane}, grounder=Grounder(search))
     answer = await answered(executor, lane, RawLine(1, 0, 9, SEARCHED_ROW))
     error = msgspec.json.decode(answer.line)["error"]
     assert (error["code"], error["status"]) == (Code.UNAVAILABLE, "UNAVAILABLE")
     failure = await executor.live(MODEL, SEARCHED)
     assert failure == Failure(Code.UNAVAILABLE, error["message"])
     assert [piece async for piece in executor.stream(MODEL, SEARCHED)] == [failure]
+    assert search.live == [False, True, True], "a row of a batch, and two that somebody waits for"

@@ -255,7 +255,7 @@ async def inline(call: Callable[[], Any]) -> Any:
 
 async def indexed(path: Path) -> list[str]:
     """Give the addresses in the index of a directory."""
-    index = Index(path / "search.sqlite", inline)
+    index = Index(path / "search.sqlite", inline, inline)
     try:
         return [document.uri for document in await index.documents()]
     finally:
@@ -265,7 +265,7 @@ async def indexed(path: Path) -> list[str]:
 async def test_the_index_of_documents_is_copied_while_it_is_open(
     tmp_path: Path, data: Path
 ) -> None:
-    index = Index(data / "search.sqlite", inline)
+    index = Index(data / "search.sqlite", inline, inline)
     async with opened(data) as shop:
         await fill(shop)
     await index.put(Document("file:///one", "One", "The first."))
@@ -286,7 +286,7 @@ async def test_a_damaged_index_is_told_and_the_last_whole_one_is_kept(
 ) -> None:
     async with opened(data) as shop:
         await fill(shop)
-    index = Index(data / "search.sqlite", inline)
+    index = Index(data / "search.sqlite", inline, inline)
     await index.put(Document("file:///one", "One", "The first."))
     await index.close()
     run(back_up(data, tmp_path / "copy"))

@@ -65,7 +65,10 @@ BROAD_CATCHES: dict[str, str] = {
 GIVEN_BY_NAME = {"uvloop"}
 """Dependencies that nobody imports: the server is told their names."""
 
-USED_THROUGH = {"uvicorn.protocols.http.httptools_impl": "httptools"}
+USED_THROUGH = {
+    "uvicorn.protocols.http.httptools_impl": "httptools",
+    "trafilatura": "lxml_html_clean",
+}
 """Modules that need a dependency which the module's own package does not bring."""
 
 IMPORTED_AS = {"beautifulsoup4": "bs4", "pillow": "PIL", "pyjwt": "jwt"}

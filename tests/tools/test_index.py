@@ -34,14 +34,16 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def index(path: Path) -> AsyncIterator[Index]:
-    index = Index(path, inline)
+    index = Index(path, inline, inline)
     yield index
     await index.close()
 
 
 async def found(index: Index, query: str, limit: int = 5) -> list[Source]:
-    sources = await index.search(query, limit)
+    """Search as a row of a batch does; a live request must find the same."""
+    sources = await index.search(query, limit, live=False)
     assert not isinstance(sources, Failure)
+    assert await index.search(query, limit, live=True) == sources
     return sources
 
 
@@ -140,7 +142,7 @@ async def test_a_crash_in_the_middle_leaves_the_former_document(
     with pytest.raises(KeyboardInterrupt):
         await index.put(Document(EURO.uri, "Other", "Spain lost."))
     await index.close()
-    again = Index(path, inline)
+    again = Index(path, inline, inline)
     assert [source.title for source in await found(again, "final")] == [EURO.title]
     await again.close()
 
@@ -180,10 +182,11 @@ async def test_a_damaged_index_fails_searches_and_says_what_to_do(path: Path) ->
     path.write_bytes(  # noqa: ASYNC240 - a test waits for its own file
         b"no database " * 1000
     )
-    index = Index(path, inline)
-    failure = await index.search("who won", 5)
-    assert isinstance(failure, Failure)
-    assert failure.code is Code.UNAVAILABLE
+    index = Index(path, inline, inline)
+    for live in (False, True):
+        failure = await index.search("who won", 5, live=live)
+        assert isinstance(failure, Failure)
+        assert failure.code is Code.UNAVAILABLE
     for call in (index.put(EURO), index.documents(), index.remove("x")):
         with pytest.raises(StoreFault, match=r"is damaged .* add the documents again"):
             await call
@@ -191,7 +194,7 @@ async def test_a_damaged_index_fails_searches_and_says_what_to_do(path: Path) ->
 
 async def test_an_index_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
     with pytest.raises(StoreFault, match="cannot be used"):
-        await Index(tmp_path, inline).put(EURO)
+        await Index(tmp_path, inline, inline).put(EURO)
 
 
 async def test_an_index_of_another_version_is_refused(index: Index, path: Path) -> None:
@@ -200,3 +203,13 @@ async def test_an_index_of_another_version_is_refused(index: Index, path: Path) 
     connection.close()
     with pytest.raises(StoreFault, match="another version"):
         await index.put(EURO)
+    assert isinstance(await index.search("final", 5, live=True), Failure)
+
+
+async def test_a_live_search_finds_nothing_in_an_index_that_is_only_just_being_made(
+    index: Index, path: Path
+) -> None:
+    path.touch()  # noqa: ASYNC240 - a test waits for its own file
+    assert await index.search("final", 5, live=True) == []
+    await index.put(EURO)
+    assert len(await found(index, "final")) == 1

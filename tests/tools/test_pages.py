@@ -45,7 +45,9 @@ async def serve(request: web.Request) -> web.StreamResponse:
 async def read(*names: str) -> tuple[str, Read]:
     async with site(serve) as address:
         fetcher = Web(Addresses(private=True, loopback=True), private=True)
-        return address, await Pages(fetcher).read([f"{address}{name}" for name in names])
+        return address, await Pages(fetcher).read(
+            [f"{address}{name}" for name in names], live=False
+        )
 
 
 @pytest.mark.parametrize(
@@ -77,10 +79,10 @@ async def test_a_page_that_cannot_be_read_hinders_no_other() -> None:
 
 
 async def test_a_place_that_is_not_allowed_is_called_unsafe() -> None:
-    found = await Pages(Web(Addresses(loopback=False))).read(["https://127.0.0.1/"])
+    found = await Pages(Web(Addresses(loopback=False))).read(["https://127.0.0.1/"], live=False)
     assert [page.status for page in found.pages] == [PageStatus.UNSAFE]
     assert found.sources == ()
-    assert await Pages(Web(Addresses())).read([]) == Read((), ())
+    assert await Pages(Web(Addresses())).read([], live=False) == Read((), ())
 
 
 async def test_long_pages_are_cut_and_say_so() -> None:

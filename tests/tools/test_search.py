@@ -16,7 +16,7 @@ async def test_the_empty_search_finds_nothing() -> None:
     search = search_of("empty")(INDEX)
     assert search is not None
     assert search is not INDEX
-    assert await search.search("who won?", 5) == []
+    assert await search.search("who won?", 5, live=False) == []
     await search.close()
 
 

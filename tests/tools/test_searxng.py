@@ -68,7 +68,7 @@ async def ask(handler: Site, path: str = "", limit: int = 5) -> list[Source] | F
     async with site(handler) as address:
         search = SearXNG(address + path)
         try:
-            return await search.search("who won?", limit)
+            return await search.search("who won?", limit, live=False)
         finally:
             await search.close()
             await search.close()
@@ -151,7 +151,7 @@ async def test_one_that_is_not_there_is_told() -> None:
     async with site(Site(RESULTS)) as address:
         gone = address
     search = SearXNG(gone)
-    failure = await search.search("who won?", 5)
+    failure = await search.search("who won?", 5, live=False)
     await search.close()
     assert isinstance(failure, Failure)
     assert "cannot be reached (ClientConnectorError). Start it" in failure.message

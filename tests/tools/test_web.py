@@ -179,7 +179,7 @@ async def test_the_place_that_a_page_leads_to_is_asked_too() -> None:
     assert other.asked == {"robots.txt": 1}
 
 
-@pytest.mark.parametrize("robots", [500, 503, 429, b"x" * 600_000, "/robots.txt"])
+@pytest.mark.parametrize("robots", [500, 503, 429, "/robots.txt"])
 async def test_a_site_that_withholds_what_it_allows_allows_nothing(robots: Any) -> None:
     pages = Pages(robots=robots, page=b"x")
     assert await fetch(pages) is Why.FAILED
@@ -189,6 +189,36 @@ async def test_a_site_that_withholds_what_it_allows_allows_nothing(robots: Any) 
 @pytest.mark.parametrize("robots", [404, 403, b"\xff rubbish", "/elsewhere"])
 async def test_a_site_that_says_nothing_allows_everything(robots: Any) -> None:
     assert isinstance(await fetch(Pages(robots=robots, page=b"x")), Fetched)
+
+
+LONG = b"# a remark that is as long as usual\n" * 100_000
+
+
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n", b"\r"])
+@pytest.mark.parametrize(
+    ("name", "allowed"), [("page", True), ("private", False), ("page.pdf", False)]
+)
+async def test_a_long_one_is_judged_by_its_beginning(
+    name: str, *, allowed: bool, line_end: bytes
+) -> None:
+    robots = (ROBOTS + LONG).replace(b"\n", line_end)
+    pages = Pages(robots=robots, page=b"x", private=b"x")
+    assert isinstance(await fetch(pages, name), Fetched) is allowed
+    assert pages.asked[name] == int(allowed)
+
+
+async def test_a_line_that_is_cut_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    robots = b"User-agent: *\nDisallow: /private\nDisallow: /pages/of/last/year\n"
+    cut = robots.index(b"s/of")
+    monkeypatch.setattr(tool_limits, "ROBOTS_BYTES_MAX", cut)
+    pages = Pages(robots=robots, page=b"x", private=b"x")
+    assert isinstance(await fetch(pages), Fetched), "/page was not meant"
+    assert await fetch(pages, "private") is Why.FAILED
+
+
+async def test_what_a_site_adds_at_great_length_is_not_read() -> None:
+    pages = Pages(robots=LONG + ROBOTS, private=b"x")
+    assert isinstance(await fetch(pages, "private"), Fetched)
 
 
 async def test_a_site_is_asked_once_by_those_who_come_together() -> None:

@@ -171,7 +171,7 @@ async def _ask(keys: Keys, backups: Any, target: str) -> tuple[int, bytes]:
         "query_string": b"",
         "headers": [(b"host", b"nightrate"), (b"content-length", str(len(order)).encode())],
     }
-    await create_administration(keys, backups, Index(Path(), inline))(scope, receive, send)
+    await create_administration(keys, backups, Index(Path(), inline, inline))(scope, receive, send)
     return answer[0]["status"], b"".join(message.get("body", b"") for message in answer)
 
 

@@ -32,8 +32,9 @@ class Counting(Search):
     def __init__(self) -> None:
         self.asked: list[str] = []
 
-    async def search(self, query: str, limit: int) -> list[Source]:
+    async def search(self, query: str, limit: int, *, live: bool) -> list[Source]:
         assert limit > 0
+        assert not live, "rows of batches wait where batches do"
         self.asked.append(query)
         number = len(self.asked)
         return [Source(f"https://example.com/{number}", f"Title {number}", f"Text {number}.")]

@@ -7,6 +7,7 @@ cannot be told apart there, so what is counted must lie between the least and th
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 from msgspec import json
@@ -16,7 +17,7 @@ from nightrate.domain.batch import Kind
 from nightrate.domain.cache import Reach
 from nightrate.domain.shard import Answer, Tally, sum_of
 from nightrate.service.execute import Executor, Rows
-from nightrate.service.grounding import Steps
+from nightrate.service.grounding import Aside, Steps
 from nightrate.service.lane import Lane
 from nightrate.service.overdue import Worker
 from nightrate.testing.simulation.world import Violation
@@ -124,8 +125,9 @@ class _WatchedRows(Rows):
         worker: Worker | None = None,
         steps: Steps | None = None,
         index: int = 0,
+        aside: Aside = nullcontext,
     ) -> Answer:
         """See `Rows.answer`."""
-        answer = await super().answer(line, response_id, worker, steps, index)
+        answer = await super().answer(line, response_id, worker, steps, index, aside)
         self._figures.note(response_id, answer)
         return answer
