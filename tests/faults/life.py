@@ -270,6 +270,7 @@ class _Runs:
     looks: Run = staticmethod(clockwork.inline)
     disk: Run = staticmethod(clockwork.inline)
     index: Run = staticmethod(clockwork.inline)
+    live_index: Run = staticmethod(clockwork.inline)
 
     def close(self) -> None:
         """Nothing to end."""
