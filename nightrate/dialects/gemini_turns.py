@@ -174,10 +174,10 @@ def _refuse_data(parts: Any) -> None:
     listed = parts if isinstance(parts, list) else [parts]
     for index, part in enumerate(listed):
         if isinstance(part, Part) and _held(part) != _NOTHING:
-            for name, wire_name in _NOT_TEXT.items():
-                if getattr(part, name) is not None:
-                    at = "parts" if listed is not parts else f"parts[{index}]"
-                    raise refusal_of(f"systemInstruction.parts[].{wire_name}", f"{at}.{wire_name}")
+            names = _NOT_TEXT.items()
+            held = next(wire for name, wire in names if getattr(part, name) is not None)
+            at = "parts" if listed is not parts else f"parts[{index}]"
+            raise refusal_of(f"systemInstruction.parts[].{held}", f"{at}.{held}")
 
 
 def _refuse_media(said: _Said) -> None:

@@ -201,7 +201,7 @@ def _place_of_depth(tree: object) -> str:
     steps: list[str] = []
     while len(steps) < _STEPS_NAMED:
         # Of all that stands here, something is as deep as the rest of the way is long.
-        step, tree = max(_inside(tree), key=lambda found: _depth(found[1]), default=("", None))
+        step, tree = max(_inside(tree), key=lambda found: _depth(found[1]))
         if not step.startswith("[") and step in steps:
             break
         if step.startswith("[") and (not steps or steps[-1].startswith("[")):
@@ -213,9 +213,8 @@ def _place_of_depth(tree: object) -> str:
 def _inside(tree: object) -> list[tuple[str, object]]:
     if isinstance(tree, dict):
         return [(f".{quoted(name)}", inner) for name, inner in tree.items()]
-    if isinstance(tree, list):
-        return [(f"[{index}]", inner) for index, inner in enumerate(tree)]
-    return []
+    assert isinstance(tree, list), "the way goes on behind every step that is named"
+    return [(f"[{index}]", inner) for index, inner in enumerate(tree)]
 
 
 def _depth(tree: object) -> int:

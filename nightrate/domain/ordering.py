@@ -35,8 +35,7 @@ def _ordered(written: bytes, node: Node, schema: Schema) -> bytes:
         for name in names:
             form = forms.get(name, node.others)
             inner = bytes(members[name])
-            if form is not None:
-                inner = _ordered(inner, form, schema)
+            inner = inner if form is None else _ordered(inner, form, schema)
             pieces.append(json.encode(name) + b":" + inner)
         return b"{" + b",".join(pieces) + b"}"
     if isinstance(node, Array):

@@ -462,3 +462,12 @@ def test_an_answer_whose_call_was_malformed_says_so() -> None:
     assert candidate_of(response)["finishReason"] == "MALFORMED_FUNCTION_CALL"
     (candidate,) = types.GenerateContentResponse.model_validate(response).candidates or []
     assert candidate.finish_reason is types.FinishReason.MALFORMED_FUNCTION_CALL
+
+
+def test_a_member_that_is_there_in_both_spellings_is_refused() -> None:
+    retrieval = {"languageCode": "en", "language_code": "de"}
+    body = {"contents": "hi", "toolConfig": {"retrievalConfig": retrieval}}
+    with pytest.raises(Refused) as refused:
+        parse_prompt(msgspec.json.encode(body), "m")
+    assert refused.value.field == "toolConfig.retrievalConfig.language_code"
+    assert "other spelling" in refused.value.message

@@ -168,3 +168,12 @@ def test_a_name_without_a_row_is_refused_wherever_it_stands(path: str) -> None:
 def test_objects_are_looked_at_on_every_level() -> None:
     assert {"contents[].parts[].functionCall", f"{OWN}.items", "toolConfig"} < {*OBJECTS}
     assert max(path.count(".") for path in OBJECTS) > 2
+
+
+@pytest.mark.parametrize(
+    "path", [option.path for option in OPTIONS if option.path.startswith("generationConfig.speech")]
+)
+def test_what_is_refused_is_named_by_its_innermost_part(path: str) -> None:
+    with pytest.raises(Refused) as refused:
+        prompt_from_tree(SAMPLES[path], "gemini-2.5-flash")
+    assert refused.value.field == path

@@ -106,6 +106,15 @@ def test_what_is_nested_too_deep_is_found_by_the_first_names_on_the_way() -> Non
     assert refused.value.message == "b[1].schema.items: JSON is nested deeper than 100 levels."
 
 
+def test_what_is_nested_too_deep_under_ever_new_names_is_told_by_the_first_of_them() -> None:
+    tree: object = 1
+    for number in reversed(range(limits.JSON_DEPTH_MAX + 1)):
+        tree = {f"n{number}": tree}
+    with pytest.raises(BadRequest) as refused:
+        tolerant.check_depth(tree)
+    assert refused.value.field == ".".join(f"n{number}" for number in range(16))
+
+
 def test_a_scalar_has_no_depth() -> None:
     tolerant.check_depth(3)
 
