@@ -85,7 +85,8 @@ class Ways(Sender):
         super().__init__(server)
         self.engine = engine
         self.capabilities = create_engine(engine, {}).capabilities
-        samples = {path: _short(sample) for path, sample in SAMPLES.items()}
+        told_apart = {option.path for option in OPTIONS if engine == "echo" or _matters(option)}
+        samples = {path: _short(SAMPLES[path]) for path in SAMPLES if path in told_apart}
         samples["cachedContent"] = _short({**HI, "cachedContent": self._cache()})
         self.samples = samples
         self.live, self.inline, self.file = self.all(
@@ -117,6 +118,11 @@ class Ways(Sender):
         body = {"model": f"models/{MODEL}", "contents": [turn], "ttl": "600s"}
         answer = self.server.ask("POST", "/v1beta/cachedContents", msgspec.json.encode(body))
         return str(answer.json["name"])
+
+
+def _matters(option: Option) -> bool:
+    """Tell whether it may matter to an option which engine answers; with hints it does not."""
+    return option.treatment in (Treatment.HONOURED, Treatment.REFUSED)
 
 
 def _short(sample: dict[str, Any]) -> dict[str, Any]:
@@ -195,6 +201,8 @@ def ways(
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.path)
 def test_an_option_means_the_same_on_every_way(ways: Ways, option: Option) -> None:
+    if option.path not in ways.samples:
+        pytest.skip("no engine is told of it: the answers of echo show that it changes nothing")
     live = ways.live[option.path]
     assert ways.inline[option.path] == live
     assert ways.file[option.path] == live
