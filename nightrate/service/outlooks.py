@@ -26,7 +26,8 @@ class Outlooks:
         self._store = store
         self._models = models
         self._lanes = lanes
-        self._standings: list[Standing] = []
+        self._standings: dict[str | None, list[Standing]] = {}
+        """By engine: names are matched once a look, not once for each batch that is asked for."""
         self._looked_at = -float("inf")
         self._base: dict[tuple[str, str], int] = {}
         """How many requests of each batch were done at the look that speeds are measured from."""
@@ -80,9 +81,8 @@ class Outlooks:
             return Outlook(reason=message)
         others = [
             one
-            for one in self._standings
-            if self._models.engine_of(one.model) == engine
-            and (one.tenant, one.batch_id) != (mine.tenant, mine.batch_id)
+            for one in self._standings.get(engine, ())
+            if (one.tenant, one.batch_id) != (mine.tenant, mine.batch_id)
         ]
         per_second = self._per_second.get(engine) or _since_begun([mine, *others])
         return outlook_of(mine, others, _trouble(self._lanes[engine]), per_second)
@@ -92,22 +92,22 @@ class Outlooks:
         if now - self._looked_at < limits.OUTLOOK_SECONDS:
             return
         self._looked_at = now
-        self._standings = await self._store.standings(limits.OUTLOOK_BATCHES_MAX)
+        standings: defaultdict[str | None, list[Standing]] = defaultdict(list)
+        for one in await self._store.standings(limits.OUTLOOK_BATCHES_MAX):
+            standings[self._models.engine_of(one.model)].append(one)
+        self._standings = standings
         if now - self._base_at >= limits.OUTLOOK_SPEED_SECONDS:
             self._measure(now)
 
     def _measure(self, now: float) -> None:
         """Learn how fast engines have been since the last time; an idle one stays as it was."""
-        done: defaultdict[str, int] = defaultdict(int)
-        for one in self._standings:
-            before = self._base.get((one.tenant, one.batch_id))
-            engine = self._models.engine_of(one.model)
-            if before is not None and engine is not None:
-                done[engine] += one.done - before
-        for engine, count in done.items():
-            if count > 0:
+        base, self._base = self._base, {}
+        for engine, standings in self._standings.items():
+            done = {(one.tenant, one.batch_id): one.done for one in standings}
+            count = sum(done[key] - base[key] for key in done.keys() & base.keys())
+            if engine is not None and count > 0:
                 self._per_second[engine] = count / (now - self._base_at)
-        self._base = {(one.tenant, one.batch_id): one.done for one in self._standings}
+            self._base |= done
         self._base_at = now
 
 
