@@ -15,6 +15,7 @@ from msgspec import Raw, Struct, field, json
 
 from nightrate import limits
 from nightrate.dialects.compact import Compactor
+from nightrate.dialects.gemini_findings import Findings, Judged, Rating
 from nightrate.dialects.other_servers import (
     Blamed,
     Speech,
@@ -118,7 +119,7 @@ class _Logprobs(Struct, rename="camel"):
     top_candidates: list[_Likelies] = []
 
 
-class _Candidate(Struct, rename="camel"):
+class _Candidate(Judged, rename="camel"):
     content: _Content | None = None
     finish_reason: str | None = None
     logprobs_result: _Logprobs | None = None
@@ -126,6 +127,7 @@ class _Candidate(Struct, rename="camel"):
 
 class _Feedback(Struct, rename="camel"):
     block_reason: str | None = None
+    safety_ratings: list[Rating] | None = None
 
 
 class _Kind(Struct, rename="camel"):
@@ -140,6 +142,7 @@ class _Used(Struct, rename="camel"):
     cached_content_token_count: int = 0
     tool_use_prompt_token_count: int = 0
     prompt_tokens_details: list[_Kind] | None = None
+    candidates_tokens_details: list[_Kind] | None = None
 
 
 class _Answer(Struct, rename="camel"):
@@ -237,6 +240,7 @@ class Stream:
         self._calls: list[Call] = []
         self._tokens: list[Token] = []
         self._reason: str | None = None
+        self._findings = Findings()
         self._used: _Used | None = None
         self._blocked: Withheld | None = None
         self._compactor = Compactor() if isinstance(prompt.form, JSONForm) else None
@@ -258,11 +262,13 @@ class Stream:
             raise broken_off()
         if not found.candidates and (feedback := found.prompt_feedback) is not None:
             self._blocked = _blocked(feedback) or self._blocked
+            self._findings.rate(feedback.safety_ratings)
         self._used = found.usage_metadata or self._used
         self._model = found.model_version or self._model
         text = ""
         for candidate in found.candidates[:1]:
             self._reason = candidate.finish_reason or self._reason
+            self._findings.take(candidate)
             self._likely(candidate.logprobs_result)
             parts = candidate.content.parts if candidate.content is not None else None
             text = "".join(self._part(part) for part in parts or ())
@@ -308,7 +314,7 @@ class Stream:
         prompt, text = self._prompt, "".join(self._texts)
         found = self._blocked or _WITHHELD.get(self._reason or "")
         if found is not None:
-            candidate = withheld(text, prompt, found)
+            candidate = self._judged(withheld(text, prompt, found))
             usage = _usage(self._used, prompt, text)
             return Reply((candidate,), usage, self._model, blocked=self._blocked)
         finish = self._finish()
@@ -327,7 +333,10 @@ class Stream:
         )
         if prompt.calling is not None and finish is not FinishReason.BAD_CALL:
             candidate = called(candidate, self._calls, prompt.calling)
-        return Reply((candidate,), usage, self._model)
+        return Reply((self._judged(candidate),), usage, self._model)
+
+    def _judged(self, candidate: Candidate) -> Candidate:
+        return self._findings.told(candidate, verbatim=self._prompt.form is None)
 
     def _finish(self) -> FinishReason:
         reason = self._reason or ""
@@ -368,22 +377,26 @@ def _usage(used: _Used | None, prompt: Prompt, text: str) -> Usage:
         output_tokens = told(used.candidates_token_count + used.thoughts_token_count)
     if used is None or prompt_tokens is None or output_tokens is None:
         return reckoned_usage(prompt, text)
+    cached_tokens = max(0, min(used.cached_content_token_count, prompt_tokens))
     return Usage(
-        *(prompt_tokens, output_tokens),
-        max(0, min(used.cached_content_token_count, prompt_tokens)),
+        *(prompt_tokens, output_tokens, cached_tokens),
         max(0, min(used.thoughts_token_count, output_tokens)),
-        _media_tokens(used, prompt_tokens) if prompt.media else (),
+        (_media_tokens(used.prompt_tokens_details, prompt_tokens) or None) if prompt.media else (),
+        _media_tokens(used.candidates_tokens_details, output_tokens) if prompt.picture else (),
+        max(0, min(used.tool_use_prompt_token_count, prompt_tokens - cached_tokens)),
     )
 
 
-def _media_tokens(used: _Used, most: int) -> tuple[tuple[str, int], ...] | None:
-    """Give the tokens of a prompt that are not of text, by kind, if what is told of them can be."""
+def _media_tokens(details: list[_Kind] | None, most: int) -> tuple[tuple[str, int], ...] | None:
+    """Give the tokens that are not of text, by kind; None if that is not told, or cannot be."""
+    if not details:
+        return None
     kinds = tuple(
         (kind.modality, kind.token_count)
-        for kind in used.prompt_tokens_details or ()
+        for kind in details
         if kind.modality in _MODALITIES and kind.token_count >= 0
     )
-    return kinds if kinds and sum(tokens for _, tokens in kinds) <= most else None
+    return kinds if sum(tokens for _, tokens in kinds) <= most else None
 
 
 def _check_form(text: str, form: Form, stops: tuple[str, ...]) -> None:

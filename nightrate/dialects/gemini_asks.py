@@ -7,11 +7,12 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType, json, structs
 
+from nightrate.dialects.gemini_answer_shapes import FunctionCall, TextPart
 from nightrate.dialects.gemini_calls import called_in
 from nightrate.dialects.gemini_media import MediumPart, level_of, part_of
 from nightrate.dialects.gemini_pictures import settings_of
 from nightrate.dialects.gemini_ranges import safety_settings_of, settings_of_thinking
-from nightrate.dialects.gemini_shapes import FunctionCall, SafetySetting, TextPart
+from nightrate.dialects.gemini_shapes import SafetySetting
 from nightrate.dialects.other_servers import encoded
 from nightrate.domain.calling import Calling, CallMode, CallResult, Function
 from nightrate.domain.embedding import Passage

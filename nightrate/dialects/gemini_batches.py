@@ -8,8 +8,9 @@ from typing import Final
 from msgspec import Raw, Struct, field, json
 
 from nightrate.clock import rfc3339
+from nightrate.dialects.gemini_answer_shapes import UsageMetadata
 from nightrate.dialects.gemini_profiles import Profile
-from nightrate.dialects.gemini_shapes import Status, UsageMetadata
+from nightrate.dialects.gemini_shapes import Status
 from nightrate.dialects.receipts import ReceiptDocument, receipt_document
 from nightrate.domain.batch import Batch, BatchForm, Method
 from nightrate.domain.file import result_file_id
@@ -227,7 +228,7 @@ def _nightrate(batch: Batch, outlook: Outlook | None) -> _Nightrate:
             tally.output_tokens - tally.thought_tokens,
             tally.prompt_tokens + tally.output_tokens,
             tally.cached_tokens,
-            tally.thought_tokens,
+            thoughts_token_count=tally.thought_tokens,
         ),
         receipt=None if receipt is None else receipt_document(receipt),
     )

@@ -10,11 +10,12 @@ from typing import Any, Final
 from msgspec import Raw, json
 
 from nightrate import limits
+from nightrate.dialects.gemini_answer_shapes import FunctionCall, FunctionCallPart
 from nightrate.dialects.gemini_options import names_below, refusal_of
 from nightrate.dialects.gemini_options_of_tools import CALLING, FUNCTION, PLACE
 from nightrate.dialects.gemini_options_of_turns import PART
 from nightrate.dialects.gemini_schemas import json_schema_from
-from nightrate.dialects.gemini_shapes import FunctionCall, FunctionCallPart, Part
+from nightrate.dialects.gemini_shapes import Part
 from nightrate.dialects.gemini_values import check_number, name_in, object_in, truth_in
 from nightrate.dialects.json_schema import schema_of_client
 from nightrate.dialects.refusals import members_of, text_in, within, wrong

@@ -7,12 +7,11 @@ from typing import Final
 from msgspec import json, structs
 
 from nightrate.dialects.bodies import Body
+from nightrate.dialects.gemini_answer_shapes import CountTokensResponse, ModalityTokenCount
 from nightrate.dialects.gemini_prompts import REMEDIES, prompt_of
 from nightrate.dialects.gemini_shapes import (
     CountTokensBody,
-    CountTokensResponse,
     GenerateContentRequest,
-    ModalityTokenCount,
 )
 from nightrate.dialects.refusals import within
 from nightrate.domain.generation import Prompt

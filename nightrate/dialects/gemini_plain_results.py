@@ -28,7 +28,7 @@ def _form(finish_reason: FinishReason) -> bytes:
     form = _encode(response_of(reply, "ID")).replace(b"%", b"%%")
     for specimen, place in (
         *((b'"TEXT"', b"%b"), (b'"MODEL"', b"%b"), (b'"ID"', b'"%b"')),
-        *((b"%d" % number, b"%d") for number in (*tokens, tokens[0])),
+        *((b"%d" % number, b"%d") for number in (*tokens, *tokens[:2])),
     ):
         before, found, after = form.partition(specimen)
         assert found, "the specimen is written as it is"
@@ -53,20 +53,21 @@ def plain_response(reply: Reply, response_id: str) -> bytes | None:
     """
     candidates, usage = reply.candidates, reply.usage
     candidate = candidates[0]
-    if len(candidates) > 1 or candidate.pictures or reply.grounding:
-        return None
-    if usage.cached_tokens or usage.thought_tokens or usage.media_tokens != ():
-        return None
-    form = _FORMS.get(candidate.finish_reason)
-    if form is None or candidate.calls or candidate.tokens:
-        return None
     text, prompt_tokens, output_tokens = candidate.text, usage.prompt_tokens, usage.output_tokens
+    form = _FORMS.get(candidate.finish_reason)
+    if form is None or len(candidates) > 1 or reply.grounding is not None:
+        return None
+    if usage != Usage(prompt_tokens, output_tokens) or not prompt_tokens or not output_tokens:
+        return None
+    if candidate != Candidate(text, candidate.finish_reason):
+        return None
     return form % (
         _encode(text) if text.isascii() else encode_basestring_ascii(text).encode("ascii"),
         prompt_tokens,
         output_tokens,
         prompt_tokens + output_tokens,
         prompt_tokens,
+        output_tokens,
         _model(reply.model_version),
         response_id.encode("ascii"),
     )

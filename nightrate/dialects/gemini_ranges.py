@@ -31,7 +31,8 @@ _RANGES: Final[tuple[tuple[str, str, float, float], ...]] = (
 
 _DYNAMIC_THINKING = -1
 
-_CATEGORIES: Final = {f"HARM_CATEGORY_{harm.name}": harm for harm in Harm}
+HARMS: Final = {f"HARM_CATEGORY_{harm.name}": harm for harm in Harm}
+"""By their names on the wire."""
 _THRESHOLDS: Final = {
     "BLOCK_LOW_AND_ABOVE": Threshold.LOW,
     "BLOCK_MEDIUM_AND_ABOVE": Threshold.MEDIUM,
@@ -174,7 +175,7 @@ def filters_of(settings: list[SafetySetting]) -> tuple[HarmFilter, ...]:
 
 def _harm(setting: SafetySetting, seen: Container[Harm]) -> Harm:
     category = setting.category or ""
-    harm = _CATEGORIES.get(category)
+    harm = HARMS.get(category)
     if harm is None:
         raise wrong("category", f'"{quoted(category)}" is not known.')
     if harm in seen:
@@ -193,7 +194,9 @@ def _threshold(name: str | None) -> Threshold | None:
 
 def safety_settings_of(filters: tuple[HarmFilter, ...]) -> list[SafetySetting]:
     """Write what is filtered."""
-    return [
-        SafetySetting(f"HARM_CATEGORY_{one.harm.name}", _THRESHOLD_NAMES[one.threshold])
-        for one in filters
-    ]
+    return [SafetySetting(harm_name(one.harm), _THRESHOLD_NAMES[one.threshold]) for one in filters]
+
+
+def harm_name(harm: Harm) -> str:
+    """Give the name of a harm on the wire."""
+    return f"HARM_CATEGORY_{harm.name}"

@@ -8,12 +8,12 @@ from typing import Final
 
 from msgspec import UNSET, Raw, json
 
-from nightrate.dialects.gemini_calls import call_part
-from nightrate.dialects.gemini_grounding import grounding_of, pages_of
-from nightrate.dialects.gemini_shapes import (
+from nightrate.dialects.gemini_answer_shapes import (
     AnswerCandidate,
     AnswerContent,
     Blob,
+    CitationMetadata,
+    CitationSource,
     FunctionCallPart,
     GenerateContentResponse,
     InlineDataPart,
@@ -21,12 +21,18 @@ from nightrate.dialects.gemini_shapes import (
     LogprobsResult,
     ModalityTokenCount,
     PromptFeedback,
+    SafetyRating,
     TextPart,
     ThoughtPart,
     TopCandidates,
     UsageMetadata,
 )
+from nightrate.dialects.gemini_calls import call_part
+from nightrate.dialects.gemini_grounding import grounding_of, pages_of
+from nightrate.dialects.gemini_ranges import harm_name
 from nightrate.domain.generation import Candidate, FinishReason, Reply, Token, Usage
+from nightrate.domain.grounding import Citation, Grounding
+from nightrate.domain.guidance import HarmRating
 
 _FINISH: Final = {
     FinishReason.STOP: "STOP",
@@ -57,50 +63,87 @@ def response_of(
         response_id: an opaque id.
         ascii_only: whether texts are escaped now, which is faster than in the finished line.
     """
-    usage = reply.usage
-    grounding = reply.grounding
+    blocked = reply.blocked
     return GenerateContentResponse(
         UNSET
-        if reply.blocked is not None
+        if blocked is not None
         else [
-            AnswerCandidate(
-                AnswerContent(
-                    _parts(candidate, ascii_only)
-                    if candidate.pictures or candidate.calls or candidate.thoughts
-                    else (_part(candidate.text, ascii_only),)
-                ),
-                _finish_of(candidate),
-                index,
-                None
-                if grounding is None
-                else grounding_of(grounding, candidate.supports, 1 if candidate.thoughts else 0),
-                None if grounding is None else pages_of(grounding),
-                *(_logprobs(candidate.tokens) if candidate.tokens else ()),
-            )
+            _candidate(candidate, index, reply.grounding, ascii_only)
             for index, candidate in enumerate(reply.candidates)
         ],
-        _usage_of(usage),
+        _usage_of(reply.usage),
         reply.model_version,
         response_id,
-        UNSET if reply.blocked is None else PromptFeedback(reply.blocked.name),
+        UNSET
+        if blocked is None
+        else PromptFeedback(blocked.name, _ratings(reply.candidates[0].ratings)),
     )
+
+
+def _candidate(
+    candidate: Candidate,
+    index: int,
+    grounding: Grounding | None,
+    ascii_only: bool,  # noqa: FBT001 - private, and one call
+) -> AnswerCandidate:
+    more = candidate.pictures or candidate.calls or candidate.thoughts
+    parts = _parts(candidate, ascii_only) if more else (_part(candidate.text, ascii_only),)
+    shown = AnswerCandidate(AnswerContent(parts), _finish_of(candidate), index)
+    if grounding is not None:
+        text_part = 1 if candidate.thoughts else 0
+        shown.grounding_metadata = grounding_of(grounding, candidate.supports, text_part)
+        shown.url_context_metadata = pages_of(grounding)
+    if candidate.tokens:
+        shown.avg_logprobs, shown.logprobs_result = _logprobs(candidate.tokens)
+    shown.finish_message = candidate.end_message
+    shown.safety_ratings = _ratings(candidate.ratings)
+    if candidate.citations:
+        shown.citation_metadata = _citations(candidate.citations)
+    return shown
 
 
 def _usage_of(usage: Usage) -> UsageMetadata:
     """Count tokens; what is told of their kinds is told only where it is known."""
-    media, cached = usage.media_tokens, usage.cached_tokens
-    kinds: tuple[ModalityTokenCount, ...] = ()
-    if media is not None:
-        text_tokens = usage.prompt_tokens - sum(tokens for _, tokens in media)
-        kinds = tuple(ModalityTokenCount(*kind) for kind in (("TEXT", text_tokens), *media))
+    cached, lookup = usage.cached_tokens, usage.lookup_tokens
+    prompt_tokens = usage.prompt_tokens - lookup
+    answer_tokens = usage.output_tokens - usage.thought_tokens
     return UsageMetadata(
-        usage.prompt_tokens,
-        usage.output_tokens - usage.thought_tokens,
+        prompt_tokens,
+        answer_tokens,
         usage.prompt_tokens + usage.output_tokens,
         cached,
+        lookup,
         usage.thought_tokens,
-        kinds,
-        (ModalityTokenCount("TEXT", cached),) if cached and media == () else (),
+        _kinds(prompt_tokens, usage.media_tokens),
+        _kinds(cached, usage.media_tokens) if usage.media_tokens == () else (),
+        _kinds(answer_tokens, usage.drawn_tokens),
+        _kinds(lookup),
+    )
+
+
+def _kinds(
+    tokens: int, others: tuple[tuple[str, int], ...] | None = ()
+) -> tuple[ModalityTokenCount, ...]:
+    """Part tokens by their kinds, if there are any and the others than of text are known."""
+    if others is None:
+        return ()
+    text_tokens = tokens - sum(other for _, other in others)
+    kinds = (("TEXT", text_tokens), *others)
+    return tuple(ModalityTokenCount(*kind) for kind in kinds if kind[1] > 0)
+
+
+def _ratings(ratings: tuple[HarmRating, ...]) -> tuple[SafetyRating, ...]:
+    return tuple(
+        SafetyRating(harm_name(one.harm), one.likelihood.name, one.blocked) for one in ratings
+    )
+
+
+def _citations(citations: tuple[Citation, ...]) -> CitationMetadata:
+    return CitationMetadata(
+        tuple(
+            CitationSource(one.start_byte, one.end_byte, one.uri, one.title, one.license)
+            for one in citations
+        )
     )
 
 

@@ -8,11 +8,12 @@ from msgspec import Raw, Struct, json
 
 from nightrate.clock import Instant
 from nightrate.dialects.ascii import escaped
+from nightrate.dialects.gemini_answer_shapes import GenerateContentResponse
 from nightrate.dialects.gemini_embedding_shapes import EmbeddedContent
 from nightrate.dialects.gemini_items import MARK, are_strings
 from nightrate.dialects.gemini_plain_results import plain_response
 from nightrate.dialects.gemini_replies import response_of
-from nightrate.dialects.gemini_shapes import GenerateContentResponse, Status
+from nightrate.dialects.gemini_shapes import Status
 from nightrate.dialects.gemini_vectors import embedded_content
 from nightrate.dialects.row import Echo, OutcomeOfRow
 from nightrate.domain.batch import BatchForm

@@ -7,14 +7,14 @@ from typing import Final
 from msgspec import Struct, json, structs
 
 from nightrate.dialects.ascii import escaped
-from nightrate.dialects.gemini_errors import render_failure
-from nightrate.dialects.gemini_replies import response_of
-from nightrate.dialects.gemini_shapes import (
+from nightrate.dialects.gemini_answer_shapes import (
     AnswerContent,
     PieceCandidate,
     PieceOfResponse,
     TextPart,
 )
+from nightrate.dialects.gemini_errors import render_failure
+from nightrate.dialects.gemini_replies import response_of
 from nightrate.domain.generation import Failure, Reply
 from nightrate.errors import BadRequest
 

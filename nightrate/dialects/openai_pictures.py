@@ -144,5 +144,6 @@ def read_picture(body: bytes, prompt: Prompt, wish: PictureWish, model: str) -> 
 
 def _usage(used: _Used | None, prompt: Prompt, said: str) -> Usage:
     if used is not None:
-        return Usage(used.input_tokens, used.output_tokens)
+        drawn = (("IMAGE", used.output_tokens),)
+        return Usage(used.input_tokens, used.output_tokens, drawn_tokens=drawn)
     return Usage(prompt_tokens_of(prompt), tokens_of(said))

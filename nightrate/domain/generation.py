@@ -9,8 +9,8 @@ from msgspec import Struct
 
 from nightrate.domain.calling import Call, Calling, CallMode, CallResult
 from nightrate.domain.embedding import Embedding, Passage
-from nightrate.domain.grounding import Grounding, LookupWish, Support
-from nightrate.domain.guidance import HarmFilter, Thinking, Withheld
+from nightrate.domain.grounding import Citation, Grounding, LookupWish, Support
+from nightrate.domain.guidance import HarmFilter, HarmRating, Thinking, Withheld
 from nightrate.domain.medium import Medium, Resolution
 from nightrate.domain.picture import Picture, PictureWish
 from nightrate.domain.schema import Form
@@ -141,7 +141,9 @@ class Usage(Struct, frozen=True, gc=False, omit_defaults=True):
 
     ``thought_tokens`` is the share of the output that was only thought, and is not in the answer;
     ``media_tokens`` are those of the prompt that are not of text, by their kind in capital letters,
-    such as ``IMAGE``. It is None where there are some and nobody says how many.
+    such as ``IMAGE``. It is None where there are some and nobody says how many. The same of the
+    output are ``drawn_tokens``. ``lookup_tokens`` is the share of the prompt that was looked up for
+    it; none of these are cached ones.
     """
 
     prompt_tokens: int
@@ -149,6 +151,8 @@ class Usage(Struct, frozen=True, gc=False, omit_defaults=True):
     cached_tokens: int = 0
     thought_tokens: int = 0
     media_tokens: tuple[tuple[str, int], ...] | None = ()
+    drawn_tokens: tuple[tuple[str, int], ...] | None = ()
+    lookup_tokens: int = 0
 
 
 class Token(Struct, frozen=True, gc=False):
@@ -178,6 +182,12 @@ class Candidate(Struct, frozen=True, gc=False):
     """What the filter found, where it was one that ended the answer."""
     thoughts: str = ""
     """What was thought before the answer, where that was asked for and is handed out."""
+    ratings: tuple[HarmRating, ...] = ()
+    """What the filter of the service that answered found in it, where it says so."""
+    citations: tuple[Citation, ...] = ()
+    """Which pieces of the text repeat a source, where the service that answered says so."""
+    end_message: str = ""
+    """Why it ended, in words of the service that answered."""
 
 
 class Reply(Struct, frozen=True, gc=False):
@@ -189,7 +199,7 @@ class Reply(Struct, frozen=True, gc=False):
     grounding: Grounding | None = None
     """What the answer rests on, where a search was made for it."""
     blocked: Withheld | None = None
-    """What a filter found in the prompt; the only candidate has no text then."""
+    """What a filter found in the prompt; the only candidate has no text then, and the ratings."""
 
 
 class Failure(Struct, frozen=True, gc=False):

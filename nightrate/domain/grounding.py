@@ -56,6 +56,19 @@ class Support(Struct, frozen=True, gc=False):
     confidences: tuple[float, ...]
 
 
+class Citation(Struct, frozen=True, gc=False):
+    """A piece of an answer's text, in bytes of UTF-8, that repeats a source as it stands there.
+
+    What is not known of the source is empty.
+    """
+
+    start_byte: int
+    end_byte: int
+    uri: str = ""
+    title: str = ""
+    license: str = ""
+
+
 class Grounding(Struct, frozen=True, gc=False):
     """The searches that were made for an answer, the pages that were read, what came of them.
 

@@ -71,6 +71,23 @@ class Withheld(StrEnum):
     OTHER = "other"
 
 
+class Likelihood(StrEnum):
+    """How likely a text does a harm."""
+
+    NEGLIGIBLE = "negligible"
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+
+
+class HarmRating(Struct, frozen=True, gc=False):
+    """What a filter found of one harm; ``blocked`` says that it let nothing more through for it."""
+
+    harm: Harm
+    likelihood: Likelihood
+    blocked: bool = False
+
+
 class HarmFilter(Struct, frozen=True, gc=False):
     """From which likelihood on a harm is filtered."""
 

@@ -83,6 +83,9 @@ class Engine(ABC):
     dimensions_max: int | None = None
     """How many numbers its vectors have, where it knows; none can be longer."""
 
+    counts_itself: bool = True
+    """Whether it counts tokens without asking anybody else, so that it may be asked any time."""
+
     on_demand: bool = False
     """Whether it is opened only when it is first asked for, so that nobody else waits for it."""
 

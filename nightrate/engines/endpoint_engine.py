@@ -76,6 +76,8 @@ class EndpointEngine(Engine):
         key_headers: what says who asks.
     """
 
+    counts_itself = False
+
     def __init__(
         self, options: EndpointOptions, speech: Speech, key_headers: Mapping[str, str]
     ) -> None:

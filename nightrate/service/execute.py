@@ -115,13 +115,13 @@ class Executor:
             yield failure
             return
         prompt = structs.replace(prompt, live=True)
-        grounding = None
+        looked_up = None
         if prompt.lookup is not None:
             found = await self._grounder.ground(prompt, prompt.lookup)
             if isinstance(found, Failure):
                 yield found
                 return
-            prompt, grounding = found
+            prompt, looked_up = found.prompt, found
         async with AsyncExitStack() as held:
             if prompt.media:
                 read = self._media.read(prompt, lane, reach, live=True)
@@ -130,7 +130,7 @@ class Executor:
                     yield prepared
                     return
                 prompt = prepared
-            async with aclosing(pieces_of(lane, prompt, grounding)) as pieces:
+            async with aclosing(pieces_of(lane, prompt, looked_up)) as pieces:
                 async for piece in pieces:
                     yield piece
 
@@ -152,8 +152,8 @@ class Executor:
         found = await self._grounder.ground(asked, asked.lookup, step)
         if isinstance(found, Failure):
             return found
-        outcome = await self._answered(lane, found[0], reach, live=live, meter=meter)
-        return resting(outcome, found[1])
+        outcome = await self._answered(lane, found.prompt, reach, live=live, meter=meter)
+        return await resting(lane, outcome, found)
 
     async def _answered(
         self, lane: Lane, prompt: Prompt, reach: Reach | None, *, live: bool, meter: Meter | None

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
-from msgspec import json, structs
+from msgspec import Struct, json, structs
 
 from nightrate import limits, tool_limits
 from nightrate.domain.generation import Failure, Prompt, Reply
@@ -67,6 +67,14 @@ class Step:
         self._steps.add_step(self._index, json.encode(grounding))
 
 
+class LookedUp(Struct, frozen=True):
+    """A prompt without and with what was looked up for it; the same one where that is nothing."""
+
+    bare: Prompt
+    prompt: Prompt
+    grounding: Grounding
+
+
 class Grounder:
     """Looks up what prompts wish for.
 
@@ -81,7 +89,7 @@ class Grounder:
 
     async def ground(
         self, prompt: Prompt, wish: LookupWish, step: Step | None = None
-    ) -> tuple[Prompt, Grounding] | Failure:
+    ) -> LookedUp | Failure:
         """Look up for a prompt: give it with what was found, or say why nothing is looked up.
 
         Args:
@@ -104,7 +112,7 @@ class Grounder:
             grounding = found
             if step is not None:
                 step.keep(grounding)
-        return _told(prompt, grounding), grounding
+        return LookedUp(prompt, _told(prompt, grounding), grounding)
 
     async def _looked_up(self, prompt: Prompt, wish: LookupWish) -> Grounding | Failure:
         read = _NOTHING_READ
@@ -177,10 +185,20 @@ def _told(prompt: Prompt, grounding: Grounding) -> Prompt:
     return structs.replace(prompt, system="\n\n".join(piece for piece in pieces if piece))
 
 
-def grounded(reply: Reply, grounding: Grounding) -> Reply:
-    """Say in a reply what it rests on, as a whole and sentence by sentence."""
+def grounded(reply: Reply, grounding: Grounding, bare_tokens: int) -> Reply:
+    """Say in a reply what it rests on, as a whole and sentence by sentence.
+
+    Args:
+        reply: the answer.
+        grounding: what was looked up for it.
+        bare_tokens: what its prompt would have had without. Those that were reused count as its
+            own, so that nobody finds more tokens reused than it had.
+    """
+    usage = reply.usage
+    looked_up = usage.prompt_tokens - max(bare_tokens, usage.cached_tokens)
+    usage = structs.replace(usage, lookup_tokens=max(0, looked_up))
     candidates = tuple(
         structs.replace(candidate, supports=supports_of(candidate.text, grounding.sources))
         for candidate in reply.candidates
     )
-    return structs.replace(reply, candidates=candidates, grounding=grounding)
+    return structs.replace(reply, candidates=candidates, grounding=grounding, usage=usage)

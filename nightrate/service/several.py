@@ -6,6 +6,7 @@ Each is asked for alone, so that every engine can do it, and each takes a place 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
@@ -96,6 +97,18 @@ def _folded(seed: int) -> int:
     return (seed - _SEED_MIN) % _SEEDS + _SEED_MIN
 
 
+def _drawn(
+    counts: Sequence[tuple[tuple[str, int], ...] | None],
+) -> tuple[tuple[str, int], ...] | None:
+    """Add up tokens of pictures by their kind; nothing is known if it is not known of one."""
+    total: Counter[str] = Counter()
+    for count in counts:
+        if count is None:
+            return None
+        total.update(dict(count))
+    return tuple(total.items())
+
+
 def _together(replies: Sequence[Reply]) -> Reply:
     """Make one reply of those to `_singles_of` a prompt; its own tokens count once."""
     for reply in replies:
@@ -106,6 +119,7 @@ def _together(replies: Sequence[Reply]) -> Reply:
         first.usage,
         output_tokens=sum(reply.usage.output_tokens for reply in replies),
         thought_tokens=sum(reply.usage.thought_tokens for reply in replies),
+        drawn_tokens=_drawn([reply.usage.drawn_tokens for reply in replies]),
     )
     candidates = tuple(candidate for reply in replies for candidate in reply.candidates)
     return structs.replace(first, candidates=candidates, usage=usage)

@@ -9,12 +9,19 @@ from typing import Any
 import msgspec
 import pytest
 
+from nightrate.dialects.gemini_answer_fields import (
+    ANSWER_FIELDS,
+    VECTOR_FIELDS,
+    AnswerField,
+    Presence,
+)
 from nightrate.dialects.gemini_option import Option, Treatment
 from nightrate.dialects.gemini_options import EMBEDDING_OPTIONS, OPTIONS
 from nightrate.dialects.spelling import snake
 from nightrate.domain.generation import Capability
 from nightrate.engines.registry import create_engine
 from nightrate.errors import Code
+from tests.acceptance.answers import paths_in
 from tests.acceptance.expectations import (
     HIDDEN,
     HIDDEN_BY_VECTORS,
@@ -302,6 +309,17 @@ def _snake_path(path: str) -> str:
     """Spell a path in snake_case; the keywords of JSON Schema are data and stay as they are."""
     before, keyword, after = path.partition("responseJsonSchema.")
     return snake(before + keyword) + after
+
+
+def test_no_answer_has_a_field_that_has_no_row(ways: Ways) -> None:
+    answers = [answer for name, answer in ways.live.values() if name == "response"]
+    vectors = [answer for name, answer in ways.live_vectors.values() if name == "response"]
+    assert set().union(*map(paths_in, answers)) <= _sent(ANSWER_FIELDS)
+    assert set().union(*map(paths_in, vectors)) <= _sent(VECTOR_FIELDS)
+
+
+def _sent(fields: tuple[AnswerField, ...]) -> set[str]:
+    return {field.path for field in fields if field.presence is Presence.SENT}
 
 
 def test_every_option_is_sent() -> None:

@@ -63,6 +63,7 @@ def test_events_carry_the_answer_and_the_last_one_its_end(doors: Doors) -> None:
         "candidatesTokenCount": 3,
         "totalTokenCount": 6,
         "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 3}],
+        "candidatesTokensDetails": [{"modality": "TEXT", "tokenCount": 3}],
     }
     assert documents[-1]["modelVersion"] == "echo"
     assert len({one["responseId"] for one in documents}) == 1

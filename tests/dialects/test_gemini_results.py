@@ -28,7 +28,8 @@ RESPONSE = (
     b'{"candidates":[{"content":{"parts":[{"text":"Hello"}],"role":"model"},'
     b'"finishReason":"STOP","index":0}],'
     b'"usageMetadata":{"promptTokenCount":3,"candidatesTokenCount":2,"totalTokenCount":5,'
-    b'"promptTokensDetails":[{"modality":"TEXT","tokenCount":3}]},'
+    b'"promptTokensDetails":[{"modality":"TEXT","tokenCount":3}],'
+    b'"candidatesTokensDetails":[{"modality":"TEXT","tokenCount":2}]},'
     b'"modelVersion":"echo-1","responseId":"r1"}'
 )
 FAILURE = Failure(Code.INVALID_ARGUMENT, "Error on line 3: no.")
@@ -112,6 +113,7 @@ def test_tokens_that_were_only_thought_are_told_apart_from_those_of_the_answer()
         "totalTokenCount": 16,
         "thoughtsTokenCount": 5,
         "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 9}],
+        "candidatesTokensDetails": [{"modality": "TEXT", "tokenCount": 2}],
     }
 
 
@@ -143,6 +145,7 @@ def test_an_answer_that_was_cut_says_so() -> None:
         "cachedContentTokenCount": 4,
         "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 9}],
         "cacheTokensDetails": [{"modality": "TEXT", "tokenCount": 4}],
+        "candidatesTokensDetails": [{"modality": "TEXT", "tokenCount": 2}],
     }
 
 
@@ -188,7 +191,7 @@ def test_any_text_comes_back_as_it_was(text: str, key: str, member: str) -> None
 
 
 TEXTS = st.one_of(st.text(), st.sampled_from(['"TEXT"', "%b%d", "1111", '\\"', "\x00\x7f\u2028"]))
-TOKENS = st.integers(0, 2**40)
+TOKENS = st.integers(1, 2**40)
 KEYS = st.one_of(st.none(), TEXTS.map(lambda key: json.dumps(key, ensure_ascii=False).encode()))
 
 
@@ -215,6 +218,9 @@ def test_a_plain_answer_is_written_as_the_full_writing_does(
         Reply((Candidate("a"),), Usage(1, 1, 0, 1), "e"),
         Reply((Candidate("a", pictures=(Picture("image/png", b"x"),)),), Usage(1, 1), "e"),
         Reply((Candidate("a"),), Usage(1, 1), "e", Grounding((), ())),
+        Reply((Candidate("", end_message="Enough."),), Usage(1, 1), "e"),
+        Reply((Candidate("a"),), Usage(1, 0), "e"),
+        Reply((Candidate("a"),), Usage(0, 1), "e"),
     ],
 )
 def test_what_is_not_plain_is_written_in_full(reply: Reply) -> None:

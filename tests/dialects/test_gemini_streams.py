@@ -26,7 +26,8 @@ END = (
     b'{"candidates":[{"content":{"parts":[{"text":""}],"role":"model"},'
     b'"finishReason":"MAX_TOKENS","index":0}],'
     b'"usageMetadata":{"promptTokenCount":3,"candidatesTokenCount":2,"totalTokenCount":5,'
-    b'"promptTokensDetails":[{"modality":"TEXT","tokenCount":3}]},'
+    b'"promptTokensDetails":[{"modality":"TEXT","tokenCount":3}],'
+    b'"candidatesTokensDetails":[{"modality":"TEXT","tokenCount":2}]},'
     b'"modelVersion":"m-1","responseId":"r"}'
 )
 

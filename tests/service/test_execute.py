@@ -232,6 +232,7 @@ async def test_a_row_that_continues_a_cached_content_counts_its_tokens(lane: Lan
         "totalTokenCount": 8,
         "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 5}],
         "cacheTokensDetails": [{"modality": "TEXT", "tokenCount": 5}],
+        "candidatesTokensDetails": [{"modality": "TEXT", "tokenCount": 3}],
     }
     assert timeless(answer.tally) == Tally(1, 0, 5, 3, 5)
     assert kept.reaches == [REACH]

@@ -10,7 +10,7 @@ from nightrate import limits, tool_limits
 from nightrate.domain.generation import Failure, Message, Prompt
 from nightrate.domain.grounding import Grounding, LookupWish, Page, PageStatus, Source
 from nightrate.errors import Code
-from nightrate.service.grounding import Grounder, pages_of, query_of
+from nightrate.service.grounding import Grounder, LookedUp, pages_of, query_of
 from nightrate.tools.pages import Pages, Read
 from nightrate.tools.search import EmptySearch, Search
 
@@ -52,7 +52,7 @@ def test_the_query_is_what_the_user_said_last(messages: tuple[Message, ...], que
 
 async def test_a_search_that_finds_nothing_leaves_the_prompt_alone() -> None:
     found = await Grounder(EmptySearch()).ground(QUESTION, WISH)
-    assert found == (QUESTION, Grounding(("Who won?",)))
+    assert found == LookedUp(QUESTION, QUESTION, Grounding(("Who won?",)))
 
 
 @pytest.mark.parametrize("system", [None, "Be brief."])
@@ -61,7 +61,7 @@ async def test_a_model_is_shown_what_was_found(system: str | None) -> None:
     prompt = Prompt(messages=QUESTION.messages, system=system, lookup=WISH)
     found = await Grounder(search).ground(prompt, WISH)
     assert not isinstance(found, Failure)
-    told, grounding = found
+    told, grounding = found.prompt, found.grounding
     assert search.asked == [("Who won?", limits.SEARCH_SOURCES_MAX)]
     assert grounding == Grounding(("Who won?",), (FOUND,))
     assert told.messages == prompt.messages
@@ -123,7 +123,7 @@ async def test_pages_are_shown_before_what_a_search_found() -> None:
     prompt = Prompt(messages=messages, system="Be brief.", lookup=BOTH)
     found = await Grounder(search, shelf).ground(prompt, BOTH)
     assert not isinstance(found, Failure)
-    told, grounding = found
+    told, grounding = found.prompt, found.grounding
     page = Source("https://x.example/a", "a", "Page A.")
     assert grounding.sources == (page, FOUND)
     assert [one.status for one in grounding.pages] == [PageStatus.SUCCESS, PageStatus.ERROR]
@@ -150,7 +150,7 @@ async def test_pages_alone_are_no_search() -> None:
     prompt = Prompt(messages=(Message("user", "https://x.example/b"),), lookup=wish)
     found = await Grounder(search, Shelf()).ground(prompt, wish)
     grounding = Grounding(pages=(Page("https://x.example/b", PageStatus.ERROR),))
-    assert found == (prompt, grounding)
+    assert found == LookedUp(prompt, prompt, grounding)
     assert search.asked == []
 
 

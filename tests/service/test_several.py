@@ -149,3 +149,34 @@ async def test_a_row_of_a_batch_has_as_many_answers_as_it_wants(lane: Lane) -> N
     candidates = response["candidates"]
     assert [one["content"]["parts"] for one in candidates] == [[{"text": "hi"}]] * 2
     assert answer.tally.output_tokens == response["usageMetadata"]["candidatesTokenCount"] == 2
+
+
+class Painting(EchoEngine):
+    """Says of the tokens of its answers by turns how many were of pictures."""
+
+    def __init__(self, *drawn: tuple[tuple[str, int], ...] | None) -> None:
+        super().__init__(EchoOptions())
+        self._drawn = iter(drawn)
+
+    async def generate(self, prompt: Prompt) -> Reply:
+        reply = await super().generate(prompt)
+        usage = structs.replace(reply.usage, drawn_tokens=next(self._drawn))
+        return structs.replace(reply, usage=usage)
+
+
+@pytest.mark.parametrize(
+    ("drawn", "together"),
+    [
+        (((("IMAGE", 2),), (), (("IMAGE", 3), ("AUDIO", 1))), (("IMAGE", 5), ("AUDIO", 1))),
+        (((("IMAGE", 2),), None, ()), None),
+        (((), (), ()), ()),
+    ],
+)
+async def test_tokens_of_pictures_of_several_answers_add_up(
+    drawn: tuple[Any, ...], together: tuple[tuple[str, int], ...] | None
+) -> None:
+    async with lane_of(Painting(*drawn)) as lane:
+        prompt = Prompt(messages=(Message("user", "a"),), candidates=3)
+        reply = await Executor({"echo": lane}).live(MODEL, prompt)
+    assert isinstance(reply, Reply)
+    assert reply.usage.drawn_tokens == together

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from nightrate.dialects.gemini_answer_fields import ANSWER_FIELDS, VECTOR_FIELDS, AnswerField
 from nightrate.dialects.gemini_option import Option
 from nightrate.dialects.gemini_options import EMBEDDING_OPTIONS, OPTIONS
 from nightrate.dialects.gemini_options_of_schemas import JSON, OWN
@@ -42,6 +43,14 @@ def printed() -> str:
             "## Embeddings",
             "",
             *_table(EMBEDDING_OPTIONS),
+            "",
+            "## Fields of answers",
+            "",
+            *_fields(ANSWER_FIELDS),
+            "",
+            "## Fields of vectors",
+            "",
+            *_fields(VECTOR_FIELDS),
             "",
             "## What engines can do",
             "",
@@ -91,6 +100,11 @@ def _table(options: Iterable[Option]) -> list[str]:
         "|---|---|---|---|",
         *rows,
     ]
+
+
+def _fields(fields: Iterable[AnswerField]) -> list[str]:
+    rows = [f"| `{field.path}` | {field.presence.value} | {field.says} |" for field in fields]
+    return ["| Field | Here it is | What it tells and when, or why not |", "|---|---|---|", *rows]
 
 
 def _engines() -> list[str]:
