@@ -1,6 +1,6 @@
 """The shapes of Gemini's answers to one request, member by member.
 
-Each member that is sent has a row in `gemini_answer_fields`, and so has each that never is.
+The page about options has a row for each member, and for each that is never sent; tests see to it.
 """
 
 from __future__ import annotations

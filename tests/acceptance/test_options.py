@@ -9,12 +9,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from nightrate.dialects.gemini_answer_fields import (
-    ANSWER_FIELDS,
-    VECTOR_FIELDS,
-    AnswerField,
-    Presence,
-)
 from nightrate.dialects.gemini_option import Option, Treatment
 from nightrate.dialects.gemini_options import EMBEDDING_OPTIONS, OPTIONS
 from nightrate.dialects.spelling import snake
@@ -34,6 +28,12 @@ from tests.acceptance.expectations import (
 from tests.acceptance.options import EMBEDDING_SAMPLES, HI, SAMPLES, in_snake_case
 from tests.acceptance.server import START_SECONDS, Server
 from tests.acceptance.wrong_options import WRONG
+from tests.dialects.answer_fields import (
+    ANSWER_FIELDS,
+    VECTOR_FIELDS,
+    AnswerField,
+    Presence,
+)
 
 MODEL, VECTORS = "gemini-2.5-flash", "gemini-embedding-001"
 SECONDS = 600.0

@@ -9,12 +9,6 @@ from typing import Any, get_args, get_origin, get_type_hints
 import pytest
 from msgspec import Struct, structs
 
-from nightrate.dialects.gemini_answer_fields import (
-    ANSWER_FIELDS,
-    VECTOR_FIELDS,
-    AnswerField,
-    Presence,
-)
 from nightrate.dialects.gemini_answer_shapes import GenerateContentResponse
 from nightrate.dialects.gemini_embedding_shapes import EmbedContentResponse, EmbeddedContent
 from nightrate.dialects.gemini_replies import render_reply
@@ -35,6 +29,12 @@ from nightrate.domain.grounding import (
 from nightrate.domain.guidance import Harm, HarmRating, Likelihood, Withheld
 from nightrate.domain.picture import Picture
 from tests.acceptance.answers import paths_in
+from tests.dialects.answer_fields import (
+    ANSWER_FIELDS,
+    VECTOR_FIELDS,
+    AnswerField,
+    Presence,
+)
 
 RATINGS = (HarmRating(Harm.DEROGATORY, Likelihood.HIGH, blocked=True),)
 RICH = Reply(

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from nightrate.dialects.gemini_answer_fields import ANSWER_FIELDS, VECTOR_FIELDS, AnswerField
 from nightrate.dialects.gemini_option import Option
 from nightrate.dialects.gemini_options import EMBEDDING_OPTIONS, OPTIONS
 from nightrate.dialects.gemini_options_of_schemas import JSON, OWN
 from nightrate.domain.generation import Capability
 from nightrate.engines.registry import create_engine
+from tests.dialects.answer_fields import ANSWER_FIELDS, VECTOR_FIELDS, AnswerField
 
 _GUIDE = Path(__file__).parents[2] / "docs" / "guide"
 PAGE = _GUIDE / "options.md"
-BEGIN = "<!-- printed from the table in nightrate/dialects/gemini_options.py -->"
+BEGIN = (
+    "<!-- printed from the tables in nightrate/dialects/gemini_options.py and "
+    "tests/dialects/answer_fields.py -->"
+)
 SCHEMAS_PAGE = _GUIDE / "structured.md"
 SCHEMAS_BEGIN = "<!-- printed from the table in nightrate/dialects/gemini_options_of_schemas.py -->"
 SCHEMAS_END = "<!-- end of what is printed -->"

@@ -1,7 +1,7 @@
 """Every field of Gemini's answers to one request: when it is sent, or why it never is.
 
-The table is held against the shapes (`gemini_answer_shapes`, `gemini_grounding`,
-`gemini_embedding_shapes`), and the page about options is printed from it.
+The table is held against the shapes (`gemini_answer_shapes`, `gemini_embedding_shapes`) and against
+answers of a server, and the page about options is printed from it.
 """
 
 from __future__ import annotations
