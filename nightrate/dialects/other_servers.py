@@ -128,7 +128,7 @@ def in_order(reply: Reply, prompt: Prompt) -> Reply:
     """Put the members of objects in the order of the schema that a whole answer was held against.
 
     A server that passes the order over gives the same value otherwise. Where it said how likely the
-    tokens were, these are of the text as it is; and what is streamed has been seen.
+    tokens were, these are of the text as it is. For streams there is `streamed_order`.
     """
     if not isinstance(prompt.form, JSONForm) or prompt.logprobs is not None:
         return reply

@@ -21,6 +21,7 @@ from nightrate.dialects.gemini_answers import (
     read_vector,
 )
 from nightrate.dialects.gemini_asks import render_count, render_passage, render_prompt
+from nightrate.dialects.streamed_order import TextsInOrder
 from nightrate.domain.embedding import Embedding, Passage
 from nightrate.domain.generation import Capability, Prompt, Reply
 from nightrate.domain.medium import is_pattern
@@ -99,13 +100,15 @@ class GeminiEngine(EndpointEngine):
             return
         with self._accounted(prompt) as account:
             self._check(prompt)
-            answer = Stream(prompt, self._model)
+            answer, texts = Stream(prompt, self._model), TextsInOrder(prompt)
             body, url = render_prompt(prompt), self._call("streamGenerateContent?alt=sse")
             async with aclosing(self._asking(account).events(url, body)) as events:
                 async for event in events:
-                    if text := answer.read(event):
+                    if text := texts.feed(answer.read(event)):
                         yield text
-            reply = account.of(answer.reply())
+            reply, rest = texts.end(account.of(answer.reply()))
+        if rest:
+            yield rest
         yield reply
 
     async def embed(self, passage: Passage) -> Embedding:

@@ -31,6 +31,7 @@ from nightrate.dialects.openai_pictures import (
     render_picture,
     sides_of_size,
 )
+from nightrate.dialects.streamed_order import TextsInOrder
 from nightrate.domain.calling import Calling
 from nightrate.domain.embedding import Embedding, Passage
 from nightrate.domain.generation import Capability, Prompt, Reply
@@ -144,12 +145,14 @@ class OpenAIEngine(EndpointEngine):
         with self._accounted(prompt) as account:
             self._check(prompt)
             body = render_prompt(prompt, self._model, self._customs, streamed=True)
-            answer = Stream(prompt, self._model)
+            answer, texts = Stream(prompt, self._model), TextsInOrder(prompt)
             async with aclosing(self._asking(account).events(self._chat, body)) as events:
                 async for event in events:
-                    if text := answer.read(event):
+                    if text := texts.feed(answer.read(event)):
                         yield text
-            reply = account.of(answer.reply())
+            reply, rest = texts.end(account.of(answer.reply()))
+        if rest:
+            yield rest
         yield reply
 
     async def embed(self, passage: Passage) -> Embedding:
