@@ -132,11 +132,12 @@ class Lane:
         return bool(self._waiting or self._live or self._pipeline.has_non_finished_requests())
 
     def add(self, job: Job) -> None:
-        """Queue a job."""
-        if job.live:
-            self._waiting.appendleft(job)
-        else:
+        """Queue a job; one that somebody waits for stands behind the last of these."""
+        if not job.live:
             self._waiting.append(job)
+            return
+        live = (place for place, other in enumerate(self._waiting, 1) if other.live)
+        self._waiting.insert(max(live, default=0), job)
 
     def cancel(self, number: int) -> None:
         """Forget a job; its place is free after the next step."""

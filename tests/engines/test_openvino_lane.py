@@ -185,6 +185,18 @@ def test_who_waits_is_let_in_where_a_batch_has_taken_every_seat() -> None:
     assert pipeline.numbers == [1, 2, 5]
 
 
+def test_those_who_wait_are_let_in_in_the_order_in_which_they_came() -> None:
+    pipeline = Pipeline()
+    lane = lane_over(pipeline, seats=1)
+    lane.add(asked(1, 1))
+    lane.turn()
+    for number in (2, 3, 4):
+        lane.add(asked(number, number, live=number > 2))
+    lane.add(asked(5, 5, live=True))
+    lane.turn()
+    assert pipeline.numbers == [1, 3, 4, 5]
+
+
 def test_a_cached_content_is_read_before_the_first_request_that_continues_it() -> None:
     pipeline = Pipeline()
     lane = lane_over(pipeline)
