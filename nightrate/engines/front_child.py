@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import TypeVar
 
 import msgspec
 
+from nightrate import clock
 from nightrate.engines.child import Patience
 from nightrate.engines.precedence import Precedence
 from nightrate.engines.supervised_child import SupervisedChild
@@ -23,6 +25,9 @@ from nightrate.errors import EngineDown
 Shape = TypeVar("Shape")
 
 log = logging.getLogger(__name__)
+
+_AGAIN_SECONDS = 60.0
+"""After a failure to start: there may have been too little memory for the weights once more."""
 
 
 class FrontChild:
@@ -41,6 +46,8 @@ class FrontChild:
         self._child = SupervisedChild(what, arguments, patience)
         self._precedence = Precedence(behind.pause, behind.resume)
         self._opening: asyncio.Task[None] | None = None
+        self._again_at = math.inf
+        """When it may be started once more, after it could not be."""
         self.inside = 0
         """How many it is at."""
 
@@ -55,8 +62,9 @@ class FrontChild:
         return self._child.process_id
 
     def open_soon(self, setup: object) -> None:
-        """Start it, if nobody has yet; one that could not be started is not tried again."""
-        if self._opening is None:
+        """Start it, if nobody has yet; one that could not be started is tried again in a while."""
+        if self._opening is None or clock.monotonic() >= self._again_at:
+            self._again_at = math.inf
             self._opening = asyncio.create_task(self._open(setup))
 
     async def _open(self, setup: object) -> None:
@@ -64,10 +72,12 @@ class FrontChild:
             await self._child.open(setup)
         except EngineDown as fault:
             log.warning("live requests share the places of batches: %s", fault.message)
+            await self._child.close()
+            self._again_at = clock.monotonic() + _AGAIN_SECONDS
 
     async def close(self) -> None:
         """End it."""
-        opening, self._opening = self._opening, None
+        opening, self._opening, self._again_at = self._opening, None, math.inf
         if opening is not None:
             opening.cancel()
             await asyncio.wait([opening])

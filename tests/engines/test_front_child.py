@@ -11,6 +11,7 @@ from contextlib import aclosing
 
 import pytest
 
+from nightrate import clock
 from nightrate.domain.generation import Reply
 from nightrate.engines.child import Patience, read_answer
 from nightrate.engines.front_child import FrontChild
@@ -123,14 +124,21 @@ async def test_one_that_dies_while_it_stands_is_started_again_and_runs(
     assert behind.restarts == 1
 
 
-async def test_one_that_cannot_start_is_told_and_not_tried_again(
-    front: FrontChild, caplog: pytest.LogCaptureFixture
+async def test_one_that_cannot_start_is_told_and_tried_again_only_after_a_while(
+    front: FrontChild, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     front.open_soon({"how": "broken"})
     await opened(front)
-    assert not front.answering
+    assert not answering(front)
     assert "share the places of batches" in caplog.text
     assert "no legs" in caplog.text
+    await opened(front)
+    assert not answering(front)
+    now = clock.monotonic()
+    monkeypatch.setattr(clock, "monotonic", lambda: now + 61)
+    await opened(front)
+    assert answering(front)
+    assert await front.ask("give it back", 7, int) == 7
 
 
 async def test_one_that_hangs_is_started_again(front: FrontChild) -> None:
