@@ -17,6 +17,7 @@ from nightrate.dialects import tolerant
 from nightrate.dialects.gemini_embedding_shapes import EmbedContentConfig, EmbedContentRequest
 from nightrate.dialects.gemini_passages import passage_from_tree, passage_of
 from nightrate.dialects.gemini_plain import PlainRequest, plain_prompt
+from nightrate.dialects.gemini_plain_passages import PlainPassageRequest, plain_passage
 from nightrate.dialects.gemini_prompts import bare_model, prompt_from_tree, prompt_of
 from nightrate.dialects.gemini_shapes import (
     GenerateContentRequest,
@@ -34,8 +35,6 @@ from nightrate.errors import BadRequest, Refused
 _NO_ECHO: Final = Echo()
 _FILE: Final = BatchForm.FILE  # looking it up each time takes longer than the comparison
 
-_decode_plain_line = json.Decoder(Line[PlainRequest]).decode
-_decode_plain_item = json.Decoder(InlineItem[PlainRequest]).decode
 _decode_members = json.Decoder(dict[str, Raw]).decode
 _decode = json.Decoder().decode
 
@@ -59,6 +58,9 @@ def _members_of(shape: type[Struct], *, but: tuple[str, ...] = ()) -> list[str]:
 class _Reading(Struct, frozen=True):
     """How the requests of one method stand in lines and items."""
 
+    decode_plain_line: Callable[[bytes], Line[Any]]
+    decode_plain_item: Callable[[bytes], InlineItem[Any]]
+    asked_plainly: Callable[[Any, str], Asked]
     decode_line: Callable[[bytes], Line[Any]]
     decode_item: Callable[[bytes], InlineItem[Any]]
     asked_of: Callable[[Any, str], Asked]
@@ -81,6 +83,9 @@ def _bare(shape: type[Struct]) -> frozenset[str]:
 
 
 _GENERATION: Final = _Reading(
+    decode_plain_line=json.Decoder(Line[PlainRequest]).decode,
+    decode_plain_item=json.Decoder(InlineItem[PlainRequest]).decode,
+    asked_plainly=plain_prompt,
     decode_line=json.Decoder(Line[GenerateContentRequest]).decode,
     decode_item=json.Decoder(InlineItem[GenerateContentRequest]).decode,
     asked_of=prompt_of,
@@ -102,6 +107,9 @@ _GENERATION: Final = _Reading(
     },
 )
 _EMBEDDING: Final = _Reading(
+    decode_plain_line=json.Decoder(Line[PlainPassageRequest]).decode,
+    decode_plain_item=json.Decoder(InlineItem[PlainPassageRequest]).decode,
+    asked_plainly=plain_passage,
     decode_line=json.Decoder(Line[EmbedContentRequest]).decode,
     decode_item=json.Decoder(InlineItem[EmbedContentRequest]).decode,
     asked_of=passage_of,
@@ -140,11 +148,7 @@ def parse_line(line: bytes | None, number: int, form: BatchForm, model: str) -> 
         form: a line of a file, or an inline item.
         model: the model of the batch, without ``models/``.
     """
-    if line is not None:
-        found = _plainly(line, form, model)
-        if found is not None:
-            return found
-    return parse_line_in_full(line, number, form, model)
+    return _read(line, number, form, model, _GENERATION)
 
 
 def parse_line_in_full(line: bytes | None, number: int, form: BatchForm, model: str) -> ParsedLine:
@@ -156,28 +160,45 @@ def parse_embedding_line(
     line: bytes | None, number: int, form: BatchForm, model: str
 ) -> ParsedLine:
     """Read one line or inline item that asks for a vector; otherwise as `parse_line`."""
+    return _read(line, number, form, model, _EMBEDDING)
+
+
+def parse_embedding_line_in_full(
+    line: bytes | None, number: int, form: BatchForm, model: str
+) -> ParsedLine:
+    """Read a line as `parse_embedding_line` does, without the short way."""
     return _parse(line, number, form, model, _EMBEDDING)
 
 
-def _plainly(line: bytes, form: BatchForm, model: str) -> ParsedLine | None:
+def _read(
+    line: bytes | None, number: int, form: BatchForm, model: str, reading: _Reading
+) -> ParsedLine:
+    if line is not None:
+        found = _plainly(line, form, model, reading)
+        if found is not None:
+            return found
+    return _parse(line, number, form, model, reading)
+
+
+def _plainly(line: bytes, form: BatchForm, model: str, reading: _Reading) -> ParsedLine | None:
     """Read a plain line, which almost all are, in one go; None for any other."""
-    row: Line[PlainRequest] | InlineItem[PlainRequest]
+    row: Line[Any] | InlineItem[Any]
     try:
         if form is _FILE:
-            row = _decode_plain_line(line)
+            row = reading.decode_plain_line(line)
             echo = _plain_echo(row, line)
         else:
-            row = _decode_plain_item(line)
+            row = reading.decode_plain_item(line)
             echo = _NO_ECHO
             if row.metadata:
                 tolerant.check_depth_of(line)
                 echo = Echo(None, _metadata(row.metadata))
     except (ValueError, RecursionError, Refused):
         return None
-    return ParsedLine(echo, plain_prompt(row.request, model))
+    return ParsedLine(echo, reading.asked_plainly(row.request, model))
 
 
-def _plain_echo(row: Line[PlainRequest], line: bytes) -> Echo:
+def _plain_echo(row: Line[Any], line: bytes) -> Echo:
     """Take what a plain line wants back; only that can be nested too deep in it."""
     key = row.key
     if row.metadata:

@@ -10,6 +10,7 @@ from msgspec import Struct
 from nightrate.clock import Instant
 from nightrate.dialects.gemini_lines import parse_embedding_line, parse_line, placed
 from nightrate.dialects.gemini_plain import SOUND
+from nightrate.dialects.gemini_plain_passages import SOUND_PASSAGES
 from nightrate.dialects.gemini_results import render_line
 from nightrate.dialects.openai_lines import (
     EMPTY_FILE,
@@ -81,9 +82,9 @@ def sound_reader(kind: Kind) -> Callable[[bytes], object]:
         a function that takes a row only if `parse_row` makes a prompt of it, with any model. It
         raises ValueError or RecursionError for every other row, and for some that are sound too.
     """
-    if kind.dialect is Dialect.GEMINI and kind.method is Method.GENERATE:
-        return SOUND[kind.form]
-    return _doubtful
+    if kind.dialect is not Dialect.GEMINI:
+        return _doubtful
+    return SOUND[kind.form] if kind.method is Method.GENERATE else SOUND_PASSAGES[kind.form]
 
 
 def _doubtful(_row: bytes) -> object:
