@@ -155,8 +155,9 @@ SHARD_BYTES_MAX = 16 * MIB
 FIRST_SHARD_REQUESTS = 16
 """Ours: a small first shard gives early answers, an error rate and an ETA."""
 
-PLAN_IN_PLACE_BYTES_MAX = MIB
-"""Ours: inputs below this are planned in the server (about 5 ms), larger ones in a process."""
+PLAN_IN_PLACE_BYTES_MAX = 4 * MIB
+"""Ours: inputs below this are planned by a thread of the server, 5 ms for each MiB of plain lines;
+larger ones in a process, whose start takes as long as 50 MiB."""
 
 PLAN_TOTAL_BYTES_MAX = MIB
 """Ours: the last line of a plan file, with its listed faults; about 20 KB in practice."""
