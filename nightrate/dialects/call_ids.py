@@ -30,12 +30,17 @@ class CallIds:
     def of_result(self, result: CallResult) -> str | None:
         """Give the id of the call that a result belongs to; None if there is no such call.
 
-        Where one of the two has no id of the client's, the first open call of that name is meant.
+        That of its own id comes first; where one of the two has none, the first open call of that
+        name is meant.
         """
-        for place, (call, call_id) in enumerate(self._open):
-            unnamed = result.call_id is None or call.call_id is None
-            named = result.call_id == (call.call_id or call_id)
-            if named or (unnamed and result.name == call.name):
-                del self._open[place]
-                return call_id
+        for call, call_id in self._open:
+            if result.call_id == (call.call_id or call_id):
+                return self._closed(call, call_id)
+        for call, call_id in self._open:
+            if result.name == call.name and (result.call_id is None or call.call_id is None):
+                return self._closed(call, call_id)
         return None
+
+    def _closed(self, call: Call, call_id: str) -> str:
+        self._open.remove((call, call_id))
+        return call_id

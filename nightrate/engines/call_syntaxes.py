@@ -105,9 +105,9 @@ class CallSyntax(ABC):
     def _begin_if_cut(self, text: str, behind: int) -> int | None:
         """Give where the first call begins, or may begin in a text that was cut."""
         begin = self._begin(text, behind)
-        if begin is None and len(certain(text, self.openings)) < len(text.rstrip()):
-            begin = len(certain(text, self.openings))
-        return begin
+        said = text[behind:].rstrip()
+        sure = certain(said, self.openings)
+        return behind + len(sure) if begin is None and len(sure) < len(said) else begin
 
     @abstractmethod
     def _read_calls(self, text: str, at: int, calls: list[Call]) -> list[str]:
@@ -158,10 +158,7 @@ class _Bare(CallSyntax):
     _MEMBERS: Final = '"parameters":', '"arguments":'
 
     def _begin(self, text: str, behind: int) -> int | None:
-        begin = super()._begin(text, behind)
-        if begin is None and self._BEGINS.match(text, behind):
-            return behind
-        return begin
+        return behind if self._BEGINS.match(text, behind) else super()._begin(text, behind)
 
     def _begin_if_cut(self, text: str, behind: int) -> int | None:
         said = "".join(text[behind:].split())

@@ -125,28 +125,26 @@ class Model:
             RequestFailed: the template does not take it.
         """
         for told in ways_to_tell(prompt, self._control, self.syntax):
-            try:
-                return self.encode_text(*told.pieces(self._rendered(told)))
-            except Refused:
-                continue
+            rendered = self._rendered(told)
+            if rendered is not None and told.kept_in(rendered):
+                return self.encode_text(*told.pieces(rendered))
         raise RequestFailed(
             "The model's chat template does not take this conversation: its turns may have to "
             "alternate, or it has no place for a system instruction.",
             code=Code.INVALID_ARGUMENT,
         )
 
-    def _rendered(self, told: Told) -> str:
-        """Have the template make a text.
-
-        Raises:
-            Refused: it does not take the conversation.
-        """
+    def _rendered(self, told: Told) -> str | None:
+        """Have the template make a text; None where it does not take the conversation."""
         order: dict[str, Any] = {"messages": told.turns}
         if told.tools is not None:
             # As a variable, not as tools of the library's, which would make a grammar of them, and
             # tell some models of tools of their maker's where one has the same name.
             order["chat_template_kwargs"] = {"tools": told.tools}
-        return str(self._desk.ask("/apply-template", order)["prompt"])
+        try:
+            return str(self._desk.ask("/apply-template", order)["prompt"])
+        except Refused:
+            return None
 
     def encode_text(self, *pieces: str, begins: bool = True) -> list[int]:
         """Give the token ids of some pieces of text, one after the other.

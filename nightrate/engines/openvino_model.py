@@ -157,22 +157,21 @@ class Model:
         Raises:
             RequestFailed: the template does not take it.
         """
-        refusal: RuntimeError | None = None
         for told in ways_to_tell(prompt, self._control, self.syntax):
-            try:
-                rendered = self._rendered(told)
-            except RuntimeError as error:  # The library's only word for that.
-                refusal = error
-            else:
+            rendered = self._rendered(told)
+            if rendered is not None and told.kept_in(rendered):
                 return self.encode_text(*told.pieces(rendered))
         message = "The model's chat template has no place for such a conversation."
-        raise RequestFailed(message, code=Code.INVALID_ARGUMENT) from refusal
+        raise RequestFailed(message, code=Code.INVALID_ARGUMENT)
 
-    def _rendered(self, told: Told) -> str:
+    def _rendered(self, told: Told) -> str | None:
+        """Have the template make a text; None where it does not take the conversation."""
         tools = {} if told.tools is None else {"tools": told.tools}
-        return str(
-            self._tokenizer.apply_chat_template(told.turns, add_generation_prompt=True, **tools)
-        )
+        render = self._tokenizer.apply_chat_template
+        try:
+            return str(render(told.turns, add_generation_prompt=True, **tools))
+        except RuntimeError:  # The library's only word for that.
+            return None
 
     def encode_text(self, *pieces: str) -> Encoded:
         """Give the token ids of some pieces of text, one after the other."""

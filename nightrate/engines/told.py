@@ -18,7 +18,7 @@ from nightrate.domain.generation import Message, Prompt
 from nightrate.domain.schema import json_schema_of
 from nightrate.engines.call_syntaxes import CallSyntax
 from nightrate.engines.chat_templates import alternating
-from nightrate.engines.control_words import all_defused, mark_for, texts_in
+from nightrate.engines.control_words import all_defused, defused, mark_for, texts_in
 from nightrate.engines.instructions import turns_of
 from nightrate.errors import BadRequest
 
@@ -37,6 +37,12 @@ class Told(Struct, frozen=True):
     mark: str
     """Where the rendered text is cut before it is made into tokens, so that no control word of a
     client's stays whole; empty for nowhere."""
+    said: list[str]
+    """Words beside calls, which some templates pass over."""
+
+    def kept_in(self, rendered: str) -> bool:
+        """Tell whether the template has passed nothing over."""
+        return all(text in rendered for text in self.said)
 
     def pieces(self, rendered: str) -> list[str]:
         """Cut what the template made of it."""
@@ -57,7 +63,8 @@ def ways_to_tell(
 ) -> Iterator[Told]:
     """Give the ways in which a conversation can be told, the best first.
 
-    A template may refuse one: many take a single call in a turn only, and each with its result.
+    A template may refuse one, or pass a part of it over (`Told.kept_in`): many take a single call
+    in a turn only, and no words beside it.
 
     Args:
         prompt: the conversation.
@@ -69,8 +76,10 @@ def ways_to_tell(
     if syntax is not None and prompt.calling is not None and decides(prompt):
         tools = [_declared(function) for function in prompt.calling.functions]
     worded = _worded(prompt) if tools is not None else turns_of(prompt)
-    if syntax is not None and syntax.told and (native := _native(prompt, worded)):
-        yield _told(native, tools, words)
+    if syntax is not None and syntax.told:
+        for apart in (False, True):
+            if native := _native(prompt, worded, apart=apart):
+                yield _told(native, tools, words)
     yield _told(_as_turns(worded), tools, words)
     if alternate:
         yield _told(_as_turns(alternating(worded)), tools, words)
@@ -82,6 +91,11 @@ def _told(turns: list[_Turn], tools: list[dict[str, Any]] | None, words: Sequenc
         [{"role": role, **all_defused(rest, mark, words)} for role, rest in turns],
         all_defused(tools, mark, words),
         mark,
+        [
+            defused(rest["content"].strip(), mark, words)
+            for _, rest in turns
+            if "tool_calls" in rest
+        ],
     )
 
 
@@ -95,21 +109,29 @@ def _worded(prompt: Prompt) -> list[tuple[str, str]]:
     return system + [(_ROLES[message.role], message.words) for message in prompt.messages]
 
 
-def _native(prompt: Prompt, worded: list[tuple[str, str]]) -> list[_Turn]:
-    """Give a conversation with its calls as such; nothing if it has none, or they nest too deep."""
+def _native(prompt: Prompt, worded: list[tuple[str, str]], *, apart: bool) -> list[_Turn]:
+    """Give a conversation with its calls as such; nothing if it has none, or they nest too deep.
+
+    Args:
+        prompt: the conversation.
+        worded: the same in words.
+        apart: whether words beside calls have a turn of their own; nothing, if there are none.
+    """
     if not any(message.calls or message.results for message in prompt.messages):
+        return []
+    if apart and not any(message.calls and message.text for message in prompt.messages):
         return []
     turns = _as_turns(worded[: -len(prompt.messages)])
     ids = CallIds(lambda _call, number: f"call{number:05}")
     try:
         for message in prompt.messages:
-            turns += _turns_of(message, ids)
+            turns += _turns_of(message, ids, apart=apart)
     except BadRequest:
         return []
     return turns
 
 
-def _turns_of(message: Message, ids: CallIds) -> Iterator[_Turn]:
+def _turns_of(message: Message, ids: CallIds, *, apart: bool) -> Iterator[_Turn]:
     """Give a turn of words, of calls or of results; a result of no call is told in words."""
     for result in message.results:
         call_id = ids.of_result(result)
@@ -120,7 +142,9 @@ def _turns_of(message: Message, ids: CallIds) -> Iterator[_Turn]:
             yield "tool", {**answered, "tool_call_id": call_id}
     if message.calls:
         calls = [_called(call, ids) for call in message.calls]
-        yield "assistant", {"content": message.text, "tool_calls": calls}
+        if apart and message.text:
+            yield "assistant", {"content": message.text}
+        yield "assistant", {"content": "" if apart else message.text, "tool_calls": calls}
     elif message.text or not message.results:
         yield _ROLES[message.role], {"content": message.text}
 

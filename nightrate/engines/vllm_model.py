@@ -168,9 +168,12 @@ class Model:
         refusal: TemplateError | None = None
         for told in ways_to_tell(prompt, self._control, self.syntax, alternate=True):
             try:
-                return told.pieces(self._render(told, prompt.thinking))
+                rendered = self._render(told, prompt.thinking)
             except TemplateError as error:
                 refusal = error
+                continue
+            if told.kept_in(rendered):
+                return told.pieces(rendered)
         message = "The model's chat template has no place for such a conversation."
         raise RequestFailed(message, code=Code.INVALID_ARGUMENT) from refusal
 
