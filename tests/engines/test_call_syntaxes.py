@@ -60,8 +60,10 @@ def test_a_template_that_says_nothing_known_is_refused_with_what_to_do(
         (TAGS, 'Hm.\n\n<tool_call>{"name":"clock"}</tool_call> So.', "Hm.\nSo.", [CLOCK]),
         (
             TAGS,
-            '<tool_call>{"arguments": {"city": "Oslo"}, "name": "weather", "id": 1}</tool_call>\n'
-            '<tool_call>{"name": "clock"}</tool_call>',
+            (
+                '<tool_call>{"arguments": {"city": "Oslo"}, "name": "weather", "id": 1}</tool_call>'
+                '\n<tool_call>{"name": "clock"}</tool_call>'
+            ),
             "",
             [OSLO, CLOCK],
         ),
@@ -83,8 +85,8 @@ def test_a_template_that_says_nothing_known_is_refused_with_what_to_do(
         (LIST, '[TOOL_CALLS] [{"name": "clock", "arguments": {}, "id": "a"}]', "", [CLOCK]),
         (
             LIST,
-            'Hm. [TOOL_CALLS][{"name":"weather","arguments":{"city": "Oslo"}},{"name":"clock"}] So.',
-            "Hm.\nSo.",
+            'Hm. [TOOL_CALLS][{"name":"weather","arguments":{"city": "Oslo"}},{"name":"clock"}] O.',
+            "Hm.\nO.",
             [OSLO, CLOCK],
         ),
         (LIST, '[TOOL_CALLS] {"name": "clock"}', "", [CLOCK]),
@@ -178,12 +180,13 @@ def test_what_a_model_thought_of_calling_is_not_called() -> None:
     assert THINKING.read(answer) == Written("", (CLOCK,))
 
 
+CONFUSING = ["</tool_call>", "<tool_call>", "[TOOL_CALLS]", "<|python_tag|>", '"};{', "\\"]
+TEXTS = st.text(max_size=8) | st.sampled_from(CONFUSING)
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=8)
-    | st.sampled_from(["</tool_call>", "<tool_call>", "[TOOL_CALLS]", "<|python_tag|>", '"};{', "\\"]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
     max_leaves=6,
-)  # fmt: skip
+)
 CALLS = st.lists(
     st.tuples(
         st.from_regex(r"[A-Za-z_][\w.:-]{0,8}", fullmatch=True).filter(str.isascii),
@@ -222,8 +225,11 @@ def test_calls_with_any_arguments_are_read_as_they_were_written(
 @given(
     parts=st.lists(
         st.sampled_from(
-            ["<tool_call>", "</tool_call>", "[TOOL_CALLS]", "[ARGS]", "<|python_tag|>", "clock"]
-            + ['{"name":', '"clock"', ',"parameters":', "{", "}", "[", "]", '"', "\\", ";", " ", "é"]
+            [
+                *("<tool_call>", "</tool_call>", "[TOOL_CALLS]", "[ARGS]", "<|python_tag|>"),
+                *('{"name":', '"clock"', ',"parameters":', "clock", "{", "}", "[", "]"),
+                *('"', "\\", ";", " ", "é"),
+            ]
         ),
         max_size=14,
     ),

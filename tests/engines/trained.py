@@ -22,7 +22,7 @@ _TURNS = (
     "{{- '<|im_start|>assistant' }}"
     "{%- if message.content %}{{- '\\n' + message.content }}{%- endif %}"
     "{%- for call in message.tool_calls %}{%- set call = call.function %}"
-    "{{- '\\n<tool_call>\\n{\"name\": \"' + call.name + '\", \"arguments\": ' }}"
+    '{{- \'\\n<tool_call>\\n{"name": "\' + call.name + \'", "arguments": \' }}'
     "{{- call.arguments | tojson }}{{- '}\\n</tool_call>' }}"
     "{%- endfor %}"
     "{{- '<|im_end|>\\n' }}"
@@ -40,7 +40,7 @@ TAGGED = (
     "{%- if tools %}"
     "{{- 'You may call functions:\\n<tools>' }}"
     "{%- for tool in tools %}{{- '\\n' }}{{- tool | tojson }}{%- endfor %}"
-    "{{- '\\n</tools>\\nCall one so:\\n<tool_call>\\n{\"name\": NAME, \"arguments\": OBJECT}\\n"
+    '{{- \'\\n</tools>\\nCall one so:\\n<tool_call>\\n{"name": NAME, "arguments": OBJECT}\\n'
     "</tool_call>\\n' }}"
     "{%- endif %}"
     "{{- '<|im_end|>\\n' }}"
@@ -55,7 +55,7 @@ BARE = (
     "{%- endif %}"
     "{{- '<|im_end|>\\n' }}"
     "{%- if tools %}"
-    "{{- '<|im_start|>user\\nRespond in the format {\"name\": function name, "
+    '{{- \'<|im_start|>user\\nRespond in the format {"name": function name, '
     '"parameters": dictionary of argument name and its value}.\\n\' }}'
     "{%- for tool in tools %}{{- tool | tojson(indent=4) }}{{- '\\n' }}{%- endfor %}"
     "{{- messages[0].content + '<|im_end|>\\n' }}{%- set messages = messages[1:] %}"
@@ -65,7 +65,7 @@ BARE = (
     "{%- if message.tool_calls | length != 1 %}"
     "{{- raise_exception('one call in a turn') }}{%- endif %}"
     "{%- set call = message.tool_calls[0].function %}"
-    "{{- '<|im_start|>assistant\\n{\"name\": \"' + call.name + '\", \"parameters\": ' }}"
+    '{{- \'<|im_start|>assistant\\n{"name": "\' + call.name + \'", "parameters": \' }}'
     "{{- call.arguments | tojson }}{{- '}<|im_end|>\\n' }}"
     "{%- elif message.role == 'tool' %}"
     "{{- '<|im_start|>ipython\\n' }}{{- message.content | tojson }}{{- '<|im_end|>\\n' }}"
@@ -89,7 +89,7 @@ LISTED = (
     "{%- for call in message.tool_calls %}"
     "{%- if call.id is not defined or call.id | length != 9 %}"
     "{{- raise_exception('ids have nine characters') }}{%- endif %}"
-    "{{- '{\"name\": \"' + call.function.name + '\", \"arguments\": ' }}"
+    '{{- \'{"name": "\' + call.function.name + \'", "arguments": \' }}'
     "{{- call.function.arguments | tojson }}{{- ', \"id\": \"' + call.id + '\"}' }}"
     "{%- if not loop.last %}{{- ', ' }}{%- endif %}"
     "{%- endfor %}"
