@@ -83,6 +83,9 @@ def ways_to_tell(
     yield _told(_as_turns(worded), tools, words)
     if alternate:
         yield _told(_as_turns(alternating(worded)), tools, words)
+    if tools is not None and not prompt.messages:
+        # It is a beginning, to be counted; some templates write functions with the first turn.
+        yield _told(_as_turns(worded), None, words)
 
 
 def _told(turns: list[_Turn], tools: list[dict[str, Any]] | None, words: Sequence[str]) -> Told:

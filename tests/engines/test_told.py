@@ -173,6 +173,15 @@ def test_a_template_that_tells_no_calls_is_told_of_them_in_words() -> None:
     assert told.tools is not None
 
 
+def test_a_beginning_without_turns_can_be_told_without_functions() -> None:
+    """Some templates write these with the first turn, and refuse to write them without one."""
+    beginning = structs.replace(CONVERSATION, messages=())
+    whole, least = ways_to_tell(beginning, CONTROL, TAGS)
+    assert whole.tools is not None
+    assert least.tools is None
+    assert plain(whole) == plain(least) == [{"role": "system", "content": CONVERSATION.system}]
+
+
 class Rendering:
     """A tokenizer that renders as the usual library does."""
 

@@ -63,8 +63,12 @@ CALLED = Candidate("I look it up.", calls=(Call("weather", '{"city": "Bergen", "
 class TrainedContract(CallPromises):
     """What such an engine promises. Fixture to provide: ``engine``, open."""
 
-    async def test_it_decides(self, engine: Engine) -> None:
+    async def test_it_decides_and_is_told_of_the_functions(self, engine: Engine) -> None:
         assert Capability.TOOLS in engine.capabilities
+        bare = structs.replace(shown(), calling=None)
+        two = structs.replace(FREE, functions=(WEATHER, CLOCK))
+        counts = [await engine.count_tokens(one) for one in (bare, shown(), shown(two))]
+        assert counts[0] < counts[1] < counts[2]
 
     async def test_it_says_a_word_and_calls(self, engine: Engine) -> None:
         (candidate,) = (await engine.generate(shown())).candidates
