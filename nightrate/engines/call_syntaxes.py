@@ -69,7 +69,7 @@ class CallSyntax(ABC):
 
     def __init__(self, template: str) -> None:
         self._thinks = _THOUGHT_ENDS in template
-        self.told = "tool_calls" in template
+        self.tells_calls = "tool_calls" in template
         """Whether the template also tells calls and results of earlier turns."""
 
     def read(self, text: str) -> Written:

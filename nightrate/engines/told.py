@@ -76,7 +76,7 @@ def ways_to_tell(
     if syntax is not None and prompt.calling is not None and decides(prompt):
         tools = [_declared(function) for function in prompt.calling.functions]
     worded = _worded(prompt) if tools is not None else turns_of(prompt)
-    if syntax is not None and syntax.told:
+    if syntax is not None and syntax.tells_calls:
         for apart in (False, True):
             if native := _native(prompt, worded, apart=apart):
                 yield _told(native, tools, words)

@@ -30,8 +30,8 @@ OSLO = Call("weather", '{"city": "Oslo"}')
 )
 def test_a_template_says_how_its_model_writes_calls(template: str, opening: str) -> None:
     assert syntax_of(template).openings == (opening,)
-    assert syntax_of(template).told
-    assert not syntax_of(f"{{{{ tools }}}} {opening} arguments").told
+    assert syntax_of(template).tells_calls
+    assert not syntax_of(f"{{{{ tools }}}} {opening} arguments").tells_calls
 
 
 @pytest.mark.parametrize(
