@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
-from msgspec import json
+from msgspec import json, structs
 
 from nightrate.dialects.tolerant import check_depth_of
 from nightrate.domain.calling import Call, Calling
 from nightrate.domain.fitting import fits
+from nightrate.domain.generation import Candidate, FinishReason
 from nightrate.errors import BadRequest
 
 _OBJECT = json.Decoder(dict)
@@ -27,3 +30,17 @@ def is_call(call: Call, calling: Calling) -> bool:
     except (msgspec.DecodeError, UnicodeError, RecursionError, BadRequest):
         return False
     return not (calling.held or function.strict) or fits(arguments, function.parameters)
+
+
+def with_calls(candidate: Candidate, written: Sequence[Call], calling: Calling) -> Candidate:
+    """Add what is called to an answer; if one of the calls is none that may be, none goes on.
+
+    Args:
+        candidate: the words of the answer, which has come to its end.
+        written: what it calls; none, where it only has words.
+        calling: what may be called. Of several calls it takes one if it says so.
+    """
+    calls = tuple(written[:1] if calling.single else written)
+    if not all(is_call(call, calling) for call in calls):
+        return structs.replace(candidate, finish_reason=FinishReason.BAD_CALL)
+    return structs.replace(candidate, calls=calls)

@@ -57,7 +57,8 @@ TOOLS: Final = (
     honoured(
         f"{CALLING}.mode",
         "`ANY`: the answer is a call. `NONE`: as if nothing was declared. `AUTO` and `VALIDATED`:"
-        " the model decides, if it can (`tools`).",
+        " the model decides, if it can (`tools`); one of your own may, with the engine's option"
+        " `functions`.",
         Capability.CALLS,
     ),
     honoured(

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from msgspec import UNSET, Struct, UnsetType
 
+from nightrate.dialects.call_ids import CallIds
 from nightrate.dialects.openai_media import content_of
 from nightrate.dialects.other_servers import encoded
 from nightrate.domain.calling import Call, Calling, CallMode, CallResult, Function
@@ -182,9 +183,7 @@ class _Calls:
     """The calls of a conversation: each has an id here, by which its result is found."""
 
     def __init__(self) -> None:
-        self._count = 0
-        self._open: list[tuple[Call, str]] = []
-        """Calls whose result has not come yet, and their ids."""
+        self._ids = CallIds(lambda call, number: call.call_id or f"call_{number}")
 
     def turns_of(self, message: Message, content: str | list[dict[str, Any]]) -> list[_Turn]:
         """Write a turn of calls or results, and what it says; a result of no call is text."""
@@ -197,18 +196,13 @@ class _Calls:
         return turns
 
     def _called(self, call: Call) -> _ToolCall:
-        self._count += 1
-        call_id = call.call_id or f"call_{self._count}"
-        self._open.append((call, call_id))
-        return _ToolCall(call_id, _Called(call.name, call.arguments))
+        return _ToolCall(self._ids.of_call(call), _Called(call.name, call.arguments))
 
     def _answered(self, result: CallResult) -> _Turn:
-        for place, (call, call_id) in enumerate(self._open):
-            unnamed = result.call_id is None or call.call_id is None
-            if result.call_id == call_id or (unnamed and result.name == call.name):
-                del self._open[place]
-                return _Turn("tool", result.response, tool_call_id=call_id)
-        return _Turn("user", result.words)
+        call_id = self._ids.of_result(result)
+        if call_id is None:
+            return _Turn("user", result.words)
+        return _Turn("tool", result.response, tool_call_id=call_id)
 
 
 def _draw(ask: _Ask, sampling: Sampling, customs: Customs) -> None:

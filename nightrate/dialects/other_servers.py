@@ -12,7 +12,7 @@ from typing import Final
 from msgspec import DecodeError, Struct, json, structs
 
 from nightrate import limits
-from nightrate.dialects.calls import is_call
+from nightrate.dialects.calls import with_calls
 from nightrate.domain.calling import Call, Calling, CallMode
 from nightrate.domain.embedding import Passage
 from nightrate.domain.fitting import fits
@@ -99,10 +99,7 @@ def called(candidate: Candidate, written: Sequence[Call], calling: Calling) -> C
         return candidate
     if not written and calling.mode is CallMode.ANY:
         raise without("the call")
-    calls = tuple(written[:1] if calling.single else written)
-    if not all(is_call(call, calling) for call in calls):
-        return structs.replace(candidate, finish_reason=FinishReason.BAD_CALL)
-    return structs.replace(candidate, calls=calls)
+    return with_calls(candidate, written, calling)
 
 
 def check_form(text: str, form: JSONForm, stops: tuple[str, ...]) -> None:

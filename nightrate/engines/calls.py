@@ -1,13 +1,14 @@
-"""Calls that a model wrote as text: one JSON object with a name and arguments."""
+"""Calls that a model wrote as text: as one JSON object that was demanded, or as it was trained."""
 
 from __future__ import annotations
 
 import msgspec
 from msgspec import Raw, Struct, json, structs
 
-from nightrate.dialects.calls import is_call
-from nightrate.domain.calling import Call, Calling
+from nightrate.dialects.calls import is_call, with_calls
+from nightrate.domain.calling import Call, Calling, CallMode
 from nightrate.domain.generation import Candidate, FinishReason, Reply
+from nightrate.engines.call_syntaxes import CallSyntax
 
 
 class _Written(Struct, forbid_unknown_fields=True):
@@ -18,11 +19,37 @@ class _Written(Struct, forbid_unknown_fields=True):
 _WRITTEN = json.Decoder(_Written)
 
 
-def candidate_of(text: str, finish_reason: FinishReason, calling: Calling | None) -> Candidate:
-    """Give the answer of a model: its words, or the call that it had to make."""
+def candidate_of(
+    text: str,
+    finish_reason: FinishReason,
+    calling: Calling | None,
+    syntax: CallSyntax | None = None,
+) -> Candidate:
+    """Give the answer of a model: its words, the call that it had to make, or both as it chose.
+
+    Args:
+        text: what the model wrote.
+        finish_reason: why it ended.
+        calling: the functions, if there are any.
+        syntax: how the model writes calls where it decides; None, where it never does.
+    """
     if calling is None:
         return Candidate(text, finish_reason)
+    if syntax is not None and calling.mode is CallMode.AUTO:
+        return _candidate_of_choice(text, finish_reason, calling, syntax)
     return candidate_of_call(text, finish_reason, calling)
+
+
+def _candidate_of_choice(
+    text: str, finish_reason: FinishReason, calling: Calling, syntax: CallSyntax
+) -> Candidate:
+    """Give the answer of a model that was free to call functions; half a call is never given."""
+    if finish_reason is not FinishReason.STOP:
+        return Candidate(syntax.words_of_cut(text), finish_reason)
+    written = syntax.read(text)
+    if not written.whole:
+        return Candidate(written.text, FinishReason.BAD_CALL)
+    return with_calls(Candidate(written.text), written.calls, calling)
 
 
 def candidate_of_call(text: str, finish_reason: FinishReason, calling: Calling) -> Candidate:

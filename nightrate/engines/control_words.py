@@ -6,20 +6,8 @@ one token wherever it stands; so a word in a client's text is cut in two before 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-
-
-def plain_turns(
-    turns: Sequence[tuple[str, str]], words: Sequence[str]
-) -> tuple[list[tuple[str, str]], str]:
-    """Mark control words in the texts of a conversation.
-
-    Returns:
-        the roles and texts, and the mark at which the rendered text is to be cut; empty if there is
-        nothing to cut.
-    """
-    mark = mark_for((text for _, text in turns), words)
-    return [(role, defused(text, mark, words)) for role, text in turns], mark
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 
 def mark_for(texts: Iterable[str], words: Sequence[str]) -> str:
@@ -36,3 +24,32 @@ def defused(text: str, mark: str, words: Sequence[str]) -> str:
         for word in words:
             text = text.replace(word, word[0] + mark + word[1:])
     return text
+
+
+def texts_in(value: object) -> Iterator[str]:
+    """Give all texts of a value as JSON has it, names of members among them."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for name, member in value.items():
+            yield name
+            yield from texts_in(member)
+    elif isinstance(value, list):
+        for item in value:
+            yield from texts_in(item)
+
+
+def all_defused(value: Any, mark: str, words: Sequence[str]) -> Any:
+    """Mark where control words are cut in all texts of a value as JSON has it."""
+    if not mark:
+        return value
+    if isinstance(value, str):
+        return defused(value, mark, words)
+    if isinstance(value, dict):
+        return {
+            defused(name, mark, words): all_defused(member, mark, words)
+            for name, member in value.items()
+        }
+    if isinstance(value, list):
+        return [all_defused(item, mark, words) for item in value]
+    return value

@@ -58,6 +58,8 @@ _SCALARS = {
 _STRING = 8
 _ARRAY = 9
 
+_TEMPLATES = "tokenizer.chat_template.tool_use", "tokenizer.chat_template"
+"""Some models have a template of its own for conversations with functions."""
 _WORDS = "tokenizer.ggml.tokens"
 _WORD_TYPES = "tokenizer.ggml.token_type"
 _STEERING = frozenset({2, 3, 4})
@@ -110,6 +112,16 @@ def control_words(path: Path) -> list[str]:
         for word, kind in zip(words, kinds, strict=True)
         if kind in _STEERING or (word[:1] == "<" and word[1:-1] and word[-1] == ">")
     ]
+
+
+def chat_template(path: Path) -> str:
+    """Give the chat template for conversations with functions; empty where there is none.
+
+    Raises:
+        EngineDown: it is not a GGUF file, or is damaged.
+    """
+    values = _read(path, lambda head: head.values())
+    return next((str(values[name]) for name in _TEMPLATES if name in values), "")
 
 
 def _read(path: Path, reading: Callable[[_Head], Read]) -> Read:

@@ -17,7 +17,7 @@ from typing import Any
 from msgspec import json
 
 from nightrate import limits
-from nightrate.domain.calling import form_of_calls
+from nightrate.domain.calling import CallMode, form_of_calls
 from nightrate.domain.generation import Prompt
 from nightrate.domain.pattern import Pattern
 from nightrate.domain.schema import (
@@ -84,12 +84,14 @@ _WORD = re.compile(r'"(?:[^"\\]|\\.)*"|\[(?:[^\]\\]|\\.)*\]|([a-z_]+)')
 
 
 def grammar_of_prompt(prompt: Prompt) -> str | None:
-    """Write the grammar of the form that a prompt demands, or of the calls; None if it is free.
+    """Write the grammar of the form or the call that a prompt demands; None if it is free.
 
     Raises:
         RequestFailed: as `grammar_of`.
     """
-    form = prompt.form if prompt.calling is None else form_of_calls(prompt.calling)
+    form, calling = prompt.form, prompt.calling
+    if calling is not None and calling.mode is CallMode.ANY:
+        form = form_of_calls(calling)
     return None if form is None else grammar_of(form)
 
 

@@ -73,6 +73,8 @@ class LlamaCppOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     """Processor threads; by default as many as there are cores."""
     reproducible: bool = True
     """Whether answers with a seed or temperature 0 must not depend on their neighbours."""
+    functions: bool = False
+    """Whether its model was trained to call functions, so that it decides by itself if it does."""
     start_seconds: Seconds = 300.0
     """How long the model may take to load."""
     silence_seconds: Seconds = 60.0
@@ -106,8 +108,8 @@ class LlamaCppEngine(ModelEngine):
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """Text, also piece by piece and of a form, demanded calls, and likely other tokens."""
-        return _CAPABILITIES
+        """Text, also piece by piece and of a form, calls, and likely other tokens."""
+        return _CAPABILITIES | ({Capability.TOOLS} if self._options.functions else set())
 
     @property
     def capacity(self) -> Capacity:
@@ -168,4 +170,5 @@ def setup_of(options: LlamaCppOptions, progress: Progress) -> ModelSetup:
         context_tokens=wanted or min(CONTEXT_TOKENS_DEFAULT, most or CONTEXT_TOKENS_DEFAULT),
         threads=options.threads,
         reproducible=options.reproducible,
+        functions=options.functions,
     )

@@ -22,6 +22,7 @@ from msgspec import Struct, structs
 
 from nightrate import clock
 from nightrate.domain.generation import FinishReason, Prompt, Reply, Token, Usage
+from nightrate.engines.call_syntaxes import CallSyntax
 from nightrate.engines.calls import candidate_of
 from nightrate.engines.certainty import certain, cut
 from nightrate.engines.frames import (
@@ -79,12 +80,22 @@ class Outbox:
 class Draft:
     """An answer in the making, and what of it was told."""
 
-    def __init__(self, number: int, prompt: Prompt, prompt_tokens: int, *, streamed: bool) -> None:
+    def __init__(
+        self,
+        number: int,
+        prompt: Prompt,
+        prompt_tokens: int,
+        *,
+        streamed: bool,
+        syntax: CallSyntax | None = None,
+    ) -> None:
         self.withdrawn = False
         """Set by the main thread when nobody waits for it any more."""
         self._number = number
         self._prompt = prompt
-        self._streamed = streamed and prompt.calling is None  # A call comes whole.
+        self._streamed = streamed
+        self._piecewise = streamed and prompt.calling is None  # What may have a call comes whole.
+        self._syntax = syntax
         self._stops = prompt.sampling.stop
         self._usage = Usage(prompt_tokens, 0)
         self._text = ""
@@ -105,7 +116,7 @@ class Draft:
         if piece.finish_reason is not None:
             self._reason = piece.finish_reason
         self._stopped = cut(self._text, self._stops)[1]
-        sure = certain(self._text, self._stops) if self._streamed else ""
+        sure = certain(self._text, self._stops) if self._piecewise else ""
         return self._tell(sure)
 
     @property
@@ -117,11 +128,11 @@ class Draft:
         """Give the rest of its text if that is streamed, and the reply."""
         text, _ = cut(self._text, self._stops)
         reason = FinishReason.STOP if self._stopped else self._reason
-        candidate = candidate_of(text, reason, self._prompt.calling)
+        candidate = candidate_of(text, reason, self._prompt.calling, self._syntax)
         if self._tokens:
             candidate = structs.replace(candidate, tokens=tuple(self._tokens))
         reply = Reply((candidate,), self._usage, model_version)
-        rest = self._tell(text) if self._streamed else []
+        rest = self._tell(candidate.text) if self._streamed else []
         return [*rest, Answer(self._number, raw(reply))]
 
     def _tell(self, sure: str) -> list[Answer]:
@@ -171,7 +182,7 @@ class Worker:
     def _generate(self, number: int, prompt: Prompt, *, streamed: bool) -> None:
         ids = self._model.encode(prompt)
         order = self._model.order(prompt, ids)
-        draft = Draft(number, prompt, len(ids), streamed=streamed)
+        draft = Draft(number, prompt, len(ids), streamed=streamed, syntax=self._model.syntax)
         self._drafts[number] = draft
         self._wait(number, partial(self._answer, number, prompt, order, draft), live=prompt.live)
 

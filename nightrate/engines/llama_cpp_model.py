@@ -20,10 +20,9 @@ from msgspec import Struct
 
 from nightrate import clock
 from nightrate.domain.generation import FinishReason, LogprobsWish, Prompt, Token
-from nightrate.engines.control_words import plain_turns
-from nightrate.engines.gguf_files import control_words
+from nightrate.engines.call_syntaxes import CallSyntax, syntax_of
+from nightrate.engines.gguf_files import chat_template, control_words
 from nightrate.engines.grammars import grammar_of_prompt
-from nightrate.engines.instructions import turns_of
 from nightrate.engines.likelihood import Measured
 from nightrate.engines.sampling import (
     TEMPERATURE_DEFAULT,
@@ -33,6 +32,7 @@ from nightrate.engines.sampling import (
     either,
     output_tokens_max,
 )
+from nightrate.engines.told import Told, decides, ways_to_tell
 from nightrate.errors import Code, RequestFailed
 
 STEP_TOKENS_MAX = 128
@@ -66,6 +66,8 @@ class ModelSetup(Struct, frozen=True, kw_only=True):
     threads: int | None
     reproducible: bool
     """Whether an answer must not depend on its neighbours."""
+    functions: bool = False
+    """Whether it calls functions as it sees fit."""
 
 
 class Piece(Struct, frozen=True):
@@ -100,13 +102,19 @@ class Model:
 
         Raises:
             ImportError: the library is not installed, or not made for this machine.
-            RuntimeError: it cannot load the model.
+            RuntimeError: it cannot load the model, or how that calls functions is not known.
         """
         import xllamacpp
 
         self.setup = setup
+        self.syntax: CallSyntax | None = None
+        """How the model writes calls where it decides; None, where it never does."""
+        template = ""
+        if setup.functions:
+            template = chat_template(Path(setup.path))
+            self.syntax = syntax_of(template)
         key = clock.secret_bytes(_KEY_BYTES).hex()
-        self._server = xllamacpp.Server(_parameters(xllamacpp, setup, key))
+        self._server = xllamacpp.Server(_parameters(xllamacpp, setup, key, template))
         self._desk = _Desk(self._server.listening_address, key)
         self._control = control_words(Path(setup.path))
 
@@ -116,17 +124,27 @@ class Model:
         Raises:
             RequestFailed: the template does not take it.
         """
-        turns, mark = plain_turns(turns_of(prompt), self._control)
-        messages = [{"role": role, "content": text} for role, text in turns]
+        for told in ways_to_tell(prompt, self._control, self.syntax):
+            rendered = self._rendered(told)
+            if rendered is not None and told.kept_in(rendered):
+                return self.encode_text(*told.pieces(rendered))
+        raise RequestFailed(
+            "The model's chat template does not take this conversation: its turns may have to "
+            "alternate, or it has no place for a system instruction.",
+            code=Code.INVALID_ARGUMENT,
+        )
+
+    def _rendered(self, told: Told) -> str | None:
+        """Have the template make a text; None where it does not take the conversation."""
+        order: dict[str, Any] = {"messages": told.turns}
+        if told.tools is not None:
+            # As a variable, not as tools of the library's, which would make a grammar of them, and
+            # tell some models of tools of their maker's where one has the same name.
+            order["chat_template_kwargs"] = {"tools": told.tools}
         try:
-            text = str(self._desk.ask("/apply-template", {"messages": messages})["prompt"])
-        except Refused as refused:
-            message = (
-                "The model's chat template does not take this conversation: its turns may have to "
-                "alternate, or it has no place for a system instruction."
-            )
-            raise RequestFailed(message, code=Code.INVALID_ARGUMENT) from refused
-        return self.encode_text(*(text.split(mark) if mark else [text]))
+            return str(self._desk.ask("/apply-template", order)["prompt"])
+        except Refused:
+            return None
 
     def encode_text(self, *pieces: str, begins: bool = True) -> list[int]:
         """Give the token ids of some pieces of text, one after the other.
@@ -175,6 +193,8 @@ class Model:
             order["logprobs"] = max(1, prompt.logprobs.others)
         if (grammar := grammar_of_prompt(prompt)) is not None:
             order["grammar"] = grammar
+        if self.syntax is not None and decides(prompt):
+            order["preserved_tokens"] = self.syntax.markers
         return order
 
     def answer(
@@ -264,7 +284,7 @@ class _Desk:
         return self._connection.getresponse()
 
 
-def _parameters(library: Any, setup: ModelSetup, key: str) -> Any:
+def _parameters(library: Any, setup: ModelSetup, key: str, template: str) -> Any:
     parameters = library.CommonParams()
     parameters.model.path = setup.path
     parameters.n_parallel = setup.slots
@@ -285,6 +305,7 @@ def _parameters(library: Any, setup: ModelSetup, key: str) -> Any:
     parameters.fit_params = False
     parameters.cache_ram_mib = 0  # Else prompts that have left their slots would fill 8 GiB.
     parameters.prefill_assistant = False
+    parameters.chat_template = template  # That of the file, unless another was looked at.
     parameters.verbosity = 0
     parameters.api_keys = [key]
     parameters.hostnames = ["127.0.0.1"]

@@ -37,6 +37,7 @@ from nightrate.engines.openvino_child import Offer
 from nightrate.engines.openvino_model import ModelSetup
 from nightrate.engines.options import options_of
 from nightrate.engines.packages import cache_directory
+from nightrate.engines.told import decides
 from nightrate.errors import EngineDown
 
 CHILD = (sys.executable, "-m", "nightrate.engines.openvino_child")
@@ -57,6 +58,9 @@ _BYTES_PER_TOKEN = 3
 
 _TEMPLATE_TOKENS = 32
 """What the chat template adds to a prompt, about."""
+
+_FUNCTIONS_TOKENS = 512
+"""What it adds where the model decides about calls, at most about: how they are written."""
 
 Whole = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
@@ -91,6 +95,8 @@ class OpenVINOOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     """Attention cache of each pipeline; taken from the machine as it is used."""
     reproducible: Literal["auto", "always", "never"] = "auto"
     """Which requests are answered in exact mode; auto: those with a seed or temperature 0."""
+    functions: bool = False
+    """Whether its model was trained to call functions, so that it decides by itself if it does."""
     start_seconds: Seconds = 300.0
     """How long the model may take to load."""
     silence_seconds: Seconds = 60.0
@@ -130,8 +136,8 @@ class OpenVINOEngine(ModelEngine):
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """Text, also piece by piece and of a form, and calls where they must be."""
-        return _CAPABILITIES
+        """Text, also piece by piece and of a form, and calls."""
+        return _CAPABILITIES | ({Capability.TOOLS} if self._options.functions else set())
 
     @property
     def capacity(self) -> Capacity:
@@ -230,7 +236,8 @@ class OpenVINOEngine(ModelEngine):
         texts = [message.words for message in asked.messages] + [system_of(asked) or ""]
         size_bytes = sum(len(text.encode(errors="replace")) for text in texts)
         output_tokens = asked.sampling.max_output_tokens or limits.OUTPUT_TOKENS_DEFAULT
-        return size_bytes // _BYTES_PER_TOKEN + _TEMPLATE_TOKENS + output_tokens
+        template_tokens = _TEMPLATE_TOKENS + (_FUNCTIONS_TOKENS if decides(asked) else 0)
+        return size_bytes // _BYTES_PER_TOKEN + template_tokens + output_tokens
 
     async def likelihood(self, mode: Mode = "fast") -> dict[str, Any]:
         """Check that the model is computed rightly; see `likelihood`.
@@ -262,4 +269,5 @@ def setup_of(options: OpenVINOOptions, prepared: weights.Weights) -> ModelSetup:
         requests=options.requests,
         reproducible=options.reproducible,
         ignore_eos=options.ignore_eos,
+        functions=options.functions,
     )

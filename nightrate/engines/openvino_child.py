@@ -32,6 +32,7 @@ from nightrate.engines.likelihood import PASSAGES, Mode
 from nightrate.engines.openvino_lane import Draft, Job, Lane
 from nightrate.engines.openvino_model import Encoded, Model, ModelSetup
 from nightrate.engines.prefixes import BLOCK_TOKENS, beginnings_of
+from nightrate.engines.told import decides
 from nightrate.errors import Code, RequestFailed
 
 BEAT_SECONDS = 1.0
@@ -120,8 +121,10 @@ class Worker:
         self._where[number] = lane
         beginnings = beginnings_of(encoded.ids.data.tobytes(), encoded.ids.data.itemsize)
         finish = partial(self._reply, encoded=encoded, prompt=prompt)
-        streamed = streamed and prompt.calling is None  # A call comes whole, with the reply.
-        draft = Draft(self._model, stops, streamed=streamed) if streamed or stops else None
+        draft = None
+        if streamed or stops:
+            piecewise = prompt.calling is None  # What may have a call comes whole.
+            draft = Draft(self._model, stops, streamed=streamed, piecewise=piecewise)
         lane.add(
             Job(
                 *(number, encoded, config, finish, beginnings),
@@ -140,10 +143,11 @@ class Worker:
         encoded: Encoded,
         prompt: Prompt,
     ) -> Reply:
-        text, stopped = cut(self._model.decode(ids), prompt.sampling.stop)
+        decode = self._model.decode_with_calls if decides(prompt) else self._model.decode
+        text, stopped = cut(decode(ids), prompt.sampling.stop)
         length = reason == self._model.length and not stopped
         finish = FinishReason.LENGTH if length else FinishReason.STOP
-        candidate = candidate_of(text, finish, prompt.calling)
+        candidate = candidate_of(text, finish, prompt.calling, self._model.syntax)
         if prompt.logprobs is not None:
             candidate = structs.replace(candidate, tokens=self._tokens(ids, logs))
         usage = Usage(encoded.tokens, len(ids))

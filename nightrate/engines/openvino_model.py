@@ -15,9 +15,8 @@ from msgspec import Struct
 
 from nightrate import clock
 from nightrate.domain.generation import Prompt, Sampling
-from nightrate.engines.control_words import plain_turns
+from nightrate.engines.call_syntaxes import CallSyntax, syntax_of
 from nightrate.engines.grammars import grammar_of_prompt
-from nightrate.engines.instructions import turns_of
 from nightrate.engines.likelihood import Measured, Mode
 from nightrate.engines.prefixes import BLOCK_TOKENS
 from nightrate.engines.sampling import (
@@ -29,6 +28,8 @@ from nightrate.engines.sampling import (
     output_tokens_max,
 )
 from nightrate.engines.token_memory import TokenMemory, sound_cuts
+from nightrate.engines.told import Told, ways_to_tell
+from nightrate.errors import Code, RequestFailed
 
 EXACT_PROPERTIES = {
     "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0",
@@ -60,6 +61,8 @@ class ModelSetup(Struct, frozen=True, kw_only=True):
     requests: int
     reproducible: Literal["auto", "always", "never"]
     ignore_eos: bool
+    functions: bool = False
+    """Whether it calls functions as it sees fit."""
 
 
 class Encoded(Struct, frozen=True):
@@ -95,9 +98,16 @@ class Model:
         self._path = Path(setup.path)
         self._tokenizer = self.genai.Tokenizer(self._path)
         self._tokenizer_tokens_max = self._find_tokenizer_limit()
-        self._control = self._control_words()
         template = str(self._tokenizer.chat_template)
+        self._silent = self._silent_words()
+        self._control = list(self._silent)
         turns = [word for word in self._control if word in template]
+        self.syntax: CallSyntax | None = syntax_of(template) if setup.functions else None
+        """How the model writes calls where it decides; None, where it never does."""
+        if self.syntax is not None:
+            # Words around calls and their results steer the model; decoding lets many of them in.
+            told = {word for word, _ in self._bracketed() if word[0] == "<" and word in template}
+            self._control += told.difference(self._silent)
         self._memory = TokenMemory(self._ids, sound_cuts(self._ids, turns))
 
     def mode_of(self, sampling: Sampling) -> Mode:
@@ -142,11 +152,26 @@ class Model:
         return int(blocks * 100 / share_percent) * BLOCK_TOKENS
 
     def encode(self, prompt: Prompt) -> Encoded:
-        """Put a conversation into the model's template and give its token ids."""
-        turns, mark = plain_turns(turns_of(prompt), self._control)
-        history = [{"role": role, "content": text} for role, text in turns]
-        text = self._tokenizer.apply_chat_template(history, add_generation_prompt=True)
-        return self.encode_text(*text.split(mark)) if mark else self.encode_text(text)
+        """Put a conversation into the model's template and give its token ids.
+
+        Raises:
+            RequestFailed: the template does not take it.
+        """
+        for told in ways_to_tell(prompt, self._control, self.syntax):
+            rendered = self._rendered(told)
+            if rendered is not None and told.kept_in(rendered):
+                return self.encode_text(*told.pieces(rendered))
+        message = "The model's chat template has no place for such a conversation."
+        raise RequestFailed(message, code=Code.INVALID_ARGUMENT)
+
+    def _rendered(self, told: Told) -> str | None:
+        """Have the template make a text; None where it does not take the conversation."""
+        tools = {} if told.tools is None else {"tools": told.tools}
+        render = self._tokenizer.apply_chat_template
+        try:
+            return str(render(told.turns, add_generation_prompt=True, **tools))
+        except RuntimeError:  # The library's only word for that.
+            return None
 
     def encode_text(self, *pieces: str) -> Encoded:
         """Give the token ids of some pieces of text, one after the other."""
@@ -187,15 +212,27 @@ class Model:
         """Give the text of generated tokens, without control tokens and unfinished characters."""
         return str(self._tokenizer.decode(ids)) if ids else ""
 
-    def _control_words(self) -> list[str]:
+    def decode_with_calls(self, ids: list[int]) -> str:
+        """Give the same text with the words that mark calls, though they may be control tokens."""
+        assert self.syntax is not None, "the model decides"
+        markers = {self._silent.get(word) for word in self.syntax.markers}
+        left_out = set(self._silent.values()) - markers
+        kept = [number for number in ids if number not in left_out]
+        return str(self._tokenizer.decode(kept, skip_special_tokens=False)) if kept else ""
+
+    def _silent_words(self) -> dict[str, int]:
         """Give the words of the vocabulary that are control tokens: decoding leaves them out."""
+        decode = self._tokenizer.decode
+        return {word: number for word, number in self._bracketed() if not decode([number])}
+
+    def _bracketed(self) -> list[tuple[str, int]]:
+        """Give the words of the vocabulary that stand in brackets, as control words do."""
         brackets = {b"<": b">", b"[": b"]"}
-        bracketed = [
-            (word, number)
+        return [
+            (word.decode(errors="replace"), number)
             for word, number in self._tokenizer.get_vocab().items()
             if len(word) > len("<>") and brackets.get(word[:1]) == word[-1:]
         ]
-        return [word.decode() for word, number in bracketed if not self._tokenizer.decode([number])]
 
     def tokens_max(self, cache_tokens: int) -> int:
         """Give how many tokens a prompt and its answer may have together."""

@@ -91,6 +91,8 @@ class VLLMOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """Whether code that comes with the model's files may run here."""
     chat_template: str | None = None
     """A file with a chat template in Jinja, instead of the model's own."""
+    functions: bool = False
+    """Whether its model was trained to call functions, so that it decides by itself if it does."""
     start_seconds: Seconds = 1800.0
     """How long the model may take to load, with its files fetched and kernels compiled."""
     silence_seconds: Seconds = 120.0
@@ -126,8 +128,8 @@ class VLLMEngine(ModelEngine):
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """Text, also piece by piece, of a form and with likely others; calls where they must be."""
-        return _CAPABILITIES
+        """Text, also piece by piece, of a form and with likely others; and calls."""
+        return _CAPABILITIES | ({Capability.TOOLS} if self._options.functions else set())
 
     @property
     def capacity(self) -> Capacity:
@@ -218,5 +220,6 @@ def setup_of(options: VLLMOptions) -> VLLMSetup:
         eager=options.eager,
         trust_remote_code=options.trust_remote_code,
         chat_template=options.chat_template,
+        functions=options.functions,
         ignore_eos=options.ignore_eos,
     )

@@ -31,6 +31,7 @@ from nightrate.engines.frames import (
     troubled,
 )
 from nightrate.engines.kin import take_kin_along
+from nightrate.engines.told import decides
 from nightrate.engines.vllm_model import EngineStopped, Model, VLLMSetup
 from nightrate.errors import Code, RequestFailed
 
@@ -174,25 +175,30 @@ class Worker:
     async def _generate(self, number: int, prompt: Prompt, *, streamed: bool) -> None:
         model = self._model
         ids = await model.encode(prompt)
-        streamed = streamed and prompt.calling is None  # A call comes whole, with the reply.
-        params = model.params(prompt, len(ids), streamed=streamed)
+        piecewise = streamed and prompt.calling is None  # What may have a call comes whole.
+        params = model.params(prompt, len(ids), streamed=piecewise)
         draft = Draft(prompt.sampling.stop)
         async with nullcontext() if prompt.live else self._places:
             outputs = model.outputs(number, ids, params, live=prompt.live)
             async with aclosing(outputs):
                 async for output in outputs:
                     text = draft.grow(output)
-                    if streamed and text:
+                    if piecewise and text:
                         self._tell(Answer(number, raw(text), more=True))
+        if decides(prompt):
+            draft.text = model.text_with_calls(draft.ids, draft.text)
         text, finish, rest = draft.end()
+        reply = self._reply(prompt, len(ids), draft, text, finish)
+        if not piecewise:
+            rest = reply.candidates[0].text
         if streamed and rest:
             self._tell(Answer(number, raw(rest), more=True))
-        self._tell(Answer(number, raw(self._reply(prompt, len(ids), draft, text, finish))))
+        self._tell(Answer(number, raw(reply)))
 
     def _reply(
         self, prompt: Prompt, prompt_tokens: int, draft: Draft, text: str, finish: FinishReason
     ) -> Reply:
-        candidate = candidate_of(text, finish, prompt.calling)
+        candidate = candidate_of(text, finish, prompt.calling, self._model.syntax)
         if (wish := prompt.logprobs) is not None:
             tokens = self._model.tokens(draft.ids, draft.logs, wish.others)
             candidate = structs.replace(candidate, tokens=tokens)

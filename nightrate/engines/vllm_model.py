@@ -17,10 +17,9 @@ from msgspec import Struct
 from nightrate import limits
 from nightrate.domain.generation import Prompt, Token
 from nightrate.domain.guidance import Thinking
-from nightrate.engines.chat_templates import alternating, thinking_variables
-from nightrate.engines.control_words import plain_turns
+from nightrate.engines.call_syntaxes import CallSyntax, syntax_of
+from nightrate.engines.chat_templates import thinking_variables
 from nightrate.engines.grammars import grammar_of_prompt
-from nightrate.engines.instructions import turns_of
 from nightrate.engines.sampling import (
     TEMPERATURE_DEFAULT,
     TOP_K_DEFAULT,
@@ -29,6 +28,7 @@ from nightrate.engines.sampling import (
     either,
     output_tokens_max,
 )
+from nightrate.engines.told import Told, ways_to_tell
 from nightrate.errors import Code, RequestFailed
 
 _SEEDS = 1 << 63
@@ -41,6 +41,10 @@ _LOG_PROBABILITY_MIN = -9999.0
 """Told in place of minus infinity, which JSON cannot write."""
 
 _REASON_CHARACTERS_MAX = 300
+
+_OTHERWISE = (
+    "Set `functions = false`, or `chat_template` to a file with one that its model was trained with"
+)
 
 
 class VLLMSetup(Struct, frozen=True, kw_only=True):
@@ -63,6 +67,8 @@ class VLLMSetup(Struct, frozen=True, kw_only=True):
     trust_remote_code: bool
     chat_template: str | None
     ignore_eos: bool
+    functions: bool = False
+    """Whether it calls functions as it sees fit."""
 
 
 class EngineStopped(Exception):
@@ -82,7 +88,8 @@ class Model:
             ImportError: vLLM is not installed, or not made for this machine.
             OSError: the model's files cannot be had.
             ValueError: vLLM does not take these settings for this model.
-            RuntimeError: there is nothing to run on, or no chat template.
+            RuntimeError: there is nothing to run on, or no chat template, or none that says how the
+                model calls functions if it shall.
             EngineStopped: the processes that it started could not load the model.
         """
         self.setup = setup
@@ -115,6 +122,10 @@ class Model:
         self._kinds = vllm.sampling_params.RequestOutputKind
         self._tokenizer: Any = self._llm.get_tokenizer()
         self._template = self._find_template()
+        self.syntax: CallSyntax | None = None
+        """How the model writes calls where it decides; None, where it never does."""
+        if setup.functions:
+            self.syntax = syntax_of(self._template, _OTHERWISE)
         self._control = sorted(self._tokenizer.get_added_vocab(), key=len, reverse=True)
         self._silent = frozenset(self._tokenizer.all_special_ids)
         # One thread: a tokenizer is not made for several, and long texts must not hold up answers.
@@ -142,39 +153,39 @@ class Model:
         return await loop.run_in_executor(self._encoder, self._encode, prompt)
 
     def _encode(self, prompt: Prompt) -> list[int]:
-        turns, mark = plain_turns(turns_of(prompt), self._control)
-        text = self._rendered(turns, prompt.thinking)
-        pieces = text.split(mark) if mark else [text]
         ids: list[int] = []
-        for piece in pieces:
+        for piece in self._rendered(prompt):
             ids += self._tokenizer.encode(piece, add_special_tokens=False)
         return ids
 
-    def _rendered(self, turns: list[tuple[str, str]], thinking: Thinking | None) -> str:
+    def _rendered(self, prompt: Prompt) -> list[str]:
         """Render a conversation; one that the template refuses, in the form that all of them take.
 
         Some templates know no system, or want the roles to take turns.
         """
         from jinja2 import TemplateError
 
-        try:
-            return self._render(turns, thinking)
-        except TemplateError:
-            pass
-        try:
-            return self._render(alternating(turns), thinking)
-        except TemplateError as error:
-            message = "The model's chat template has no place for such a conversation."
-            raise RequestFailed(message, code=Code.INVALID_ARGUMENT) from error
+        refusal: TemplateError | None = None
+        for told in ways_to_tell(prompt, self._control, self.syntax, alternate=True):
+            try:
+                rendered = self._render(told, prompt.thinking)
+            except TemplateError as error:
+                refusal = error
+                continue
+            if told.kept_in(rendered):
+                return told.pieces(rendered)
+        message = "The model's chat template has no place for such a conversation."
+        raise RequestFailed(message, code=Code.INVALID_ARGUMENT) from refusal
 
-    def _render(self, turns: list[tuple[str, str]], thinking: Thinking | None) -> str:
-        history = [{"role": role, "content": text} for role, text in turns]
+    def _render(self, told: Told, thinking: Thinking | None) -> str:
+        tools = {} if told.tools is None else {"tools": told.tools}
         return str(
             self._tokenizer.apply_chat_template(
-                history,
+                told.turns,
                 chat_template=self._template,
                 tokenize=False,
                 add_generation_prompt=True,
+                **tools,
                 **thinking_variables(thinking, self._template),
             )
         )
@@ -250,6 +261,26 @@ class Model:
             raise _refused(error) from error
         finally:
             await answers.aclose()
+
+    def text_with_calls(self, ids: list[int], text: str) -> str:
+        """Give the text of an answer that may call functions, with the words that mark its calls.
+
+        vLLM leaves them out where they are special tokens; all others of these stay left out.
+        """
+        assert self.syntax is not None, "the model decides"
+        special = {
+            number: word
+            for number, word in self._tokenizer.added_tokens_decoder.items()
+            if word.special
+        }
+        left_out = {
+            number for number, word in special.items() if str(word) not in self.syntax.markers
+        }
+        if len(left_out) == len(special):
+            return text
+        kept = [number for number in ids if number not in left_out]
+        decode = self._tokenizer.decode
+        return str(decode(kept, skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
     def tokens(self, ids: list[int], places: Any, others: int) -> tuple[Token, ...]:
         """Say how likely each token was, and so many of those that could have stood there."""

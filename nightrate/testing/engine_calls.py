@@ -27,6 +27,9 @@ from nightrate.testing.engine_samples import asked, pieces_of
 ENOUGH_TOKENS = 200
 """Output limit of calls that must come to their end."""
 
+FEW_TOKENS = 24
+"""Output limit of answers that need not come to their end."""
+
 CITIES = ("Oslo", "Bergen")
 _WEATHER = Object(
     members=(
@@ -159,9 +162,35 @@ class CallPromises:
         if Capability.TOOLS not in engine.capabilities:
             return
         assert Capability.CALLS in engine.capabilities
-        reply = await engine.generate(calling(WEATHER, mode=CallMode.AUTO))
+        prompt = calling(WEATHER, mode=CallMode.AUTO, temperature=0)
+        reply = await engine.generate(prompt)
         (candidate,) = reply.candidates
         if candidate.calls:
             call_of(reply)
         else:
             assert candidate.text
+
+    async def test_what_was_decided_comes_in_a_stream_with_its_words_first(
+        self, engine: Engine
+    ) -> None:
+        if Capability.TOOLS not in engine.capabilities:
+            return
+        few: dict[str, Any] = {"temperature": 0, "max_output_tokens": FEW_TOKENS}
+        prompt = calling(WEATHER, mode=CallMode.AUTO, **few)
+        texts, reply = await pieces_of(engine, prompt)
+        whole = await engine.generate(prompt)
+        assert "".join(texts) == reply.candidates[0].text == whole.candidates[0].text
+        assert [(call.name, call.arguments) for call in reply.candidates[0].calls] == [
+            (call.name, call.arguments) for call in whole.candidates[0].calls
+        ]
+
+    async def test_functions_that_may_be_called_are_counted_as_they_are_told(
+        self, engine: Engine
+    ) -> None:
+        if Capability.TOOLS not in engine.capabilities:
+            return
+        prompt = calling(WEATHER, CLOCK, mode=CallMode.AUTO, max_output_tokens=2)
+        reply = await engine.generate(prompt)
+        assert await engine.count_tokens(prompt) == reply.usage.prompt_tokens
+        if engine.capacity.tokens is not None:
+            assert reply.usage.prompt_tokens + 2 <= engine.cost(prompt)

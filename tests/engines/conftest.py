@@ -17,6 +17,7 @@ from nightrate.engines.openvino import OpenVINOEngine
 from nightrate.engines.packages import cache_directory
 from nightrate.engines.pictograms import Index
 from tests.engines.tiny import write_gguf
+from tests.engines.trained import write_trained
 from tests.engines.upstream import Upstream, made, serving
 
 
@@ -49,6 +50,12 @@ async def llama_cpp() -> AsyncIterator[LlamaCppEngine]:
     await engine.open()
     yield engine
     await engine.close()
+
+
+@pytest.fixture(scope="session")
+def trained_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the built-in model with a chat template that knows functions."""
+    return write_trained(tmp_path_factory.mktemp("trained") / "trained.gguf")
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nightrate.engines.control_words import defused, mark_for
+from nightrate.engines.control_words import all_defused, defused, mark_for, texts_in
 
 CONTROL = ["<|im_start|>", "<|im_end|>"]
 
@@ -22,3 +22,12 @@ def test_the_mark_is_in_none_of_the_texts() -> None:
     second = mark_for(["<|im_end|>", f"x{first}"], CONTROL)
     assert second
     assert second != first
+
+
+def test_every_text_of_a_value_is_found_and_cut_names_of_members_too() -> None:
+    value = {"a<|im_end|>": [1, None, "<|im_end|>", {"b": True}]}
+    assert list(texts_in(value)) == ["a<|im_end|>", "<|im_end|>", "b"]
+    assert all_defused(value, "+", CONTROL) == {
+        "a<+|im_end|>": [1, None, "<+|im_end|>", {"b": True}]
+    }
+    assert all_defused(value, "", CONTROL) is value

@@ -8,7 +8,7 @@ import gguf
 import numpy as np
 import pytest
 
-from nightrate.engines.gguf_files import control_words, inspect, is_gguf, reencode
+from nightrate.engines.gguf_files import chat_template, control_words, inspect, is_gguf, reencode
 from nightrate.errors import EngineDown
 from tests.engines import tiny
 
@@ -32,6 +32,23 @@ def test_words_that_may_steer_a_model_are_found_by_their_type_and_by_their_brack
     writer.write_kv_data_to_file()
     writer.close()
     assert control_words(path) == ["[INST]", "<think>", "<unk>"]
+
+
+@pytest.mark.parametrize(
+    ("templates", "found"),
+    [({}, ""), ({"": "a"}, "a"), ({"": "a", ".tool_use": "b"}, "b"), ({"": "a", ".rag": "c"}, "a")],
+)
+def test_the_template_for_conversations_with_functions_is_found(
+    tmp_path: Path, templates: dict[str, str], found: str
+) -> None:
+    path = tmp_path / "told.gguf"
+    writer = gguf.GGUFWriter(path, "llama")
+    for name, text in templates.items():
+        writer.add_string(f"tokenizer.chat_template{name}", text)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    assert chat_template(path) == found
 
 
 def test_a_file_is_known_by_its_first_bytes(tiny_gguf: Path, tmp_path: Path) -> None:

@@ -14,12 +14,14 @@ import pytest
 from nightrate.domain.calling import Calling, CallMode, Function
 from nightrate.domain.generation import FinishReason, LogprobsWish, Prompt, Reply
 from nightrate.domain.schema import ChoiceForm
+from nightrate.engines.call_syntaxes import CallSyntax, syntax_of
 from nightrate.engines.frames import CANCEL, Answer, ParentLine, Question, raw
 from nightrate.engines.likelihood import Measured
 from nightrate.engines.llama_cpp_child import Draft, Outbox, Worker
 from nightrate.engines.llama_cpp_model import Model, ModelSetup, Piece, Refused
 from nightrate.errors import Code, RequestFailed
 from nightrate.testing.engine_samples import asked
+from tests.engines.trained import TAGGED
 
 WAIT_SECONDS = 30.0
 
@@ -37,6 +39,7 @@ class Scripted:
             threads=None,
             reproducible=True,
         )
+        self.syntax: CallSyntax | None = None
         self.begun: list[str] = []
         self.begins = threading.Semaphore(0)
         self.turn = threading.Semaphore(0)
@@ -269,6 +272,37 @@ def test_a_call_comes_whole_in_a_stream_and_is_not_handed_out_half() -> None:
     half.grow(Piece('{"name":"f"', 5, finish_reason=FinishReason.LENGTH))
     (answer,) = half.end("v")
     assert reply_of(answer).candidates[0].calls == ()
+
+
+def test_what_a_model_decided_comes_whole_its_words_first() -> None:
+    desk = Desk()
+    desk.model.syntax = syntax_of(TAGGED)
+    free = msgspec.structs.replace(CALLING, mode=CallMode.AUTO)
+    call = '<tool_call>{"name":"f"}</tool_call>'
+    for number, (text, verb) in enumerate(
+        [(f"I look. {call}", "stream"), ("It is noon.", "stream"), ("It is noon.", "generate")], 1
+    ):
+        words = len(text.split(" "))
+        desk.ask(number, msgspec.structs.replace(asked(text), calling=free), verb)
+        desk.go(words)
+        desk.begun(1)
+    answers = desk.line.get(5)
+    told = [[one for one in answers if one.number == number] for number in (1, 2, 3)]
+    assert [len(each) for each in told] == [2, 2, 1]
+    # The script ends each answer at its limit, so that its call is not handed out.
+    assert msgspec.msgpack.decode(told[0][0].body) == reply_of(told[0][1]).candidates[0].text
+    assert reply_of(told[0][1]).candidates[0].text == "I look."
+    assert reply_of(told[1][1]).candidates[0].text == reply_of(told[2][0]).candidates[0].text
+    draft = Draft(
+        *(1, msgspec.structs.replace(asked("x"), calling=free), 1),
+        streamed=True,
+        syntax=desk.model.syntax,
+    )
+    assert draft.grow(Piece(f"I look.\n{call}", 5, finish_reason=FinishReason.STOP)) == []
+    words_first, answer = draft.end("v")
+    assert (msgspec.msgpack.decode(words_first.body), words_first.more) == ("I look.", True)
+    (candidate,) = reply_of(answer).candidates
+    assert (candidate.text, candidate.calls[0].name) == ("I look.", "f")
 
 
 def test_a_fault_in_the_thread_of_a_slot_ends_the_process_with_its_last_words() -> None:

@@ -45,8 +45,8 @@ class Handle:
         return {0: Output(list(map(ord, self.steps.popleft())))}
 
 
-def draft(*stops: str, streamed: bool = True) -> Draft:
-    return Draft(cast("Model", Spelling()), stops, streamed=streamed)
+def draft(*stops: str, streamed: bool = True, piecewise: bool = True) -> Draft:
+    return Draft(cast("Model", Spelling()), stops, streamed=streamed, piecewise=piecewise)
 
 
 def grown(one: Draft, *steps: str) -> list[list[str]]:
@@ -94,6 +94,14 @@ def test_an_answer_that_is_not_streamed_is_watched_in_silence() -> None:
     assert grown(one, "one ", "END") == [[], []]
     assert one.stopped
     assert one.end(7, "one ") == []
+
+
+def test_an_answer_that_comes_whole_is_told_at_its_end_without_what_it_calls() -> None:
+    one = draft("stop", piecewise=False)
+    assert grown(one, "I look. ", "[call] ", "sto", "p") == [[], [], [], []]
+    assert one.stopped
+    assert texts_of(one.end(7, "I look.")) == ["I look."]
+    assert one.end(7, "") == []
 
 
 def test_a_tokenizer_that_changes_what_was_told_fails_the_answer() -> None:

@@ -130,6 +130,13 @@ def test_what_is_computed_at_once_follows_the_options() -> None:
         assert create_engine("vllm", options).capacity == Capacity(72, live=kept)
 
 
+def test_only_a_model_that_was_trained_for_it_decides_about_calls() -> None:
+    for functions in (False, True):
+        options = {"model": "x", "functions": functions}
+        assert (Capability.TOOLS in create_engine("vllm", options).capabilities) is functions
+        assert setup_of(VLLMOptions(model="x", functions=functions)).functions is functions
+
+
 def test_a_name_is_the_version_and_so_is_the_end_of_a_path(tmp_path: Path) -> None:
     assert setup_of(VLLMOptions(model="Qwen/Qwen3-8B")).model_version == "Qwen/Qwen3-8B"
     folder = tmp_path / "My-Model"

@@ -26,6 +26,7 @@ from nightrate.domain.generation import (
     Usage,
 )
 from nightrate.engines import vllm_child
+from nightrate.engines.call_syntaxes import syntax_of
 from nightrate.engines.calls import candidate_of_call
 from nightrate.engines.frames import (
     CANCEL,
@@ -41,6 +42,7 @@ from nightrate.engines.vllm_child import Draft, work
 from nightrate.engines.vllm_model import EngineStopped, Model
 from nightrate.errors import Code, RequestFailed
 from nightrate.testing.engine_contract import asked
+from tests.engines.trained import TAGGED
 
 
 def piece(text: str, reason: str | None = None, *, ids: tuple[int, ...] = (1,)) -> Any:
@@ -49,11 +51,16 @@ def piece(text: str, reason: str | None = None, *, ids: tuple[int, ...] = (1,)) 
     return SimpleNamespace(outputs=[one], num_cached_tokens=16)
 
 
+CALLS = "calls: "
+"""A prompt that begins so is answered with the rest of it, but not in what vLLM takes for text."""
+
+
 class Stub:
     """A model: each prompt's text names what it gives, and a hold has no end."""
 
     def __init__(self, requests: int = 2) -> None:
         self.setup = SimpleNamespace(requests=requests, model_version="stub")
+        self.syntax = syntax_of(TAGGED)
         self.running: list[int] = []
         self.begun = asyncio.Event()
         self.pulses = 0
@@ -83,6 +90,8 @@ class Stub:
                 raise EngineStopped
             if text == "drop":
                 yield piece("", "abort")
+            elif text.startswith(CALLS):
+                yield piece("left out", "stop", ids=tuple(ids[len(CALLS) :]))
             elif params:
                 for letter in text[:-1]:
                     yield piece(letter)
@@ -91,6 +100,9 @@ class Stub:
                 yield piece(text, "length", ids=tuple(range(len(text))))
         finally:
             self.running.remove(number)
+
+    def text_with_calls(self, ids: list[int], text: str) -> str:
+        return "".join(map(chr, ids)) if text == "left out" else text
 
     def tokens(self, ids: list[int], _logs: Any, _others: int) -> tuple[Token, ...]:
         return tuple(Token("x", -1.0, number) for number in ids)
@@ -200,6 +212,20 @@ async def test_a_call_comes_whole_with_the_reply(desk: Desk) -> None:
     draft.grow(piece(said, "stop"))
     text, finish, _ = draft.end()
     assert candidate_of_call(text, finish, calling).calls == (Call("clock", "{}"),)
+
+
+async def test_what_a_model_decided_comes_whole_its_words_first(desk: Desk) -> None:
+    calling = Calling((Function("clock"),), CallMode.AUTO, "tools", "mode")
+    said = 'I look.\n<tool_call>{"name":"clock"}</tool_call>'
+    prompt = structs.replace(asked(CALLS + said), calling=calling)
+    words, last = await desk.answers(await desk.ask("stream", prompt))
+    assert (msgspec.msgpack.decode(words.body), words.more) == ("I look.", True)
+    reply = msgspec.msgpack.decode(last.body, type=Reply)
+    assert reply.candidates == (Candidate("I look.", calls=(Call("clock", "{}"),)),)
+    assert (await desk.reply(await desk.ask("generate", prompt))).candidates == reply.candidates
+    stopped = structs.replace(prompt, sampling=structs.replace(prompt.sampling, stop=("look",)))
+    found = await desk.reply(await desk.ask("generate", stopped))
+    assert found.candidates == (Candidate("I "),)
 
 
 async def test_how_likely_tokens_were_is_told_where_it_was_wished(desk: Desk) -> None:

@@ -11,13 +11,17 @@ from typing import Any
 import pytest
 from msgspec import structs
 
+from nightrate.domain.calling import Calling, CallMode, Function
 from nightrate.domain.generation import LogprobsWish, Prompt
 from nightrate.domain.guidance import Thinking
 from nightrate.domain.schema import ChoiceForm
+from nightrate.engines.call_syntaxes import syntax_of
+from nightrate.engines.told import Told
 from nightrate.engines.vllm import VLLMOptions, setup_of
 from nightrate.engines.vllm_model import Model, arguments_of
 from nightrate.errors import RequestFailed
 from nightrate.testing.engine_contract import asked
+from tests.engines.trained import LISTED
 
 
 def unloaded(**defaults: Any) -> Model:
@@ -106,11 +110,46 @@ def test_the_template_is_told_how_long_the_model_may_think() -> None:
         return "text"
 
     model._tokenizer = SimpleNamespace(apply_chat_template=render)
-    assert model._render([("user", "x")], Thinking(0)) == "text"
+    turns = [{"role": "user", "content": "x"}]
+    assert model._render(Told(turns, None, "", []), Thinking(0)) == "text"
     usual = {"chat_template": model._template, "tokenize": False, "add_generation_prompt": True}
     assert seen == usual | {"enable_thinking": False}
     with pytest.raises(RequestFailed, match="thinkingBudget"):
-        model._render([("user", "x")], Thinking(500))
+        model._render(Told(turns, None, "", []), Thinking(500))
+    seen.clear()
+    model._render(Told(turns, [{"type": "function"}], "", []), None)
+    assert seen == usual | {"tools": [{"type": "function"}]}
+
+
+class Word(str):  # noqa: SLOT000 - one with a mark, as the library has it
+    """A word that was added to a vocabulary."""
+
+    special = False
+
+
+@pytest.mark.parametrize("special", [True, False])
+def test_words_that_mark_calls_are_read_though_vllm_leaves_them_out(*, special: bool) -> None:
+    words = {7: Word("[TOOL_CALLS]"), 8: Word("</s>"), 9: Word("[extra]")}
+    words[7].special, words[8].special = special, True
+    kept: list[int] = []
+
+    def decode(ids: list[int], **how: bool) -> str:
+        assert how == {"skip_special_tokens": False, "clean_up_tokenization_spaces": False}
+        kept.extend(ids)
+        return "decoded"
+
+    model = unloaded()
+    model.syntax = syntax_of(LISTED)
+    model._tokenizer = SimpleNamespace(added_tokens_decoder=words, decode=decode)
+    text = model.text_with_calls([1, 7, 9, 2, 8], "as it was")
+    assert (text, kept) == (("decoded", [1, 7, 9, 2]) if special else ("as it was", []))
+
+
+def test_who_decides_is_held_to_no_grammar() -> None:
+    calling = Calling((Function("clock"),), CallMode.AUTO, "tools", "mode")
+    assert "structured_outputs" not in told(structs.replace(asked("x"), calling=calling))
+    must = structs.replace(calling, mode=CallMode.ANY)
+    assert "structured_outputs" in told(structs.replace(asked("x"), calling=must))
 
 
 def test_options_become_arguments() -> None:
