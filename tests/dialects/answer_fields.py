@@ -76,7 +76,7 @@ CANDIDATES: Final = (
     _not_sent(f"{_PART}.executableCode", _CODE),
     _not_sent(f"{_PART}.codeExecutionResult", _CODE),
     _not_sent(f"{_PART}.thoughtSignature", "Nothing has to come back to go on."),
-    _sent("candidates[].finishReason", "Why it ended: `STOP`, `MAX_LIKELYS`, what a filter found."),
+    _sent("candidates[].finishReason", "Why it ended: `STOP`, `MAX_TOKENS`, what a filter found."),
     _passed_on("candidates[].finishMessage", "The same in words of the server behind `gemini`."),
     _sent("candidates[].index", "From 0."),
     _passed_on("candidates[].safetyRatings", _FILTER),
