@@ -15,7 +15,7 @@ from msgspec import Raw, Struct, field, json
 
 from nightrate import limits
 from nightrate.dialects.compact import Compactor
-from nightrate.dialects.gemini_findings import Findings, Judged, Rating
+from nightrate.dialects.gemini_findings import Findings, Judged, understood
 from nightrate.dialects.other_servers import (
     Blamed,
     Speech,
@@ -127,7 +127,7 @@ class _Candidate(Judged, rename="camel"):
 
 class _Feedback(Struct, rename="camel"):
     block_reason: str | None = None
-    safety_ratings: list[Rating] | None = None
+    safety_ratings: Raw = Raw()
 
 
 class _Kind(Struct, rename="camel"):
@@ -141,8 +141,8 @@ class _Used(Struct, rename="camel"):
     thoughts_token_count: int = 0
     cached_content_token_count: int = 0
     tool_use_prompt_token_count: int = 0
-    prompt_tokens_details: list[_Kind] | None = None
-    candidates_tokens_details: list[_Kind] | None = None
+    prompt_tokens_details: Raw = Raw()
+    candidates_tokens_details: Raw = Raw()
 
 
 class _Answer(Struct, rename="camel"):
@@ -201,6 +201,7 @@ _COUNTS: Final = json.Decoder(_Count)
 _MODELS: Final = json.Decoder(_Models)
 _BLAMES: Final = json.Decoder(_Blame | list[_Blame])
 
+_KINDS: Final = json.Decoder(list[_Kind] | None, strict=False)
 _MODALITIES: Final = frozenset({"IMAGE", "AUDIO", "VIDEO", "DOCUMENT"})
 
 _UNDECODABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -387,8 +388,9 @@ def _usage(used: _Used | None, prompt: Prompt, text: str) -> Usage:
     )
 
 
-def _media_tokens(details: list[_Kind] | None, most: int) -> tuple[tuple[str, int], ...] | None:
+def _media_tokens(said: Raw, most: int) -> tuple[tuple[str, int], ...] | None:
     """Give the tokens that are not of text, by kind; None if that is not told, or cannot be."""
+    details = understood(_KINDS, said)
     if not details:
         return None
     kinds = tuple(

@@ -5,19 +5,22 @@ None of this is asked for, so what cannot be understood of it is left out, and t
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final, TypeVar
 
-from msgspec import Struct, structs
+import msgspec
+from msgspec import Raw, Struct, json, structs
 
 from nightrate.dialects.gemini_ranges import HARMS
 from nightrate.domain.generation import Candidate
 from nightrate.domain.grounding import Citation
 from nightrate.domain.guidance import HarmRating, Likelihood
 
+Shape = TypeVar("Shape")
+
 _LIKELIHOODS: Final = {likelihood.name: likelihood for likelihood in Likelihood}
 
 
-class Rating(Struct):
+class _Rating(Struct):
     """What is said of one harm."""
 
     category: str | None = None
@@ -25,7 +28,7 @@ class Rating(Struct):
     blocked: bool | None = None
 
 
-class Cited(Struct, rename="camel"):
+class _Cited(Struct, rename="camel"):
     """A piece that repeats a source; what is 0 may be missing."""
 
     start_index: int | None = None
@@ -35,18 +38,22 @@ class Cited(Struct, rename="camel"):
     license: str | None = None
 
 
-class Citations(Struct, rename="camel"):
+class _Citations(Struct, rename="camel"):
     """All of these."""
 
-    citation_sources: list[Cited] | None = None
+    citation_sources: list[_Cited] | None = None
+
+
+_RATINGS: Final = json.Decoder(list[_Rating] | None, strict=False)
+_CITATIONS: Final = json.Decoder(_Citations | None, strict=False)
 
 
 class Judged(Struct, rename="camel"):
-    """A candidate, as far as it is judged."""
+    """A candidate, as far as it is judged; looked into only here."""
 
-    finish_message: str | None = None
-    safety_ratings: list[Rating] | None = None
-    citation_metadata: Citations | None = None
+    finish_message: Any = None
+    safety_ratings: Raw = Raw()
+    citation_metadata: Raw = Raw()
 
 
 class Findings:
@@ -59,15 +66,16 @@ class Findings:
 
     def take(self, judged: Judged) -> None:
         """Take in what one document says of an answer; ratings are of all of it so far."""
-        self._end_message = judged.finish_message or self._end_message
+        if isinstance(judged.finish_message, str):
+            self._end_message = judged.finish_message or self._end_message
         self.rate(judged.safety_ratings)
-        cited = judged.citation_metadata
+        cited = understood(_CITATIONS, judged.citation_metadata)
         if cited is not None:
             self._citations += map(_citation, cited.citation_sources or ())
 
-    def rate(self, ratings: list[Rating] | None) -> None:
+    def rate(self, ratings: Raw) -> None:
         """Take in ratings; these come instead of earlier ones."""
-        self._ratings = tuple(_ratings(ratings or ())) or self._ratings
+        self._ratings = tuple(_ratings(understood(_RATINGS, ratings) or [])) or self._ratings
 
     def told(self, candidate: Candidate, *, verbatim: bool) -> Candidate:
         """Say it of an answer.
@@ -90,7 +98,17 @@ class Findings:
         )
 
 
-def _ratings(ratings: list[Rating] | tuple[()]) -> list[HarmRating]:
+def understood(decoder: json.Decoder[Shape], said: Raw) -> Shape | None:
+    """Read what nobody has asked for; None where it is not there, or cannot be read."""
+    if not said:
+        return None
+    try:
+        return decoder.decode(said)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _ratings(ratings: list[_Rating]) -> list[HarmRating]:
     found = []
     for rating in ratings:
         harm = HARMS.get(rating.category or "")
@@ -100,7 +118,7 @@ def _ratings(ratings: list[Rating] | tuple[()]) -> list[HarmRating]:
     return found
 
 
-def _citation(cited: Cited) -> Citation:
+def _citation(cited: _Cited) -> Citation:
     return Citation(
         *(cited.start_index or 0, cited.end_index or 0),
         *(cited.uri or "", cited.title or "", cited.license or ""),

@@ -27,6 +27,8 @@ PICTURE_ASKED = Prompt(
         ([{"modality": "IMAGE", "tokenCount": 8}], None),
         ([{"modality": "IMAGE", "tokenCount": -1}], None),
         ([{"modality": "TEXT", "tokenCount": 7}], None),
+        ([{"modality": "IMAGE", "tokenCount": "5"}], 5),
+        ([{"modality": "IMAGE", "tokenCount": None}], None),
         (None, None),
     ],
 )
@@ -129,6 +131,22 @@ def test_what_was_found_piece_by_piece_is_put_together() -> None:
         stream.read(document({"text": text}, reason=reason, **found))
     (candidate,) = stream.reply().candidates
     assert (candidate.ratings, candidate.citations) == (RATINGS, CITATIONS)
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        {"finishMessage": 7, "safetyRatings": "x", "citationMetadata": [1]},
+        {
+            "finishMessage": None,
+            "safetyRatings": [None],
+            "citationMetadata": {"citationSources": 1},
+        },
+        {"safetyRatings": [{"category": 7}], "citationMetadata": {"citationSources": [[]]}},
+    ],
+)
+def test_what_cannot_be_understood_of_it_does_not_hurt_the_answer(found: dict[str, Any]) -> None:
+    assert read(document({"text": "hi"}, **found)) == Candidate("hi")
 
 
 def test_a_blocked_prompt_says_what_was_found_in_it() -> None:
