@@ -156,8 +156,14 @@ FIRST_SHARD_REQUESTS = 16
 """Ours: a small first shard gives early answers, an error rate and an ETA."""
 
 PLAN_IN_PLACE_BYTES_MAX = 4 * MIB
-"""Ours: inputs below this are planned by a thread of the server, 5 ms for each MiB of plain lines;
-larger ones in a process, whose start takes as long as 50 MiB."""
+"""Ours: inputs below this are planned by a thread of the server, 5 to 30 ms for each MiB of plain
+lines; larger ones in a process, whose start takes 0.3 to 0.6 s."""
+
+PLAN_IN_PLACE_SECONDS_MAX = 0.25
+"""Ours: an input of other lines goes to a process then: it would hold the interpreter for long."""
+
+CHECK_IN_PLACE_BYTES_MAX = MIB
+"""Ours: how much of an input is looked at before its batch is made, by a thread of the server."""
 
 PLAN_TOTAL_BYTES_MAX = MIB
 """Ours: the last line of a plan file, with its listed faults; about 20 KB in practice."""

@@ -37,7 +37,7 @@ class Input(Struct, frozen=True):
 def _first_look() -> Budget:
     """Is there any request that can be read? The first one usually is."""
     return Budget(
-        bytes_max=limits.PLAN_IN_PLACE_BYTES_MAX,
+        bytes_max=limits.CHECK_IN_PLACE_BYTES_MAX,
         seconds_max=limits.CHECK_SECONDS,
         faults_max=limits.FAULTS_LISTED_MAX,
         to_first_sound=True,

@@ -57,7 +57,7 @@ class Inspector:
             size_bytes = (await self._run(source.stat)).st_size
         else:
             size_bytes = sum(map(len, source))
-        if min(size_bytes, budget.bytes_max) <= limits.PLAN_IN_PLACE_BYTES_MAX:
+        if min(size_bytes, budget.bytes_max) <= limits.CHECK_IN_PLACE_BYTES_MAX:
             return await self._run(lambda: _in_place(source, model, kind, budget))
         wish = json.encode((model, kind, budget)).decode()
         async with self._places:

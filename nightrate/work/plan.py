@@ -11,7 +11,7 @@ import itertools
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -213,8 +213,16 @@ class _Findings:
         )
 
 
+class Readable(Protocol):
+    """What an input is read from."""
+
+    def read(self, size: int, /) -> bytes:
+        """Give at most so many bytes more; none at the end."""
+        ...
+
+
 def plan_input(
-    source: BinaryIO, output: BinaryIO, model: str, kind: Kind, scratch: Path | None = None
+    source: Readable, output: BinaryIO, model: str, kind: Kind, scratch: Path | None = None
 ) -> Plan:
     """Read an input once and write its plan file.
 

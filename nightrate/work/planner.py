@@ -23,7 +23,7 @@ from nightrate.store.base import Store
 from nightrate.store.blobs import Blobs, Run
 from nightrate.store.disk import is_full
 from nightrate.work.plan import read_plan
-from nightrate.work.planning_process import DISK_FULL, plan_file
+from nightrate.work.planning_process import DISK_FULL, TooSlow, plan_file
 
 log = logging.getLogger(__name__)
 
@@ -117,9 +117,8 @@ class Planner:
 
     async def _cut(self, batch: Batch) -> tuple[Plan, Iterator[ShardPlan]]:
         output = self._blobs.path(f"{batch_folder(batch.tenant, batch.batch_id)}/plan")
-        if batch.input_bytes < limits.PLAN_IN_PLACE_BYTES_MAX:
-            await self._plan_in_place(batch, output)
-        else:
+        small = batch.input_bytes < limits.PLAN_IN_PLACE_BYTES_MAX
+        if not small or not await self._plan_in_place(batch, output):
             await self._plan_in_process(batch, output)
         return await self._run(lambda: read_plan(output))
 
@@ -146,15 +145,20 @@ class Planner:
         elif await self._store.open_batch(batch, plan, shards, now):
             self._planned()  # the plan file stays until the batch is tidied (`work.tidy`)
 
-    async def _plan_in_place(self, batch: Batch, output: Path) -> None:
+    async def _plan_in_place(self, batch: Batch, output: Path) -> bool:
+        """Plan a small input; False when it takes too long for a thread of the server."""
         source = self._blobs.path(batch.input_blob)
+        seconds_max = limits.PLAN_IN_PLACE_SECONDS_MAX
         try:
-            await self._run(lambda: plan_file(source, output, batch.model, batch.kind))
+            await self._run(lambda: plan_file(source, output, batch.model, batch.kind, seconds_max))
+        except TooSlow:
+            return False
         except OSError:
             raise
         except Exception as error:  # as in a process: one input must not stop the server for ever
             log.exception("batch %s was not planned by a mistake of the server", batch.batch_id)
             raise PlanningFailed(type(error).__name__) from error
+        return True
 
     async def _plan_in_process(self, batch: Batch, output: Path) -> None:
         source = self._blobs.path(batch.input_blob)

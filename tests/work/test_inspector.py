@@ -54,7 +54,7 @@ def processes(monkeypatch: pytest.MonkeyPatch) -> Processes:
 
 @pytest.fixture
 def everything_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "PLAN_IN_PLACE_BYTES_MAX", -1)
+    monkeypatch.setattr(limits, "CHECK_IN_PLACE_BYTES_MAX", -1)
 
 
 # what is found --------------------------------------------------------------------------------
@@ -169,7 +169,7 @@ async def test_a_large_input_has_a_process_of_its_own(
     path.write_bytes(b"".join(numbered(300)) + b"rubbish\n" + line("x", "0"))
     near = await Inspector(inline).inspect(path, MODEL, Kind(), WHOLE)
     near_items = await Inspector(inline).inspect(ITEMS, MODEL, Kind(BatchForm.INLINE), WHOLE)
-    monkeypatch.setattr(limits, "PLAN_IN_PLACE_BYTES_MAX", -1)
+    monkeypatch.setattr(limits, "CHECK_IN_PLACE_BYTES_MAX", -1)
     assert await Inspector(inline).inspect(path, MODEL, Kind(), WHOLE) == near
     far = await Inspector(inline).inspect(ITEMS, MODEL, Kind(BatchForm.INLINE), WHOLE)
     assert far == near_items

@@ -127,6 +127,20 @@ async def test_a_small_batch_is_planned_in_place(shop: Workshop, processes: Proc
     assert processes.started == 0
 
 
+async def test_a_small_batch_that_takes_long_is_planned_in_a_process(
+    shop: Workshop, processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "PLAN_IN_PLACE_SECONDS_MAX", -1)
+    await shop.submit(numbered(20))
+    await shop.submit([b"x" * 70_000, *numbered(20)], "b2")
+    async with planning(shop) as (_, planned):
+        short, long = await left_submitted(shop), await left_submitted(shop, "b2")
+    assert short.request_count == 20
+    assert long.request_count == 21
+    assert planned == [1, 1]
+    assert processes.started == 1
+
+
 async def test_a_batch_that_arrives_later_wakes_the_planner(shop: Workshop) -> None:
     async with planning(shop) as (planner, planned):
         for _ in range(20):
