@@ -15,7 +15,7 @@ from msgspec import Raw, Struct, field, json
 
 from nightrate import limits
 from nightrate.dialects.compact import Compactor
-from nightrate.dialects.gemini_findings import Findings, Judged, understood
+from nightrate.dialects.gemini_findings import Findings, Judged, all_understood
 from nightrate.dialects.other_servers import (
     Blamed,
     Speech,
@@ -201,7 +201,7 @@ _COUNTS: Final = json.Decoder(_Count)
 _MODELS: Final = json.Decoder(_Models)
 _BLAMES: Final = json.Decoder(_Blame | list[_Blame])
 
-_KINDS: Final = json.Decoder(list[_Kind] | None, strict=False)
+_KIND: Final = json.Decoder(_Kind, strict=False)
 _MODALITIES: Final = frozenset({"IMAGE", "AUDIO", "VIDEO", "DOCUMENT"})
 
 _UNDECODABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -390,7 +390,7 @@ def _usage(used: _Used | None, prompt: Prompt, text: str) -> Usage:
 
 def _media_tokens(said: Raw, most: int) -> tuple[tuple[str, int], ...] | None:
     """Give the tokens that are not of text, by kind; None if that is not told, or cannot be."""
-    details = understood(_KINDS, said)
+    details = all_understood(_KIND, said)
     if not details:
         return None
     kinds = tuple(

@@ -5,7 +5,7 @@ None of this is asked for, so what cannot be understood of it is left out, and t
 
 from __future__ import annotations
 
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 from msgspec import Raw, Struct, json, structs
@@ -41,17 +41,20 @@ class _Cited(Struct, rename="camel"):
 class _Citations(Struct, rename="camel"):
     """All of these."""
 
-    citation_sources: list[_Cited] | None = None
+    citation_sources: Raw = Raw()
 
 
-_RATINGS: Final = json.Decoder(list[_Rating] | None, strict=False)
-_CITATIONS: Final = json.Decoder(_Citations | None, strict=False)
+_TEXT: Final = json.Decoder(str)
+_ITEMS: Final = json.Decoder(list[Raw])
+_RATING: Final = json.Decoder(_Rating, strict=False)
+_CITATIONS: Final = json.Decoder(_Citations)
+_CITED: Final = json.Decoder(_Cited, strict=False)
 
 
 class Judged(Struct, rename="camel"):
     """A candidate, as far as it is judged; looked into only here."""
 
-    finish_message: Any = None
+    finish_message: Raw = Raw()
     safety_ratings: Raw = Raw()
     citation_metadata: Raw = Raw()
 
@@ -66,16 +69,15 @@ class Findings:
 
     def take(self, judged: Judged) -> None:
         """Take in what one document says of an answer; ratings are of all of it so far."""
-        if isinstance(judged.finish_message, str):
-            self._end_message = judged.finish_message or self._end_message
+        self._end_message = understood(_TEXT, judged.finish_message) or self._end_message
         self.rate(judged.safety_ratings)
         cited = understood(_CITATIONS, judged.citation_metadata)
         if cited is not None:
-            self._citations += map(_citation, cited.citation_sources or ())
+            self._citations += map(_citation, all_understood(_CITED, cited.citation_sources))
 
     def rate(self, ratings: Raw) -> None:
         """Take in ratings; these come instead of earlier ones."""
-        self._ratings = tuple(_ratings(understood(_RATINGS, ratings) or [])) or self._ratings
+        self._ratings = tuple(_ratings(all_understood(_RATING, ratings))) or self._ratings
 
     def told(self, candidate: Candidate, *, verbatim: bool) -> Candidate:
         """Say it of an answer.
@@ -106,6 +108,12 @@ def understood(decoder: json.Decoder[Shape], said: Raw) -> Shape | None:
         return decoder.decode(said)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
+
+
+def all_understood(decoder: json.Decoder[Shape], said: Raw) -> list[Shape]:
+    """Read those items of a list that can be read."""
+    items = (understood(decoder, item) for item in understood(_ITEMS, said) or ())
+    return [item for item in items if item is not None]
 
 
 def _ratings(ratings: list[_Rating]) -> list[HarmRating]:

@@ -14,17 +14,9 @@ from typing import Final
 from msgspec import Struct, json
 
 from nightrate.dialects.other_servers import in_order
+from nightrate.domain.fitting import alternatives_of
 from nightrate.domain.generation import Prompt, Reply
-from nightrate.domain.schema import (
-    AnyValue,
-    Array,
-    JSONForm,
-    Node,
-    Object,
-    Reference,
-    Schema,
-    Union,
-)
+from nightrate.domain.schema import AnyValue, Array, JSONForm, Node, Object, Schema
 
 _INSIDE: Final = re.compile(r'["\\]|[^"\\]+')
 """Of a string: what ends it or begins an escape, and all else."""
@@ -78,6 +70,8 @@ class _Level(Struct):
 
     node: Object | Array | None
     is_object: bool
+    names: frozenset[str] = frozenset()
+    """That its form lists."""
     begun: int = 0
 
 
@@ -89,6 +83,8 @@ class _Walk:
         self._next: Node | None = schema.root
         """The form of the value that comes next; None for any."""
         self._levels: list[_Level] = []
+        self._openings: dict[tuple[int, bool], tuple[frozenset[str], Object | Array | None]] = {}
+        """What was found out about parts of the schema, by their identity and the kind of value."""
         self._inside = self._escaped = False
         self._name: list[str] | None = None
         """The pieces of the name of a member, until it ends."""
@@ -155,25 +151,26 @@ class _Walk:
         Raises:
             _Unsure: it may have several.
         """
-        kind = Object if is_object else Array
-        nodes = [] if self._next is None else list(self._alternatives(self._next, frozenset()))
-        fitting = [node for node in nodes if isinstance(node, kind | AnyValue)]
-        if len(fitting) > 1:
-            raise _Unsure
-        node = fitting[0] if fitting else None
-        return _Level(node if isinstance(node, Object | Array) else None, is_object)
+        if self._next is None:
+            return _Level(None, is_object)
+        pair = id(self._next), is_object
+        if pair not in self._openings:
+            self._openings[pair] = self._opening(self._next, Object if is_object else Array)
+        names, node = self._openings[pair]
+        return _Level(node, is_object, names)
 
-    def _alternatives(self, node: Node, behind: frozenset[str]) -> Iterator[Node]:
-        """Follow references and alternatives as far as they lead."""
-        if isinstance(node, Reference):
-            if node.name not in behind:
-                named = self._schema.named(node.name)
-                yield from self._alternatives(named, behind | {node.name})
-        elif isinstance(node, Union):
-            for alternative in node.alternatives:
-                yield from self._alternatives(alternative, behind)
-        else:
-            yield node
+    def _opening(
+        self, node: Node, kind: type[Object | Array]
+    ) -> tuple[frozenset[str], Object | Array | None]:
+        """Find what a value of a kind has to follow, and the names that this lists."""
+        parts = alternatives_of(node, self._schema)
+        fitting = (part for part in parts if isinstance(part, kind | AnyValue))
+        found = next(fitting, None)
+        if next(fitting, None) is not None:
+            raise _Unsure
+        if isinstance(found, Object):
+            return frozenset(member.name for member in found.members), found
+        return frozenset(), found if isinstance(found, Array) else None
 
     def _item(self) -> None:
         """Begin with an item, where the level is an array."""
@@ -201,8 +198,7 @@ class _Walk:
             raise _Unsure from error
         members = level.node.members
         expected = [member.name for member in members[level.begun : level.begun + 1]]
-        listed = any(member.name == name for member in members)
-        if (listed or expected) and expected != [name]:
+        if expected != [name] and (expected or name in level.names):
             raise _Unsure
         if json.encode(name).decode() != written:
             raise _Unsure

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from nightrate.domain.schema import (
     AnyValue,
     Array,
@@ -17,57 +19,81 @@ from nightrate.domain.schema import (
     Union,
 )
 
+Plain = AnyValue | Null | Boolean | Number | String | Choice | Array | Object
+"""A part of a schema that is neither a reference nor a union."""
+
 
 def fits(value: object, schema: Schema) -> bool:
     """Tell whether decoded JSON has the form of a schema; the format of a text is not looked at."""
-    return has_form(value, schema.root, schema, frozenset())
+    return Fitting(schema).has_form(value, schema.root)
 
 
-def has_form(value: object, node: Node, schema: Schema, behind: frozenset[str]) -> bool:
-    """Tell whether decoded JSON has the form of a part of a schema; see `fits`.
+def alternatives_of(node: Node, schema: Schema) -> Iterator[Plain]:
+    """Give the forms that a part of a schema allows, in its order, each definition once.
+
+    References and unions are followed to what they lead to; what leads back is there already.
+    """
+    waiting, seen = [node], set[str]()
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, Union):
+            waiting.extend(reversed(node.alternatives))
+        elif isinstance(node, Reference):
+            if node.name not in seen:
+                seen.add(node.name)
+                waiting.append(schema.named(node.name))
+        else:
+            yield node
+
+
+class Fitting:
+    """Holds values against parts of a schema, each against each once, as they may meet often.
 
     Args:
-        value: the decoded JSON.
-        node: the part.
-        schema: what the part may refer to.
-        behind: the names that were followed to the part, so as not to circle.
+        schema: what the parts may refer to. Values must stay as they are, and alive.
     """
-    if isinstance(node, Reference):
-        if node.name in behind:
-            return False  # Whatever fits does so by another way.
-        return has_form(value, schema.named(node.name), schema, behind | {node.name})
-    if isinstance(node, Union):
-        return any(has_form(value, part, schema, behind) for part in node.alternatives)
-    if isinstance(node, Object):
-        return isinstance(value, dict) and _object_fits(value, node, schema)
-    if isinstance(node, Array):
-        return isinstance(value, list) and _array_fits(value, node, schema)
-    return _plain_fits(value, node)
 
+    def __init__(self, schema: Schema) -> None:
+        self._schema = schema
+        self._known: dict[tuple[int, int], bool] = {}
 
-def _object_fits(value: dict[str, object], node: Object, schema: Schema) -> bool:
-    if not _within(len(value), node.members_min, node.members_max):
-        return False
-    listed = {member.name: member.node for member in node.members}
-    if any(member.required and member.name not in value for member in node.members):
-        return False
-    for name, inner in value.items():
-        form = listed.get(name, node.others)
-        if form is None or not has_form(inner, form, schema, frozenset()):
+    def has_form(self, value: object, node: Node) -> bool:
+        """Tell whether decoded JSON has the form of a part; see `fits`."""
+        return any(self._fits(value, part) for part in alternatives_of(node, self._schema))
+
+    def _fits(self, value: object, node: Plain) -> bool:
+        if not isinstance(node, Object | Array):
+            return _plain_fits(value, node)
+        pair = id(value), id(node)
+        if pair not in self._known:
+            if isinstance(node, Object):
+                self._known[pair] = isinstance(value, dict) and self._object_fits(value, node)
+            else:
+                self._known[pair] = isinstance(value, list) and self._array_fits(value, node)
+        return self._known[pair]
+
+    def _object_fits(self, value: dict[str, object], node: Object) -> bool:
+        if not _within(len(value), node.members_min, node.members_max):
             return False
-    return True
-
-
-def _array_fits(value: list[object], node: Array, schema: Schema) -> bool:
-    if not _within(len(value), node.items_min, node.items_max):
-        return False
-    if node.unique and len({_identity(inner) for inner in value}) < len(value):
-        return False
-    for place, inner in enumerate(value):
-        form = node.first[place] if place < len(node.first) else node.items
-        if form is None or not has_form(inner, form, schema, frozenset()):
+        listed = {member.name: member.node for member in node.members}
+        if any(member.required and member.name not in value for member in node.members):
             return False
-    return True
+        for name, inner in value.items():
+            form = listed.get(name, node.others)
+            if form is None or not self.has_form(inner, form):
+                return False
+        return True
+
+    def _array_fits(self, value: list[object], node: Array) -> bool:
+        if not _within(len(value), node.items_min, node.items_max):
+            return False
+        if node.unique and len({_identity(inner) for inner in value}) < len(value):
+            return False
+        for place, inner in enumerate(value):
+            form = node.first[place] if place < len(node.first) else node.items
+            if form is None or not self.has_form(inner, form):
+                return False
+        return True
 
 
 def _identity(value: object) -> object:

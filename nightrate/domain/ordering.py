@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from msgspec import Raw, json
 
-from nightrate.domain.fitting import has_form
-from nightrate.domain.schema import AnyValue, Array, Node, Object, Reference, Schema, Union
+from nightrate.domain.fitting import Fitting, Plain, alternatives_of
+from nightrate.domain.schema import AnyValue, Array, Node, Object, Schema
 
 _ANY = AnyValue()
 
@@ -25,38 +25,33 @@ def ordered(text: str, schema: Schema) -> str:
 
 def _ordered(written: bytes, node: Node, schema: Schema) -> bytes:
     """Put one value in order. One step into a function for each level of the value."""
-    node = _meant(written, node, schema)
-    if isinstance(node, Object):
+    meant = _meant(written, node, schema)
+    if isinstance(meant, Object):
         members = json.decode(written, type=dict[str, Raw])
-        forms = {member.name: member.node for member in node.members}
+        forms = {member.name: member.node for member in meant.members}
         names = [name for name in forms if name in members]
         names += [name for name in members if name not in forms]
         pieces = []
         for name in names:
-            form = forms.get(name, node.others)
+            form = forms.get(name, meant.others)
             inner = bytes(members[name])
             inner = inner if form is None else _ordered(inner, form, schema)
             pieces.append(json.encode(name) + b":" + inner)
         return b"{" + b",".join(pieces) + b"}"
-    if isinstance(node, Array):
+    if isinstance(meant, Array):
         pieces = []
         for place, item in enumerate(json.decode(written, type=list[Raw])):
-            form = node.first[place] if place < len(node.first) else node.items
+            form = meant.first[place] if place < len(meant.first) else meant.items
             inner = bytes(item)
             pieces.append(inner if form is None else _ordered(inner, form, schema))
         return b"[" + b",".join(pieces) + b"]"
     return written
 
 
-def _meant(written: bytes, node: Node, schema: Schema) -> Node:
+def _meant(written: bytes, node: Node, schema: Schema) -> Plain:
     """Follow references, and of several forms take the first that the value has."""
-    behind: frozenset[str] = frozenset()
-    while isinstance(node, Reference | Union):
-        if isinstance(node, Reference):
-            behind |= {node.name}
-            node = schema.named(node.name)
-            continue
-        value = json.decode(written)
-        fitting = (part for part in node.alternatives if has_form(value, part, schema, behind))
-        node = next(fitting, _ANY)
-    return node
+    parts = list(alternatives_of(node, schema))
+    if len(parts) == 1:
+        return parts[0]
+    value, fitting = json.decode(written), Fitting(schema)
+    return next((part for part in parts if fitting.has_form(value, part)), _ANY)

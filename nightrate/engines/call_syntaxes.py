@@ -46,6 +46,7 @@ class _Called(Struct):
     parameters: Raw = Raw()
 
 
+_NO_ARGUMENTS: Final = b"{}"
 _CALLED: Final = json.Decoder(_Called)
 _SEVERAL_CALLED: Final = json.Decoder(list[_Called])
 
@@ -170,16 +171,17 @@ class _Bare(CallSyntax):
 
     def _read_calls(self, text: str, at: int, calls: list[Call]) -> list[str]:
         (opening,) = self.openings
-        if text.startswith(opening, at):
-            at += len(opening)
         while True:
+            if text.startswith(opening, at):
+                at += len(opening)
             at = _skip(text, at)
             end = _end_of_value(text, at)
             calls.append(_call(_CALLED.decode(text[at:end])))
             at = _skip(text, end)
-            if not text.startswith(";", at) or not text[at + 1 :].strip():
-                return [text[at:].removeprefix(";")]
-            at += 1
+            if text.startswith(";", at):
+                at = _skip(text, at + 1)
+            if not text.startswith(("{", opening), at):
+                return [text[at:]]
 
 
 class _Listed(CallSyntax):
@@ -188,7 +190,7 @@ class _Listed(CallSyntax):
     openings = ("[TOOL_CALLS]",)
     markers = (*openings, "[CALL_ID]", "[ARGS]")
 
-    _NAME: Final = re.compile(r"([\w.:-]+)\s*(?:\[CALL_ID\]\s*\w*\s*)?(?:\[ARGS\])?\s*(?=\{)")
+    _NAME: Final = re.compile(r"([\w.:-]++)\s*+(?:\[CALL_ID\]\s*+\w*+\s*+)?(?:\[ARGS\])?\s*+(?=\{)")
 
     def _read_calls(self, text: str, at: int, calls: list[Call]) -> list[str]:
         (opening,) = self.openings
@@ -238,7 +240,8 @@ def syntax_of(template: str, remedy: str = "Set `functions = false`") -> CallSyn
 
 
 def _call(called: _Called) -> Call:
-    arguments = bytes(called.arguments or called.parameters or b"{}")
+    arguments = bytes(called.arguments or called.parameters or _NO_ARGUMENTS)
+    arguments = _NO_ARGUMENTS if arguments == b"null" else arguments
     return Call(called.name or called.function, arguments.decode())
 
 

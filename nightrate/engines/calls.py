@@ -24,6 +24,8 @@ def candidate_of(
     finish_reason: FinishReason,
     calling: Calling | None,
     syntax: CallSyntax | None = None,
+    *,
+    stopped: bool = False,
 ) -> Candidate:
     """Give the answer of a model: its words, the call that it had to make, or both as it chose.
 
@@ -32,24 +34,31 @@ def candidate_of(
         finish_reason: why it ended.
         calling: the functions, if there are any.
         syntax: how the model writes calls where it decides; None, where it never does.
+        stopped: whether a stop sequence has ended it, perhaps within a call.
     """
     if calling is None:
         return Candidate(text, finish_reason)
     if syntax is not None and calling.mode is CallMode.AUTO:
-        return _candidate_of_choice(text, finish_reason, calling, syntax)
+        return _candidate_of_choice(text, finish_reason, calling, syntax, stopped=stopped)
     return candidate_of_call(text, finish_reason, calling)
 
 
 def _candidate_of_choice(
-    text: str, finish_reason: FinishReason, calling: Calling, syntax: CallSyntax
+    text: str,
+    finish_reason: FinishReason,
+    calling: Calling,
+    syntax: CallSyntax,
+    *,
+    stopped: bool,
 ) -> Candidate:
     """Give the answer of a model that was free to call functions; half a call is never given."""
-    if finish_reason is not FinishReason.STOP:
-        return Candidate(syntax.words_of_cut(text), finish_reason)
-    written = syntax.read(text)
-    if not written.whole:
-        return Candidate(written.text, FinishReason.BAD_CALL)
-    return with_calls(Candidate(written.text), written.calls, calling)
+    if finish_reason is FinishReason.STOP:
+        written = syntax.read(text)
+        if written.whole and (written.calls or not stopped):
+            return with_calls(Candidate(written.text), written.calls, calling)
+        if not stopped:
+            return Candidate(written.text, FinishReason.BAD_CALL)
+    return Candidate(syntax.words_of_cut(text), finish_reason)
 
 
 def candidate_of_call(text: str, finish_reason: FinishReason, calling: Calling) -> Candidate:

@@ -15,7 +15,12 @@ def mark_for(texts: Iterable[str], words: Sequence[str]) -> str:
     whole = "".join(texts)
     if not any(word in whole for word in words):
         return ""
-    return next(mark for mark in map(chr, range(0xE000, 0xF8FF)) if mark not in whole)
+    return character_beside(whole)
+
+
+def character_beside(text: str) -> str:
+    """Give a character of those that mean nothing by themselves, which a text does not have."""
+    return next(mark for mark in map(chr, range(0xE000, 0xF8FF)) if mark not in text)
 
 
 def defused(text: str, mark: str, words: Sequence[str]) -> str:

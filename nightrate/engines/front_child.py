@@ -27,7 +27,7 @@ Shape = TypeVar("Shape")
 log = logging.getLogger(__name__)
 
 _AGAIN_SECONDS = 60.0
-"""After a failure to start: there may have been too little memory for the weights once more."""
+"""From when it is missed: there may have been too little memory for the weights once more."""
 
 
 class FrontChild:
@@ -47,7 +47,7 @@ class FrontChild:
         self._precedence = Precedence(behind.pause, behind.resume)
         self._opening: asyncio.Task[None] | None = None
         self._again_at = math.inf
-        """When it may be started once more, after it could not be."""
+        """When it may be started once more, after it was given up."""
         self.inside = 0
         """How many it is at."""
 
@@ -62,7 +62,9 @@ class FrontChild:
         return self._child.process_id
 
     def open_soon(self, setup: object) -> None:
-        """Start it, if nobody has yet; one that could not be started is tried again in a while."""
+        """Start it, if nobody has yet; one that was given up is tried again in a while."""
+        if self._opening is not None and self._opening.done() and self._child.given_up:
+            self._again_at = min(self._again_at, clock.monotonic() + _AGAIN_SECONDS)
         if self._opening is None or clock.monotonic() >= self._again_at:
             self._again_at = math.inf
             self._opening = asyncio.create_task(self._open(setup))
@@ -72,8 +74,6 @@ class FrontChild:
             await self._child.open(setup)
         except EngineDown as fault:
             log.warning("live requests share the places of batches: %s", fault.message)
-            await self._child.close()
-            self._again_at = clock.monotonic() + _AGAIN_SECONDS
 
     async def close(self) -> None:
         """End it."""

@@ -128,7 +128,9 @@ class Draft:
         """Give the rest of its text if that is streamed, and the reply."""
         text, _ = cut(self._text, self._stops)
         reason = FinishReason.STOP if self._stopped else self._reason
-        candidate = candidate_of(text, reason, self._prompt.calling, self._syntax)
+        candidate = candidate_of(
+            *(text, reason, self._prompt.calling, self._syntax), stopped=self._stopped
+        )
         if self._tokens:
             candidate = structs.replace(candidate, tokens=tuple(self._tokens))
         reply = Reply((candidate,), self._usage, model_version)

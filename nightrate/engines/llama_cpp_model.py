@@ -21,6 +21,7 @@ from msgspec import Struct
 from nightrate import clock
 from nightrate.domain.generation import FinishReason, LogprobsWish, Prompt, Token
 from nightrate.engines.call_syntaxes import CallSyntax, syntax_of
+from nightrate.engines.exact_numbers import ExactNumbers
 from nightrate.engines.gguf_files import chat_template, control_words
 from nightrate.engines.grammars import grammar_of_prompt
 from nightrate.engines.likelihood import Measured
@@ -136,13 +137,14 @@ class Model:
 
     def _rendered(self, told: Told) -> str | None:
         """Have the template make a text; None where it does not take the conversation."""
-        order: dict[str, Any] = {"messages": told.turns}
+        numbers = ExactNumbers(told.turns, told.tools, told.mark)
+        order: dict[str, Any] = {"messages": numbers.hold(told.turns)}
         if told.tools is not None:
             # As a variable, not as tools of the library's, which would make a grammar of them, and
             # tell some models of tools of their maker's where one has the same name.
-            order["chat_template_kwargs"] = {"tools": told.tools}
+            order["chat_template_kwargs"] = {"tools": numbers.hold(told.tools)}
         try:
-            return str(self._desk.ask("/apply-template", order)["prompt"])
+            return numbers.let_go(str(self._desk.ask("/apply-template", order)["prompt"]))
         except Refused:
             return None
 

@@ -147,7 +147,9 @@ class Worker:
         text, stopped = cut(decode(ids), prompt.sampling.stop)
         length = reason == self._model.length and not stopped
         finish = FinishReason.LENGTH if length else FinishReason.STOP
-        candidate = candidate_of(text, finish, prompt.calling, self._model.syntax)
+        candidate = candidate_of(
+            *(text, finish, prompt.calling, self._model.syntax), stopped=stopped
+        )
         if prompt.logprobs is not None:
             candidate = structs.replace(candidate, tokens=self._tokens(ids, logs))
         usage = Usage(encoded.tokens, len(ids))

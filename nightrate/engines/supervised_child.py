@@ -112,6 +112,11 @@ class SupervisedChild:
         """Whether it can be asked now."""
         return self._answering() is not None
 
+    @property
+    def given_up(self) -> bool:
+        """Whether it will not be started again by itself."""
+        return self._ended is not None
+
     def pause(self) -> None:
         """Have the child stand still; one that is started meanwhile runs."""
         if self._child is not None:

@@ -57,6 +57,8 @@ class Draft:
         self.logs: list[Any] = []
         self.reason: str | None = None
         self.cached_tokens = 0
+        self.stopped = False
+        """Whether a stop sequence has ended it; known at its end."""
         self._stops = stops
         self._told = 0
 
@@ -78,8 +80,8 @@ class Draft:
         Raises:
             RequestFailed: vLLM dropped the request.
         """
-        text, stopped = cut(self.text, self._stops)
-        if self.reason == "length" and not stopped:
+        text, self.stopped = cut(self.text, self._stops)
+        if self.reason == "length" and not self.stopped:
             return text, FinishReason.LENGTH, text[self._told :]
         if self.reason not in ("stop", "length"):
             message = f"vLLM dropped the request ({self.reason})."
@@ -198,7 +200,9 @@ class Worker:
     def _reply(
         self, prompt: Prompt, prompt_tokens: int, draft: Draft, text: str, finish: FinishReason
     ) -> Reply:
-        candidate = candidate_of(text, finish, prompt.calling, self._model.syntax)
+        candidate = candidate_of(
+            *(text, finish, prompt.calling, self._model.syntax), stopped=draft.stopped
+        )
         if (wish := prompt.logprobs) is not None:
             tokens = self._model.tokens(draft.ids, draft.logs, wish.others)
             candidate = structs.replace(candidate, tokens=tokens)

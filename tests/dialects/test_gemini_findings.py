@@ -133,6 +133,23 @@ def test_what_was_found_piece_by_piece_is_put_together() -> None:
     assert (candidate.ratings, candidate.citations) == (RATINGS, CITATIONS)
 
 
+def test_what_is_odd_is_left_out_alone() -> None:
+    ratings = [{"category": 7}, None, *FOUND["safetyRatings"], {"blocked": "x"}]
+    cited = [7, *FOUND["citationMetadata"]["citationSources"], {"startIndex": "x"}]
+    found: dict[str, Any] = {
+        "safetyRatings": ratings,
+        "citationMetadata": {"citationSources": cited},
+    }
+    candidate = read(document({"text": "H\u1ebf so"}, **found))
+    assert (candidate.ratings, candidate.citations) == (RATINGS, CITATIONS)
+
+
+@pytest.mark.parametrize("said", [b"1e999", b'"\xff"', b"[[[{}]]]"])
+def test_no_words_about_an_end_hurt_the_answer(said: bytes) -> None:
+    body = document({"text": "hi"}, finishMessage="MESSAGE").replace(b'"MESSAGE"', said)
+    assert read(body) == Candidate("hi")
+
+
 @pytest.mark.parametrize(
     "found",
     [

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from nightrate.dialects.json_schema import read_schema
 from nightrate.dialects.streamed_order import TextsInOrder
+from nightrate.domain.fitting import fits
 from nightrate.domain.generation import (
     Candidate,
     FinishReason,
@@ -32,6 +33,16 @@ PAIR = {
     "type": "object",
     "properties": {"a": {}, "b": {}, "c": {}},
     "propertyOrdering": ["a", "b", "c"],
+}
+DOUBLED: dict[str, Any] = {
+    "$ref": "#/$defs/0",
+    "$defs": {
+        **{str(at): {"anyOf": [{"$ref": f"#/$defs/{at + 1}"}] * 2} for at in range(200)},
+        "200": {
+            "type": "object",
+            "properties": {"a": {"type": "number"}, "b": {"type": "number"}},
+        },
+    },
 }
 TWO = {"anyOf": [PERSON, NUMBERED]}
 MAYBE = {"type": "object", "properties": {"who": {"anyOf": [PERSON, {"type": "null"}]}}}
@@ -106,6 +117,23 @@ def test_members_that_are_not_listed_go_on_after_those_that_are() -> None:
     assert streamed(prompt, '{"a":1,"z":{"age":1},"b":{}}', [])[1] == ""
     pieces, rest, whole = streamed(prompt, '{"z":{"age":1},"a":1}', [])
     assert (pieces, rest, whole) == (["{"], '"a":1,"z":{"age":1}}', '{"a":1,"z":{"age":1}}')
+
+
+def test_definitions_that_each_lead_to_the_next_in_two_ways_take_no_time() -> None:
+    schema = read_schema(DOUBLED)
+    pieces, rest, whole = streamed(prompt_of(schema), '{"b":1,"a":2}', [])
+    assert (pieces, rest, whole) == (["{"], '"a":2,"b":1}', '{"a":2,"b":1}')
+    assert not fits({"a": "x"}, schema)
+
+
+def test_many_members_that_are_not_listed_take_no_time() -> None:
+    listed: dict[str, Any] = {f"m{number}": {} for number in range(900)}
+    schema = read_schema({"properties": listed})
+    assert isinstance(schema.root, Object)
+    loose = Schema(msgspec.structs.replace(schema.root, others=read_schema({}).root))
+    names = [*listed, *(f"x{number}" for number in range(50_000))]
+    text = msgspec.json.encode(dict.fromkeys(names, 1)).decode()
+    assert streamed(prompt_of(loose), text, [])[1] == ""
 
 
 def test_an_answer_that_was_cut_ends_as_it_came() -> None:

@@ -149,8 +149,25 @@ def test_what_begins_like_a_call_and_is_none_gives_no_call_and_keeps_the_words_b
 
 def test_a_bare_call_that_does_not_end_is_none() -> None:
     assert WHOLE.read('{"name": "clock", "parameters": {') == Written("", whole=False)
-    several = '{"name": "clock", "parameters": {}}; clock()'
+    several = '{"name": "clock", "parameters": {}}; {"name": "cl'
     assert WHOLE.read(several) == Written("", whole=False)
+
+
+@pytest.mark.parametrize("between", [";", "; ", "\n", "\n<|python_tag|>"])
+def test_bare_calls_may_stand_one_after_the_other(between: str) -> None:
+    call = '{"name": "clock", "parameters": {}}'
+    assert len(WHOLE.read(f"{call}{between}{call}").calls) == 2
+
+
+@pytest.mark.parametrize("between", [";", " "])
+def test_words_behind_a_bare_call_are_words(between: str) -> None:
+    found = WHOLE.read(f'{{"name": "clock", "parameters": {{}}}}{between}That is it.')
+    assert (found.text, len(found.calls), found.whole) == ("That is it.", 1, True)
+
+
+def test_white_space_without_end_takes_no_time() -> None:
+    for rest in (" " * 100_000, f"[CALL_ID]{' ' * 100_000}!"):
+        assert not LIST.read(f"[TOOL_CALLS]get{rest}!").whole
 
 
 @pytest.mark.parametrize(

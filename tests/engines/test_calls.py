@@ -79,7 +79,6 @@ def test_a_model_that_decides_gives_words_calls_or_both() -> None:
     [
         '{"name":"sun","arguments":{}}',
         '{"name":"clock","arguments":[]}',
-        '{"name":"clock","arguments":null}',
         '{"name":"clock","arguments":{}',
         '{"arguments":{}}',
     ],
@@ -107,6 +106,23 @@ def test_arguments_of_who_decides_must_fit_where_the_client_relies_on_it(
 def test_an_answer_of_who_decides_that_was_cut_calls_nothing(kept: int) -> None:
     found = candidate_of(TWO[:kept], FinishReason.LENGTH, FREE, TAGS)
     assert found == Candidate("I look.", FinishReason.LENGTH)
+
+
+@pytest.mark.parametrize("text", ["I look.\n<tool_call>", "I look.\n<tool_c", "I look."])
+def test_a_stop_sequence_within_a_call_leaves_the_words_before_it(text: str) -> None:
+    found = candidate_of(text, FinishReason.STOP, FREE, TAGS, stopped=True)
+    assert found == Candidate("I look.")
+
+
+def test_a_stop_sequence_behind_a_call_leaves_the_call() -> None:
+    found = candidate_of(TWO, FinishReason.STOP, FREE, TAGS, stopped=True)
+    assert found.calls == (Call("clock", "{}"), Call("weather", "{}"))
+
+
+def test_arguments_that_are_null_are_none() -> None:
+    text = '<tool_call>{"name":"clock","arguments":null}</tool_call>'
+    found = candidate_of(text, FinishReason.STOP, FREE, TAGS)
+    assert found == Candidate("", calls=(Call("clock", "{}"),))
 
 
 def test_who_must_call_does_so_in_the_form_of_the_grammar_whatever_the_syntax() -> None:

@@ -14,6 +14,7 @@ import pytest
 from nightrate import clock
 from nightrate.domain.generation import Reply
 from nightrate.engines.child import Patience, read_answer
+from nightrate.engines.frames import frame
 from nightrate.engines.front_child import FrontChild
 from nightrate.engines.supervised_child import SupervisedChild
 from nightrate.errors import EngineDown
@@ -139,6 +140,25 @@ async def test_one_that_cannot_start_is_told_and_tried_again_only_after_a_while(
     await opened(front)
     assert answering(front)
     assert await front.ask("give it back", 7, int) == 7
+
+
+async def test_one_that_was_given_up_later_is_tried_again_only_after_a_while(
+    front: FrontChild, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await opened(front)
+    assert front.process_id is not None
+    monkeypatch.setattr(front._child, "_setup", frame({"how": "broken"}))
+    os.kill(front.process_id, signal.SIGKILL)
+    with pytest.raises(EngineDown):
+        await front.ask("give it back", 7, int)
+    with pytest.raises(EngineDown, match="no legs"):
+        await front._child.ready()
+    await opened(front)
+    assert not answering(front)
+    now = clock.monotonic()
+    monkeypatch.setattr(clock, "monotonic", lambda: now + 61)
+    await opened(front)
+    assert answering(front)
 
 
 async def test_one_that_hangs_is_started_again(front: FrontChild) -> None:
