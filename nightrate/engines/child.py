@@ -236,7 +236,9 @@ class Child:
             self._line_ended = True
             # The line is closed: what ended the process is worth knowing before it is killed.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._process.wait(), _LAST_WORDS_SECONDS)
+                # Not `wait_for`: it forgets that it was cancelled if the process ends just then.
+                async with asyncio.timeout(_LAST_WORDS_SECONDS):
+                    await self._process.wait()
         finally:
             watch.cancel()
             await self.end()
@@ -283,7 +285,8 @@ class Child:
         self._kill()
         await self._process.wait()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._output_read, _LAST_WORDS_SECONDS)
+            async with asyncio.timeout(_LAST_WORDS_SECONDS):
+                await self._output_read
         if hasattr(self, "_writer"):
             self._writer.close()
             with contextlib.suppress(ConnectionError):

@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
+import psutil
 import pytest
 
 from nightrate import clock
@@ -47,8 +48,8 @@ async def opened(front: FrontChild) -> None:
     await asyncio.wait([front._opening])
 
 
-def answering(front: FrontChild) -> bool:
-    return front.answering
+def answering(child: FrontChild | SupervisedChild) -> bool:
+    return child.answering
 
 
 def stopped(child: SupervisedChild) -> None:
@@ -170,6 +171,21 @@ async def test_one_that_hangs_is_started_again(front: FrontChild) -> None:
     await front._child.ready()
     assert await front.ask("give it back", 7, int) == 7
     assert front.process_id != first
+
+
+async def test_a_child_that_dies_in_the_moment_it_is_closed_stays_closed(
+    behind: SupervisedChild,
+) -> None:
+    process_id = behind.process_id
+    assert process_id is not None
+    os.kill(process_id, signal.SIGKILL)
+    while answering(behind):  # noqa: ASYNC110 - no event tells of it
+        await asyncio.sleep(0)
+    while psutil.pid_exists(process_id):
+        pass  # Its line has ended; that it did, the loop is to hear in the turn of the closing.
+    closing = asyncio.create_task(behind.close())
+    assert (await asyncio.wait([closing], timeout=30))[0]
+    assert behind.given_up
 
 
 async def test_it_can_be_opened_again(front: FrontChild) -> None:
