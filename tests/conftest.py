@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import signal
+
 import hypothesis
 import pytest
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell has what it starts in the background ignore interrupts, and so would the commands that
+    # tests start: those about interrupts would wait in vain.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 EMBEDDED_TIMEOUT_SECONDS = 900
 """The first such test fetches 98 MB and converts them, on a machine that may be slow at both."""
