@@ -132,7 +132,7 @@ async def test_a_small_batch_that_takes_long_is_planned_in_a_process(
 ) -> None:
     monkeypatch.setattr(limits, "PLAN_IN_PLACE_SECONDS_MAX", -1)
     await shop.submit(numbered(20))
-    await shop.submit([b"x" * 70_000, *numbered(20)], "b2")
+    await shop.submit([b"x" * 70_000 + b"\n", *numbered(20)], "b2")
     async with planning(shop) as (_, planned):
         short, long = await left_submitted(shop), await left_submitted(shop, "b2")
     assert short.request_count == 20
