@@ -65,7 +65,11 @@ def with_written_calls(prompt: Prompt, calling: Calling) -> Prompt:
 
 def turns_of(prompt: Prompt) -> list[tuple[str, str]]:
     """Give a conversation as chat templates know it: roles and texts, what is told first."""
-    system = system_of(prompt)
+    return turns_behind(system_of(prompt), prompt)
+
+
+def turns_behind(system: str | None, prompt: Prompt) -> list[tuple[str, str]]:
+    """Give the same with these words first."""
     turns = [("system", system)] if system else []
     return turns + [
         ("assistant" if message.role == "model" else "user", message.words)

@@ -19,7 +19,7 @@ from nightrate.domain.schema import json_schema_of
 from nightrate.engines.call_syntaxes import CallSyntax
 from nightrate.engines.chat_templates import alternating
 from nightrate.engines.control_words import all_defused, defused, mark_for, texts_in
-from nightrate.engines.instructions import turns_of
+from nightrate.engines.instructions import turns_behind, turns_of
 from nightrate.errors import BadRequest
 
 _ROLES: Final = {"user": "user", "model": "assistant"}
@@ -75,7 +75,8 @@ def ways_to_tell(
     tools = None
     if syntax is not None and prompt.calling is not None and decides(prompt):
         tools = [_declared(function) for function in prompt.calling.functions]
-    worded = _worded(prompt) if tools is not None else turns_of(prompt)
+    # Who decides is not told the instruction for those who must call.
+    worded = turns_of(prompt) if tools is None else turns_behind(prompt.system, prompt)
     if syntax is not None and syntax.tells_calls:
         for apart in (False, True):
             if native := _native(prompt, worded, apart=apart):
@@ -104,12 +105,6 @@ def _told(turns: list[_Turn], tools: list[dict[str, Any]] | None, words: Sequenc
 
 def _as_turns(worded: list[tuple[str, str]]) -> list[_Turn]:
     return [(role, {"content": text}) for role, text in worded]
-
-
-def _worded(prompt: Prompt) -> list[tuple[str, str]]:
-    """Give a conversation in words, without the instruction for those who must call."""
-    system = [("system", prompt.system)] if prompt.system else []
-    return system + [(_ROLES[message.role], message.words) for message in prompt.messages]
 
 
 def _native(prompt: Prompt, worded: list[tuple[str, str]], *, apart: bool) -> list[_Turn]:
