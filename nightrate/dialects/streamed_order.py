@@ -179,8 +179,7 @@ class _Walk:
             return
         self._next = None
         if isinstance(level.node, Array):
-            first = level.node.first
-            self._next = first[level.begun] if level.begun < len(first) else level.node.items
+            self._next = level.node.form_at(level.begun)
         level.begun += 1
 
     def _member(self, level: _Level, written: str) -> None:

@@ -90,7 +90,7 @@ class Fitting:
         if node.unique and len({_identity(inner) for inner in value}) < len(value):
             return False
         for place, inner in enumerate(value):
-            form = node.first[place] if place < len(node.first) else node.items
+            form = node.form_at(place)
             if form is None or not self.has_form(inner, form):
                 return False
         return True

@@ -41,7 +41,7 @@ def _ordered(written: bytes, node: Node, schema: Schema) -> bytes:
     if isinstance(meant, Array):
         pieces = []
         for place, item in enumerate(json.decode(written, type=list[Raw])):
-            form = meant.first[place] if place < len(meant.first) else meant.items
+            form = meant.form_at(place)
             inner = bytes(item)
             pieces.append(inner if form is None else _ordered(inner, form, schema))
         return b"[" + b",".join(pieces) + b"]"

@@ -101,6 +101,10 @@ class Array(_Node, frozen=True, gc=False, kw_only=True, tag="array"):
     unique: bool = False
     """Whether no two items may be the same value."""
 
+    def form_at(self, place: int) -> Node | None:
+        """Give the form of the item at a place, from 0; None where there may be none."""
+        return self.first[place] if place < len(self.first) else self.items
+
 
 class Member(Struct, frozen=True, gc=False):
     """One member of an object."""
