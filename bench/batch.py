@@ -26,6 +26,7 @@ from pathlib import Path
 import uvloop
 
 from bench.engine import OUTPUT_TOKENS, PROMPT_TOKENS, USUAL, Figures, Load, plain_loop, prompts
+from bench.passes import tell
 from nightrate.domain.batch import Order
 from nightrate.domain.generation import Prompt, Reply
 from nightrate.engines import weights
@@ -99,6 +100,8 @@ async def measure(
                     found["plain"].append(before.and_then(after))
                     asked = itertools.islice(prompts(first + requests, "fast", load), few)
                     found["alone"].append(await run_alone(house, asked))
+                    for name, passes in found.items():
+                        tell(number, rounds, name, passes[-1].speed)
         finally:
             await house.close()
     return found

@@ -28,6 +28,7 @@ import msgspec
 import uvloop
 from msgspec import Struct
 
+from bench.passes import tell
 from nightrate.domain.batch import Method, Order
 from nightrate.domain.embedding import Embedding, Passage
 from nightrate.engines.minilm import MODEL_VERSION, prepare
@@ -149,6 +150,9 @@ async def measure(batch: int, requests: int, rounds: int) -> tuple[list[Rates], 
                             durable,
                             await run_alone(house, texts[:ALONE]),
                         )
+                    )
+                    tell(
+                        turn, rounds, "plain and batch", f"{before:.0f} and {durable:.0f} a second"
                     )
         finally:
             await house.close()

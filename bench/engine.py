@@ -59,6 +59,11 @@ class Figures(Struct, frozen=True):
         """Generated tokens over wall time, reading the prompts included."""
         return self.output_tokens / self.seconds
 
+    @property
+    def speed(self) -> str:
+        """Give it in words."""
+        return f"{self.tokens_per_second:.1f} tokens/s"
+
     def and_then(self, other: Figures) -> Figures:
         """Give two passes as one."""
         return Figures(

@@ -38,6 +38,7 @@ from msgspec import Struct
 
 from bench import plain_client
 from bench.engine import OUTPUT_TOKENS, PROMPT_TOKENS, Load, prompts
+from bench.passes import tell
 from bench.server import CALL_SECONDS, Served, pause, served
 from nightrate.domain.generation import Prompt
 from nightrate.engines import weights
@@ -241,6 +242,9 @@ def measure(
             if turn:  # the one before loaded what is loaded late
                 found["nightrate"].append(ours)
                 found["llama.cpp"].append(script)
+                for name, passes in found.items():
+                    speed = f"{passes[-1].requests_per_second:.2f} requests/s"
+                    tell(turn - 1, rounds, name, speed)
     return found
 
 

@@ -24,6 +24,7 @@ from msgspec import Struct
 
 from bench.batch import run_batch, settings
 from bench.engine import WORDS, Figures, Load, prompts
+from bench.passes import tell
 from nightrate.domain.generation import Message, Prompt, Sampling
 from nightrate.engines.openvino import OpenVINOEngine
 from nightrate.runtime import open_house
@@ -85,6 +86,8 @@ async def measure(case: Case, rounds: int) -> dict[str, list[Figures]]:
                     found["apart"].append(await run_batch(house, apart))
                     shared = asked(first + 1_000, case.requests, case.beginnings)
                     found["shared"].append(await run_batch(house, shared))
+                    for name, passes in found.items():
+                        tell(number, rounds, name, passes[-1].speed)
         finally:
             await house.close()
     return found

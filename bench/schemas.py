@@ -24,6 +24,7 @@ from msgspec import Struct, structs
 
 from bench.batch import print_speeds, ratio
 from bench.engine import ROUNDS, Figures, prompts, run_engine
+from bench.passes import tell
 from nightrate.dialects.json_schema import read_schema
 from nightrate.domain.generation import Candidate, FinishReason, Message, Prompt, Sampling
 from nightrate.domain.schema import JSONForm
@@ -89,12 +90,13 @@ async def measure_cost(requests: int, rounds: int) -> dict[str, list[Figures]]:
     await engine.open()
     try:
         firsts = itertools.count(0, 1_000_000)
-        for _ in range(rounds + 1):
+        for number in range(rounds + 1):
             for name, passes in found.items():
                 # Different prompts in every pass: none is answered from another one's cache.
                 asked = itertools.islice(prompts(next(firsts), "fast"), requests)
                 held = _held(asked, held=name == "held")
                 passes.append(await run_engine(engine, held, CONCURRENCY))
+                tell(number, rounds + 1, name, passes[-1].speed)
     finally:
         await engine.close()
     return {name: passes[1:] for name, passes in found.items()}  # The first compiled the grammar.
