@@ -37,6 +37,7 @@ from nightrate.engines.openvino_child import Offer
 from nightrate.engines.openvino_model import ModelSetup
 from nightrate.engines.options import options_of
 from nightrate.engines.packages import cache_directory
+from nightrate.engines.processor import findings_about
 from nightrate.engines.told import decides
 from nightrate.errors import EngineDown
 
@@ -251,7 +252,8 @@ class OpenVINOEngine(ModelEngine):
 
     async def self_check(self) -> list[Finding]:
         """Hold the likelihood of fixed passages against the reference; see `likelihood`."""
-        return findings_of(self.name, await self._compared("fast"))
+        found = findings_of(self.name, await self._compared("fast"))
+        return [*found, *findings_about(self.name)]
 
     async def _compared(self, mode: Mode) -> dict[str, Comparison]:
         measured = await self._child.ask("likelihood", mode, dict[str, Measured])
