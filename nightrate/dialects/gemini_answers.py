@@ -7,26 +7,20 @@ another try would end the same; see `other_servers` for what may be said of them
 
 from __future__ import annotations
 
-import re
 from typing import Any, Final
 
 import msgspec
-from msgspec import Raw, Struct, field, json
+from msgspec import Raw, Struct, json
 
 from nightrate import limits
 from nightrate.dialects.compact import Compactor
-from nightrate.dialects.gemini_findings import Findings, Judged, all_understood
+from nightrate.dialects.gemini_findings import Findings, Judged
+from nightrate.dialects.gemini_usage import GeminiUsage
 from nightrate.dialects.other_servers import (
-    Blamed,
-    Speech,
     broken_off,
     called,
     check_form,
-    check_length,
     in_order,
-    reckoned,
-    reckoned_usage,
-    told,
     too_long,
     unfinished,
     unreadable,
@@ -34,12 +28,10 @@ from nightrate.dialects.other_servers import (
     without,
 )
 from nightrate.domain.calling import Call
-from nightrate.domain.embedding import Passage
-from nightrate.domain.generation import Candidate, FinishReason, Prompt, Reply, Token, Usage
+from nightrate.domain.generation import Candidate, FinishReason, Prompt, Reply, Token
 from nightrate.domain.guidance import Withheld
 from nightrate.domain.picture import Picture
 from nightrate.domain.schema import ChoiceForm, Form, JSONForm
-from nightrate.errors import Code
 
 _FINISH: Final = {"STOP": FinishReason.STOP, "MAX_TOKENS": FinishReason.LENGTH}
 _BAD_CALLS: Final = ("MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL")
@@ -49,37 +41,6 @@ _UNFINISHED: Final = (
     *("OTHER", "IMAGE_OTHER", "NO_IMAGE", "MALFORMED_RESPONSE", "ESCALATION"),
     *("TOO_MANY_TOOL_CALLS", "MISSING_THOUGHT_SIGNATURE", *_BAD_CALLS),
 )
-
-_CODES: Final = {
-    code.name: code
-    for code in (
-        *(Code.INVALID_ARGUMENT, Code.FAILED_PRECONDITION, Code.OUT_OF_RANGE, Code.UNIMPLEMENTED),
-    )
-}
-"""Kinds of refusals that are about one request."""
-_KEY_REASONS: Final = (
-    *("API_KEY_INVALID", "API_KEY_SERVICE_BLOCKED", "API_KEY_HTTP_REFERRER_BLOCKED"),
-    *("API_KEY_IP_ADDRESS_BLOCKED", "API_KEY_ANDROID_APP_BLOCKED", "API_KEY_IOS_APP_BLOCKED"),
-    *("CONSUMER_INVALID", "CONSUMER_SUSPENDED", "SERVICE_DISABLED", "BILLING_DISABLED"),
-    *("CREDENTIALS_MISSING", "ACCESS_TOKEN_EXPIRED", "ACCESS_TOKEN_TYPE_UNSUPPORTED"),
-)
-"""Reasons that no other request with this key would escape."""
-_ELSEWHERE: Final = "User location is not supported"
-_TOO_MANY_TOKENS: Final = "exceeds the maximum number of tokens"
-_MEMBERS: Final = frozenset(
-    {
-        *("contents", "parts", "text", "role", "model", "content", "taskType", "title"),
-        *("generationConfig", "systemInstruction", "tools", "toolConfig", "functionDeclarations"),
-        *("functionCall", "functionResponse", "functionCallingConfig", "mode", "imageConfig"),
-        *("temperature", "topP", "topK", "seed", "presencePenalty", "frequencyPenalty"),
-        *("maxOutputTokens", "stopSequences", "responseLogprobs", "logprobs", "aspectRatio"),
-        *("responseMimeType", "responseSchema", "responseJsonSchema", "responseModalities"),
-        *("outputDimensionality", "parametersJsonSchema", "imageSize", "embedContentConfig"),
-    }
-)
-"""Words of ours, or of the protocol's documents, that an answer may repeat to us."""
-_PLACES: Final = re.compile(r"\[[0-9]{1,9}\]")
-_DELAY: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)s")
 
 
 class _Blob(Struct, rename="camel"):
@@ -130,80 +91,15 @@ class _Feedback(Struct, rename="camel"):
     safety_ratings: Raw = Raw()
 
 
-class _Kind(Struct, rename="camel"):
-    modality: str = ""
-    token_count: int = 0
-
-
-class _Used(Struct, rename="camel"):
-    prompt_token_count: int | None = None
-    candidates_token_count: int = 0
-    thoughts_token_count: int = 0
-    cached_content_token_count: int = 0
-    tool_use_prompt_token_count: int = 0
-    prompt_tokens_details: Raw = Raw()
-    candidates_tokens_details: Raw = Raw()
-
-
 class _Answer(Struct, rename="camel"):
     candidates: list[_Candidate] = []
     prompt_feedback: _Feedback | None = None
-    usage_metadata: _Used | None = None
+    usage_metadata: Raw = Raw()
     model_version: str | None = None
     error: Any = None
 
 
-class _Values(Struct):
-    values: list[float]
-
-
-class _Vector(Struct, rename="camel"):
-    embedding: _Values
-    usage_metadata: _Used | None = None
-
-
-class _Count(Struct, rename="camel"):
-    total_tokens: int
-
-
-class _Listed(Struct):
-    name: str
-
-
-class _Models(Struct):
-    models: list[_Listed] = []
-
-
-class _Violation(Struct):
-    field: str = ""
-
-
-class _Detail(Struct, rename="camel"):
-    type: str = field(name="@type", default="")
-    reason: str = ""
-    retry_delay: str = ""
-    field_violations: list[_Violation] = []
-
-
-class _Status(Struct):
-    message: str = ""
-    status: str = ""
-    details: list[_Detail] = []
-
-
-class _Blame(Struct):
-    error: _Status
-
-
 _ANSWERS: Final = json.Decoder(_Answer)
-_VECTORS: Final = json.Decoder(_Vector)
-_COUNTS: Final = json.Decoder(_Count)
-_MODELS: Final = json.Decoder(_Models)
-_BLAMES: Final = json.Decoder(_Blame | list[_Blame])
-
-_KIND: Final = json.Decoder(_Kind, strict=False)
-_MODALITIES: Final = frozenset({"IMAGE", "AUDIO", "VIDEO", "DOCUMENT"})
-
 _UNDECODABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -242,7 +138,7 @@ class Stream:
         self._tokens: list[Token] = []
         self._reason: str | None = None
         self._findings = Findings()
-        self._used: _Used | None = None
+        self._used = GeminiUsage()
         self._blocked: Withheld | None = None
         self._compactor = Compactor() if isinstance(prompt.form, JSONForm) else None
 
@@ -264,7 +160,7 @@ class Stream:
         if not found.candidates and (feedback := found.prompt_feedback) is not None:
             self._blocked = _blocked(feedback) or self._blocked
             self._findings.rate(feedback.safety_ratings)
-        self._used = found.usage_metadata or self._used
+        self._used.take(found.usage_metadata)
         self._model = found.model_version or self._model
         text = ""
         for candidate in found.candidates[:1]:
@@ -316,11 +212,11 @@ class Stream:
         found = self._blocked or _WITHHELD.get(self._reason or "")
         if found is not None:
             candidate = self._judged(withheld(text, prompt, found))
-            usage = _usage(self._used, prompt, text)
+            usage = self._used.told(prompt, text)
             return Reply((candidate,), usage, self._model, blocked=self._blocked)
         finish = self._finish()
         words = [f"{call.name}{call.arguments}" for call in self._calls]
-        usage = _usage(self._used, prompt, "".join([text, *words]))
+        usage = self._used.told(prompt, "".join([text, *words]))
         if finish is not FinishReason.BAD_CALL:
             self._check_wishes(finish, text)
             if isinstance(prompt.form, ChoiceForm) and finish is FinishReason.LENGTH:
@@ -370,37 +266,6 @@ def _token(likely: _Likely, others: tuple[Token, ...] = ()) -> Token:
     return Token(likely.token, min(0.0, likely.log_probability), likely.token_id, others)
 
 
-def _usage(used: _Used | None, prompt: Prompt, text: str) -> Usage:
-    """Give what was used; reckoned from the length where the server does not say."""
-    prompt_tokens = output_tokens = None
-    if used is not None and used.prompt_token_count is not None:
-        prompt_tokens = told(used.prompt_token_count + used.tool_use_prompt_token_count)
-        output_tokens = told(used.candidates_token_count + used.thoughts_token_count)
-    if used is None or prompt_tokens is None or output_tokens is None:
-        return reckoned_usage(prompt, text)
-    cached_tokens = max(0, min(used.cached_content_token_count, prompt_tokens))
-    return Usage(
-        *(prompt_tokens, output_tokens, cached_tokens),
-        max(0, min(used.thoughts_token_count, output_tokens)),
-        (_media_tokens(used.prompt_tokens_details, prompt_tokens) or None) if prompt.media else (),
-        _media_tokens(used.candidates_tokens_details, output_tokens) if prompt.picture else (),
-        max(0, min(used.tool_use_prompt_token_count, prompt_tokens - cached_tokens)),
-    )
-
-
-def _media_tokens(said: Raw, most: int) -> tuple[tuple[str, int], ...] | None:
-    """Give the tokens that are not of text, by kind; None if that is not told, or cannot be."""
-    details = all_understood(_KIND, said)
-    if not details:
-        return None
-    kinds = tuple(
-        (kind.modality, kind.token_count)
-        for kind in details
-        if kind.modality in _MODALITIES and kind.token_count >= 0
-    )
-    return kinds if sum(tokens for _, tokens in kinds) <= most else None
-
-
 def _check_form(text: str, form: Form, stops: tuple[str, ...]) -> None:
     """Check that an answer has its form.
 
@@ -411,89 +276,3 @@ def _check_form(text: str, form: Form, stops: tuple[str, ...]) -> None:
         check_form(text, form, stops)
     elif text not in form.choices:
         raise without("the form")
-
-
-def read_vector(body: bytes, passage: Passage) -> tuple[list[float], int]:
-    """Read a vector: its numbers as they came, and the tokens of the text.
-
-    Raises:
-        RequestFailed: it is no vector, or not of the length that was asked for.
-    """
-    try:
-        found = _VECTORS.decode(body)
-    except _UNDECODABLE as error:
-        raise unreadable(len(body)) from error
-    values, used = found.embedding.values, found.usage_metadata
-    if not values:
-        raise unreadable(len(body))
-    check_length(values, passage)
-    tokens = None if used is None else told(used.prompt_token_count)
-    return values, reckoned(passage.text) if tokens is None else tokens
-
-
-def read_count(body: bytes) -> int:
-    """Read the answer of ``:countTokens``.
-
-    Raises:
-        RequestFailed: it is none.
-    """
-    try:
-        return _COUNTS.decode(body).total_tokens
-    except _UNDECODABLE as error:
-        raise unreadable(len(body)) from error
-
-
-def read_models(body: bytes) -> list[str] | None:
-    """Read the names in the list of models; None when it is no such list."""
-    try:
-        return [model.name.removeprefix("models/") for model in _MODELS.decode(body).models]
-    except _UNDECODABLE:
-        return None
-
-
-def blamed(body: bytes) -> Blamed:
-    """Say why a request was refused, as far as that can be said in words of our own."""
-    try:
-        found = _BLAMES.decode(body)
-        error = found[0].error if isinstance(found, list) else found.error
-    except (*_UNDECODABLE, IndexError):
-        return Blamed()
-    delays = [_DELAY.fullmatch(detail.retry_delay) for detail in error.details]
-    members = [
-        member
-        for detail in error.details
-        for violation in detail.field_violations
-        if (member := _member(violation.field))
-    ]
-    words = [f"member {member}" for member in dict.fromkeys(members)]
-    if _TOO_MANY_TOKENS in error.message:
-        words.insert(0, "it has more tokens than the model takes")
-    return Blamed(
-        words=f": {', '.join(words)}" if words else "",
-        code=_CODES.get(error.status),
-        after_seconds=max((float(delay[1]) for delay in delays if delay), default=None),
-        refuses_all=_refuses_all(error),
-    )
-
-
-def _refuses_all(error: _Status) -> str:
-    """Say why no other request would escape."""
-    for detail in error.details:
-        if detail.reason in _KEY_REASONS:
-            return f"it does not accept the key ({detail.reason}): check `api_key`"
-    if error.message.startswith(_ELSEWHERE):
-        return "it serves nobody from where this server is: use another endpoint"
-    return ""
-
-
-def _member(path: str) -> str:
-    """Give the beginning of a path that consists of known names; the rest may be a client's."""
-    known = []
-    for step in path.split("."):
-        if _PLACES.sub("", step) not in _MEMBERS:
-            break
-        known.append(step)
-    return ".".join(known)
-
-
-GEMINI: Final = Speech(ending=None, read_models=read_models, blamed=blamed)

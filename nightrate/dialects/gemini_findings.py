@@ -5,17 +5,15 @@ None of this is asked for, so what cannot be understood of it is left out, and t
 
 from __future__ import annotations
 
-from typing import Final, TypeVar
+from typing import Final
 
-import msgspec
 from msgspec import Raw, Struct, json, structs
 
 from nightrate.dialects.gemini_ranges import HARMS
+from nightrate.dialects.other_servers import all_understood, understood
 from nightrate.domain.generation import Candidate
 from nightrate.domain.grounding import Citation
 from nightrate.domain.guidance import HarmRating, Likelihood
-
-Shape = TypeVar("Shape")
 
 _LIKELIHOODS: Final = {likelihood.name: likelihood for likelihood in Likelihood}
 
@@ -45,7 +43,6 @@ class _Citations(Struct, rename="camel"):
 
 
 _TEXT: Final = json.Decoder(str)
-_ITEMS: Final = json.Decoder(list[Raw])
 _RATING: Final = json.Decoder(_Rating, strict=False)
 _CITATIONS: Final = json.Decoder(_Citations)
 _CITED: Final = json.Decoder(_Cited, strict=False)
@@ -98,22 +95,6 @@ class Findings:
                 one for one in self._citations if 0 <= one.start_byte <= one.end_byte <= size_bytes
             ),
         )
-
-
-def understood(decoder: json.Decoder[Shape], said: Raw) -> Shape | None:
-    """Read what nobody has asked for; None where it is not there, or cannot be read."""
-    if not said:
-        return None
-    try:
-        return decoder.decode(said)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-
-
-def all_understood(decoder: json.Decoder[Shape], said: Raw) -> list[Shape]:
-    """Read those items of a list that can be read."""
-    items = (understood(decoder, item) for item in understood(_ITEMS, said) or ())
-    return [item for item in items if item is not None]
 
 
 def _ratings(ratings: list[_Rating]) -> list[HarmRating]:

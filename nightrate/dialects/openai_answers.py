@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 import msgspec
-from msgspec import Struct, json, structs
+from msgspec import Raw, Struct, json, structs
 
 from nightrate import limits
 from nightrate.dialects.compact import Compactor
@@ -24,10 +24,12 @@ from nightrate.dialects.other_servers import (
     check_form,
     check_length,
     in_order,
+    is_told,
     reckoned,
     reckoned_usage,
     told,
     too_long,
+    understood,
     unfinished,
     unreadable,
     withheld,
@@ -98,15 +100,15 @@ class _OutputDetails(Struct):
 
 
 class _Used(Struct):
-    prompt_tokens: int = 0
+    prompt_tokens: int | None = None
     completion_tokens: int | None = None
-    prompt_tokens_details: _Details | None = None
-    completion_tokens_details: _OutputDetails | None = None
+    prompt_tokens_details: Raw = Raw()
+    completion_tokens_details: Raw = Raw()
 
 
 class _Completion(Struct):
     choices: list[_Answer]
-    usage: _Used | None = None
+    usage: Raw = Raw()
     model: str | None = None
 
 
@@ -118,7 +120,7 @@ class _Part(Struct):
 
 class _Chunk(Struct):
     choices: list[_Part] = []
-    usage: _Used | None = None
+    usage: Raw = Raw()
     model: str | None = None
     error: Any = None
 
@@ -129,7 +131,7 @@ class _Vector(Struct):
 
 class _Vectors(Struct):
     data: list[_Vector]
-    usage: _Used | None = None
+    usage: Raw = Raw()
     model: str | None = None
 
 
@@ -155,6 +157,9 @@ class _Blamed(Struct):
     error: _Blame
 
 
+_USED: Final = json.Decoder(_Used, strict=False)
+_CACHED: Final = json.Decoder(_Details, strict=False)
+_MADE: Final = json.Decoder(_OutputDetails, strict=False)
 _COMPLETIONS: Final = json.Decoder(_Completion)
 _CHUNKS: Final = json.Decoder(_Chunk)
 _VECTORS: Final = json.Decoder(_Vectors)
@@ -228,17 +233,16 @@ def _likely(answered: _Candidate) -> tuple[Token, ...]:
     return tokens
 
 
-def _usage(used: _Used | None, prompt: Prompt, text: str) -> Usage:
-    """Give what was used; reckoned from the length where the server does not say."""
-    prompt_tokens = output_tokens = None
-    if used is not None and used.completion_tokens is not None:
-        prompt_tokens, output_tokens = told(used.prompt_tokens), told(used.completion_tokens)
-    if used is None or prompt_tokens is None or output_tokens is None:
+def _usage(said: Raw, prompt: Prompt, text: str) -> Usage:
+    """Give what was used; reckoned from lengths where that is not told, or cannot be understood."""
+    used = understood(_USED, said) or _Used()
+    prompt_tokens, output_tokens = told(used.prompt_tokens), told(used.completion_tokens)
+    if prompt_tokens is None or output_tokens is None:
         return reckoned_usage(prompt, text)
-    cached = used.prompt_tokens_details
-    cached_tokens = (cached.cached_tokens or 0) if cached is not None else 0
-    made = used.completion_tokens_details
-    thought_tokens = (made.reasoning_tokens or 0) if made is not None else 0
+    cached = understood(_CACHED, used.prompt_tokens_details) or _Details()
+    cached_tokens = cached.cached_tokens or 0
+    made = understood(_MADE, used.completion_tokens_details) or _OutputDetails()
+    thought_tokens = made.reasoning_tokens or 0
     return Usage(
         *(prompt_tokens, output_tokens),
         max(0, min(cached_tokens, prompt_tokens)),
@@ -295,7 +299,7 @@ class Stream:
             raise unreadable(len(event)) from error
         if chunk.error is not None:
             raise broken_off()
-        self._last.usage = chunk.usage or self._last.usage
+        self._last.usage = chunk.usage if is_told(chunk.usage) else self._last.usage
         self._last.model = chunk.model or self._last.model
         text = ""
         for part in chunk.choices[:1]:
@@ -351,8 +355,7 @@ def read_vector(body: bytes, passage: Passage, model: str) -> tuple[list[float],
     if not values:
         raise unreadable(len(body))
     check_length(values, passage)
-    used = found.usage
-    tokens = None if used is None else told(used.prompt_tokens)
+    tokens = told((understood(_USED, found.usage) or _Used()).prompt_tokens)
     return values, reckoned(passage.text) if tokens is None else tokens, found.model or model
 
 

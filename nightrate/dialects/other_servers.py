@@ -7,9 +7,9 @@ Nothing of a body reaches an error text but words of ours; see `Blamed`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
-from msgspec import DecodeError, Struct, json, structs
+from msgspec import DecodeError, Raw, Struct, json, structs
 
 from nightrate import limits
 from nightrate.dialects.calls import with_calls
@@ -28,6 +28,9 @@ _TOKENS_MAX: Final = 2**32 - 1
 not believed."""
 
 _ENCODER: Final = json.Encoder()
+_ITEMS: Final = json.Decoder(list[Raw])
+
+Shape = TypeVar("Shape")
 
 
 class Blamed(Struct, frozen=True, kw_only=True):
@@ -65,6 +68,27 @@ def encoded(ask: Struct) -> bytes:
     except UnicodeEncodeError as error:
         message = f"The text is not valid Unicode: {error.reason}."
         raise RequestFailed(message, code=Code.INVALID_ARGUMENT) from error
+
+
+def is_told(said: Raw) -> bool:
+    """Tell whether a member is there, and has a value."""
+    return bool(said) and bytes(said) != b"null"
+
+
+def understood(decoder: json.Decoder[Shape], said: Raw) -> Shape | None:
+    """Read what nobody has asked for; None where it is not there, or cannot be read."""
+    if not said:
+        return None
+    try:
+        return decoder.decode(said)
+    except (DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def all_understood(decoder: json.Decoder[Shape], said: Raw) -> list[Shape]:
+    """Read those items of a list that can be read."""
+    items = (understood(decoder, item) for item in understood(_ITEMS, said) or ())
+    return [item for item in items if item is not None]
 
 
 def told(tokens: int | None) -> int | None:

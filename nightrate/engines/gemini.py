@@ -2,7 +2,8 @@
 
 A prompt becomes one call of ``:generateContent``, a passage one of ``:embedContent``; how many are
 under way follows the endpoint (see `pace`). What goes wrong there is told apart in `endpoint`; the
-bodies are written in `dialects/gemini_asks` and read in `dialects/gemini_answers`.
+bodies are written in `dialects/gemini_asks` and read in `dialects/gemini_answers` and
+`dialects/gemini_speech`.
 """
 
 from __future__ import annotations
@@ -13,14 +14,9 @@ from contextlib import aclosing
 from typing import Final
 from urllib.parse import quote
 
-from nightrate.dialects.gemini_answers import (
-    GEMINI,
-    Stream,
-    read_count,
-    read_reply,
-    read_vector,
-)
+from nightrate.dialects.gemini_answers import Stream, read_reply
 from nightrate.dialects.gemini_asks import render_count, render_passage, render_prompt
+from nightrate.dialects.gemini_speech import GEMINI, read_count, read_vector
 from nightrate.dialects.streamed_order import TextsInOrder
 from nightrate.domain.embedding import Embedding, Passage
 from nightrate.domain.generation import Capability, Prompt, Reply

@@ -120,12 +120,23 @@ def code_of(body: bytes, prompt: Prompt = HELLO) -> Code:
         ({"prompt_tokens": 2**32, "completion_tokens": 6}, Usage(3, 2)),
         ({"prompt_tokens": 2**32 - 1, "completion_tokens": 6}, Usage(2**32 - 1, 6)),
         ({"prompt_tokens": 5}, Usage(3, 2)),
+        ({"completion_tokens": 6}, Usage(3, 2)),
+        ({"prompt_tokens": "5", "completion_tokens": "6"}, Usage(5, 6)),
+        ({"prompt_tokens": "few", "completion_tokens": 6}, Usage(3, 2)),
+        (
+            {
+                "prompt_tokens": 5,
+                "completion_tokens": 6,
+                "prompt_tokens_details": [],
+                "completion_tokens_details": {"reasoning_tokens": 2},
+            },
+            Usage(5, 6, 0, 2),
+        ),
         (None, Usage(3, 2)),
+        ([1], Usage(3, 2)),
     ],
 )
-def test_usage_is_what_the_server_says_or_is_reckoned(
-    usage: dict[str, Any] | None, expected: Usage
-) -> None:
+def test_usage_is_what_the_server_says_or_is_reckoned(usage: object, expected: Usage) -> None:
     reply = read_reply(completion("12345", usage=usage), HELLO, "m")
     assert reply.usage == expected
     assert reply.model_version == "m"
