@@ -29,6 +29,9 @@ _PARTS: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[][{}]', re.DOTALL)
 quantifiers are possessive, so that no text takes long."""
 
 
+_SPACE: Final = re.compile(r"\s++")
+
+
 class Written(Struct, frozen=True):
     """What was read from the text of an answer."""
 
@@ -78,7 +81,7 @@ class CallSyntax(ABC):
         begin = self._begin(text, self._behind_thoughts(text))
         if begin is None:
             return Written(text)
-        before = text[:begin].strip()
+        before = text[:begin].rstrip()
         calls: list[Call] = []
         try:
             words = self._read_calls(text, begin, calls)
@@ -88,10 +91,13 @@ class CallSyntax(ABC):
         return Written(said, tuple(calls))
 
     def words_of_cut(self, text: str) -> str:
-        """Give the words of an answer that was cut: without calls, and what may begin one."""
+        """Give the words of an answer that was cut: without calls, and what may begin one.
+
+        However the answer goes on, its words begin with these, but for white space at their end.
+        """
         behind = self._behind_thoughts(text)
         begin = self._begin_if_cut(text, behind)
-        return text if begin is None else text[:begin].strip()
+        return text if begin is None else text[:begin].rstrip()
 
     def _behind_thoughts(self, text: str) -> int:
         """Give where a model that thinks begins to answer: it may think of calls as well."""
@@ -247,7 +253,8 @@ def _call(called: _Called) -> Call:
 
 def _skip(text: str, at: int) -> int:
     """Give the place behind white space."""
-    return len(text) - len(text[at:].lstrip())
+    space = _SPACE.match(text, at)
+    return at if space is None else space.end()
 
 
 def _end_of_value(text: str, at: int) -> int:

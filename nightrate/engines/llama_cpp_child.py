@@ -24,7 +24,7 @@ from nightrate import clock
 from nightrate.domain.generation import FinishReason, Prompt, Reply, Token, Usage
 from nightrate.engines.call_syntaxes import CallSyntax
 from nightrate.engines.calls import candidate_of
-from nightrate.engines.certainty import certain, cut
+from nightrate.engines.certainty import cut
 from nightrate.engines.frames import (
     CANCEL,
     Answer,
@@ -37,6 +37,7 @@ from nightrate.engines.frames import (
 )
 from nightrate.engines.likelihood import PASSAGES, Measured
 from nightrate.engines.llama_cpp_model import Model, ModelSetup, Piece, Refused
+from nightrate.engines.streamed_text import StreamedText
 from nightrate.errors import Code, RequestFailed
 
 BEAT_SECONDS = 1.0
@@ -93,13 +94,11 @@ class Draft:
         """Set by the main thread when nobody waits for it any more."""
         self._number = number
         self._prompt = prompt
-        self._streamed = streamed
-        self._piecewise = streamed and prompt.calling is None  # What may have a call comes whole.
+        self._streamed = StreamedText(prompt, syntax) if streamed else None
         self._syntax = syntax
         self._stops = prompt.sampling.stop
         self._usage = Usage(prompt_tokens, 0)
         self._text = ""
-        self._told = ""
         self._tokens: list[Token] = []
         self._stopped = False
         self._reason = FinishReason.STOP
@@ -116,8 +115,7 @@ class Draft:
         if piece.finish_reason is not None:
             self._reason = piece.finish_reason
         self._stopped = cut(self._text, self._stops)[1]
-        sure = certain(self._text, self._stops) if self._piecewise else ""
-        return self._tell(sure)
+        return self._tell(self._streamed.more(self._text) if self._streamed is not None else "")
 
     @property
     def over(self) -> bool:
@@ -125,7 +123,11 @@ class Draft:
         return self._stopped or self.withdrawn
 
     def end(self, model_version: str) -> list[Answer]:
-        """Give the rest of its text if that is streamed, and the reply."""
+        """Give the rest of its text if that is streamed, and the reply.
+
+        Raises:
+            RequestFailed: the text is not what it was begun with.
+        """
         text, _ = cut(self._text, self._stops)
         reason = FinishReason.STOP if self._stopped else self._reason
         candidate = candidate_of(
@@ -134,15 +136,11 @@ class Draft:
         if self._tokens:
             candidate = structs.replace(candidate, tokens=tuple(self._tokens))
         reply = Reply((candidate,), self._usage, model_version)
-        rest = self._tell(candidate.text) if self._streamed else []
-        return [*rest, Answer(self._number, raw(reply))]
+        rest = self._streamed.rest(candidate.text) if self._streamed is not None else ""
+        return [*self._tell(rest), Answer(self._number, raw(reply))]
 
-    def _tell(self, sure: str) -> list[Answer]:
-        if len(sure) <= len(self._told):
-            return []
-        assert sure.startswith(self._told), "what was certain stays"
-        told, self._told = self._told, sure
-        return [Answer(self._number, raw(sure[len(told) :]), more=True)]
+    def _tell(self, words: str) -> list[Answer]:
+        return [Answer(self._number, raw(words), more=True)] if words else []
 
 
 class Worker:
@@ -234,11 +232,12 @@ class Worker:
 
         try:
             self._model.answer(order, prompt.logprobs, look)
-        except Refused as refused:
-            self._outbox.send(_refusal(number, prompt, refused))
-        else:
             if not draft.withdrawn:
                 self._outbox.send(*draft.end(self._model.setup.model_version))
+        except Refused as refused:
+            self._outbox.send(_refusal(number, prompt, refused))
+        except RequestFailed as failure:
+            self._outbox.send(troubled(number, failure.message, failure.code))
         self._drafts.pop(number, None)
 
     def _measure(self, number: int, passages: dict[str, list[int]]) -> None:

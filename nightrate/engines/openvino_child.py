@@ -32,7 +32,6 @@ from nightrate.engines.likelihood import PASSAGES, Mode
 from nightrate.engines.openvino_lane import Draft, Job, Lane
 from nightrate.engines.openvino_model import Encoded, Model, ModelSetup
 from nightrate.engines.prefixes import BLOCK_TOKENS, beginnings_of
-from nightrate.engines.told import decides
 from nightrate.errors import Code, RequestFailed
 
 BEAT_SECONDS = 1.0
@@ -117,14 +116,12 @@ class Worker:
         encoded = self._model.encode(prompt)
         tokens_max = self._model.tokens_max(lane.cache_tokens)
         config = self._model.config(prompt, encoded.tokens, tokens_max)
-        stops = prompt.sampling.stop
         self._where[number] = lane
         beginnings = beginnings_of(encoded.ids.data.tobytes(), encoded.ids.data.itemsize)
         finish = partial(self._reply, encoded=encoded, prompt=prompt)
         draft = None
-        if streamed or stops:
-            piecewise = prompt.calling is None  # What may have a call comes whole.
-            draft = Draft(self._model, stops, streamed=streamed, piecewise=piecewise)
+        if streamed or prompt.sampling.stop:
+            draft = Draft(self._model, prompt, streamed=streamed)
         lane.add(
             Job(
                 *(number, encoded, config, finish, beginnings),
@@ -143,8 +140,7 @@ class Worker:
         encoded: Encoded,
         prompt: Prompt,
     ) -> Reply:
-        decode = self._model.decode_with_calls if decides(prompt) else self._model.decode
-        text, stopped = cut(decode(ids), prompt.sampling.stop)
+        text, stopped = cut(self._model.decoder(prompt)(ids), prompt.sampling.stop)
         length = reason == self._model.length and not stopped
         finish = FinishReason.LENGTH if length else FinishReason.STOP
         candidate = candidate_of(

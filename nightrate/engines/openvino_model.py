@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,7 +29,7 @@ from nightrate.engines.sampling import (
     output_tokens_max,
 )
 from nightrate.engines.token_memory import TokenMemory, sound_cuts
-from nightrate.engines.told import Told, ways_to_tell
+from nightrate.engines.told import Told, decides, ways_to_tell
 from nightrate.errors import Code, RequestFailed
 
 EXACT_PROPERTIES = {
@@ -104,6 +105,8 @@ class Model:
         turns = [word for word in self._control if word in template]
         self.syntax: CallSyntax | None = syntax_of(template) if setup.functions else None
         """How the model writes calls where it decides; None, where it never does."""
+        markers = self.syntax.markers if self.syntax is not None else ()
+        self._left_out = {number for word, number in self._silent.items() if word not in markers}
         if self.syntax is not None:
             # Words around calls and their results steer the model; decoding lets many of them in.
             told = {word for word, _ in self._bracketed() if word[0] == "<" and word in template}
@@ -212,12 +215,13 @@ class Model:
         """Give the text of generated tokens, without control tokens and unfinished characters."""
         return str(self._tokenizer.decode(ids)) if ids else ""
 
-    def decode_with_calls(self, ids: list[int]) -> str:
-        """Give the same text with the words that mark calls, though they may be control tokens."""
-        assert self.syntax is not None, "the model decides"
-        markers = {self._silent.get(word) for word in self.syntax.markers}
-        left_out = set(self._silent.values()) - markers
-        kept = [number for number in ids if number not in left_out]
+    def decoder(self, prompt: Prompt) -> Callable[[list[int]], str]:
+        """Give what makes the text of an answer, in which its calls can be found."""
+        return self._decode_with_calls if decides(prompt) else self.decode
+
+    def _decode_with_calls(self, ids: list[int]) -> str:
+        """Give the text with the words that mark calls, though they may be control tokens."""
+        kept = [number for number in ids if number not in self._left_out]
         return str(self._tokenizer.decode(kept, skip_special_tokens=False)) if kept else ""
 
     def _silent_words(self) -> dict[str, int]:

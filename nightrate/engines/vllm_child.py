@@ -19,7 +19,7 @@ from msgspec import Struct, structs
 from nightrate import clock
 from nightrate.domain.generation import FinishReason, Prompt, Reply, Usage
 from nightrate.engines.calls import candidate_of
-from nightrate.engines.certainty import certain, cut
+from nightrate.engines.certainty import cut
 from nightrate.engines.frames import (
     CANCEL,
     Answer,
@@ -31,6 +31,7 @@ from nightrate.engines.frames import (
     troubled,
 )
 from nightrate.engines.kin import take_kin_along
+from nightrate.engines.streamed_text import StreamedText
 from nightrate.engines.told import decides
 from nightrate.engines.vllm_model import EngineStopped, Model, VLLMSetup
 from nightrate.errors import Code, RequestFailed
@@ -51,42 +52,52 @@ class Offer(Struct, frozen=True):
 class Draft:
     """An answer in the making, from the pieces that vLLM gives."""
 
-    def __init__(self, stops: tuple[str, ...]) -> None:
-        self.text = ""
+    def __init__(self, model: Model, prompt: Prompt, *, streamed: bool) -> None:
         self.ids: list[int] = []
         self.logs: list[Any] = []
         self.reason: str | None = None
         self.cached_tokens = 0
         self.stopped = False
         """Whether a stop sequence has ended it; known at its end."""
-        self._stops = stops
-        self._told = 0
+        self._text = ""
+        self._stops = prompt.sampling.stop
+        self._with_calls = model.text_with_calls if decides(prompt) else None
+        self._streamed = StreamedText(prompt, model.syntax) if streamed else None
 
     def grow(self, output: Any) -> str:
-        """Add a piece, and give what text it makes certain."""
+        """Add a piece, and give what it makes certain if that is streamed."""
         (piece,) = output.outputs
-        self.text += piece.text
+        self._text += piece.text
         self.ids += piece.token_ids
         self.logs += piece.logprobs or ()
         self.reason = piece.finish_reason
         self.cached_tokens = max(self.cached_tokens, output.num_cached_tokens or 0)
-        sure = certain(self.text, self._stops)
-        told, self._told = self._told, max(self._told, len(sure))
-        return sure[told:]
+        return self._streamed.more(self._whole()) if self._streamed is not None else ""
 
-    def end(self) -> tuple[str, FinishReason, str]:
-        """Give the whole text, why it ended, and what of it was not told yet.
+    def rest(self, words: str) -> str:
+        """Give what was not told yet of the finished words, if they are streamed.
+
+        Raises:
+            RequestFailed: the words are not what they were begun with.
+        """
+        return self._streamed.rest(words) if self._streamed is not None else ""
+
+    def _whole(self) -> str:
+        return self._text if self._with_calls is None else self._with_calls(self.ids, self._text)
+
+    def end(self) -> tuple[str, FinishReason]:
+        """Give the whole text, and why it ended.
 
         Raises:
             RequestFailed: vLLM dropped the request.
         """
-        text, self.stopped = cut(self.text, self._stops)
+        text, self.stopped = cut(self._whole(), self._stops)
         if self.reason == "length" and not self.stopped:
-            return text, FinishReason.LENGTH, text[self._told :]
+            return text, FinishReason.LENGTH
         if self.reason not in ("stop", "length"):
             message = f"vLLM dropped the request ({self.reason})."
             raise RequestFailed(message, code=Code.INTERNAL, retriable=True)
-        return text, FinishReason.STOP, text[self._told :]
+        return text, FinishReason.STOP
 
 
 class Worker:
@@ -177,23 +188,17 @@ class Worker:
     async def _generate(self, number: int, prompt: Prompt, *, streamed: bool) -> None:
         model = self._model
         ids = await model.encode(prompt)
-        piecewise = streamed and prompt.calling is None  # What may have a call comes whole.
-        params = model.params(prompt, len(ids), streamed=piecewise)
-        draft = Draft(prompt.sampling.stop)
+        params = model.params(prompt, len(ids), streamed=streamed)
+        draft = Draft(model, prompt, streamed=streamed)
         async with nullcontext() if prompt.live else self._places:
             outputs = model.outputs(number, ids, params, live=prompt.live)
             async with aclosing(outputs):
                 async for output in outputs:
-                    text = draft.grow(output)
-                    if piecewise and text:
-                        self._tell(Answer(number, raw(text), more=True))
-        if decides(prompt):
-            draft.text = model.text_with_calls(draft.ids, draft.text)
-        text, finish, rest = draft.end()
+                    if words := draft.grow(output):
+                        self._tell(Answer(number, raw(words), more=True))
+        text, finish = draft.end()
         reply = self._reply(prompt, len(ids), draft, text, finish)
-        if not piecewise:
-            rest = reply.candidates[0].text
-        if streamed and rest:
+        if rest := draft.rest(reply.candidates[0].text):
             self._tell(Answer(number, raw(rest), more=True))
         self._tell(Answer(number, raw(reply)))
 

@@ -124,8 +124,10 @@ class Model:
         self._template = self._find_template()
         self.syntax: CallSyntax | None = None
         """How the model writes calls where it decides; None, where it never does."""
+        self._left_out: frozenset[int] | None = None
         if setup.functions:
             self.syntax = syntax_of(self._template, _OTHERWISE)
+            self._left_out = silent_beside_calls(self.syntax, self._tokenizer)
         self._control = sorted(self._tokenizer.get_added_vocab(), key=len, reverse=True)
         self._silent = frozenset(self._tokenizer.all_special_ids)
         # One thread: a tokenizer is not made for several, and long texts must not hold up answers.
@@ -265,20 +267,12 @@ class Model:
     def text_with_calls(self, ids: list[int], text: str) -> str:
         """Give the text of an answer that may call functions, with the words that mark its calls.
 
-        vLLM leaves them out where they are special tokens; all others of these stay left out.
+        vLLM leaves them out where they are special tokens, and then they are read from the ids; see
+        `silent_beside_calls`.
         """
-        assert self.syntax is not None, "the model decides"
-        special = {
-            number: word
-            for number, word in self._tokenizer.added_tokens_decoder.items()
-            if word.special
-        }
-        left_out = {
-            number for number, word in special.items() if str(word) not in self.syntax.markers
-        }
-        if len(left_out) == len(special):
+        if self._left_out is None:
             return text
-        kept = [number for number in ids if number not in left_out]
+        kept = [number for number in ids if number not in self._left_out]
         decode = self._tokenizer.decode
         return str(decode(kept, skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
@@ -322,6 +316,15 @@ def _import_vllm() -> Any:
             "pip install 'nightrate[vllm]'"
         ) from error
     return vllm
+
+
+def silent_beside_calls(syntax: CallSyntax, tokenizer: Any) -> frozenset[int] | None:
+    """Give the special tokens that mark no call, which no text has; None if that is all of them."""
+    special = {
+        number: str(word) for number, word in tokenizer.added_tokens_decoder.items() if word.special
+    }
+    silent = frozenset(number for number, word in special.items() if word not in syntax.markers)
+    return silent if len(silent) < len(special) else None
 
 
 def arguments_of(setup: VLLMSetup) -> dict[str, Any]:

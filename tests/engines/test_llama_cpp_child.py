@@ -274,7 +274,7 @@ def test_a_call_comes_whole_in_a_stream_and_is_not_handed_out_half() -> None:
     assert reply_of(answer).candidates[0].calls == ()
 
 
-def test_what_a_model_decided_comes_whole_its_words_first() -> None:
+def test_words_before_a_call_are_streamed_and_the_call_comes_whole() -> None:
     desk = Desk()
     desk.model.syntax = syntax_of(TAGGED)
     free = msgspec.structs.replace(CALLING, mode=CallMode.AUTO)
@@ -282,25 +282,26 @@ def test_what_a_model_decided_comes_whole_its_words_first() -> None:
     for number, (text, verb) in enumerate(
         [(f"I look. {call}", "stream"), ("It is noon.", "stream"), ("It is noon.", "generate")], 1
     ):
-        words = len(text.split(" "))
         desk.ask(number, msgspec.structs.replace(asked(text), calling=free), verb)
-        desk.go(words)
+        desk.go(len(text.split(" ")))
         desk.begun(1)
     answers = desk.line.get(5)
     told = [[one for one in answers if one.number == number] for number in (1, 2, 3)]
-    assert [len(each) for each in told] == [2, 2, 1]
+    assert [len(each) for each in told] == [3, 5, 1]  # The last piece is the white space behind it.
     # The script ends each answer at its limit, so that its call is not handed out.
-    assert msgspec.msgpack.decode(told[0][0].body) == reply_of(told[0][1]).candidates[0].text
-    assert reply_of(told[0][1]).candidates[0].text == "I look."
-    assert reply_of(told[1][1]).candidates[0].text == reply_of(told[2][0]).candidates[0].text
+    words = ["".join(msgspec.msgpack.decode(one.body) for one in each[:-1]) for each in told]
+    assert words[0] == reply_of(told[0][-1]).candidates[0].text == "I look."
+    assert words[1] == reply_of(told[1][-1]).candidates[0].text
+    assert words[1] == reply_of(told[2][-1]).candidates[0].text
     draft = Draft(
         *(1, msgspec.structs.replace(asked("x"), calling=free), 1),
         streamed=True,
         syntax=desk.model.syntax,
     )
-    assert draft.grow(Piece(f"I look.\n{call}", 5, finish_reason=FinishReason.STOP)) == []
-    words_first, answer = draft.end("v")
-    assert (msgspec.msgpack.decode(words_first.body), words_first.more) == ("I look.", True)
+    (told_first,) = draft.grow(Piece("I look.\n<tool", 5))
+    assert (msgspec.msgpack.decode(told_first.body), told_first.more) == ("I look.", True)
+    assert draft.grow(Piece(call.removeprefix("<tool"), 9, finish_reason=FinishReason.STOP)) == []
+    (answer,) = draft.end("v")
     (candidate,) = reply_of(answer).candidates
     assert (candidate.text, candidate.calls[0].name) == ("I look.", "f")
 

@@ -69,6 +69,8 @@ def model() -> Model:
         tokens_max=lambda _tokens: 1000,
         encode=lambda _prompt: SimpleNamespace(ids=IDS, tokens=3),
         config=lambda *_args: None,
+        decoder=lambda _prompt: None,
+        syntax=None,
     )
     return cast("Model", stub)
 

@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, cast
 
 import msgspec
 import numpy as np
 import pytest
+from msgspec import structs
 
-from nightrate.domain.generation import Candidate, Reply, Usage
+from nightrate.domain.calling import Calling, CallMode, Function
+from nightrate.domain.generation import Candidate, Prompt, Reply, Usage
+from nightrate.engines.call_syntaxes import syntax_of
 from nightrate.engines.frames import Answer
 from nightrate.engines.openvino_lane import Draft, Job, Lane
 from nightrate.engines.openvino_model import Encoded, Model
 from nightrate.engines.prefixes import BLOCK_TOKENS, WORTH_TOKENS, beginnings_of
 from nightrate.errors import Code, RequestFailed
+from nightrate.testing.engine_contract import asked as prompt_of
+from tests.engines.trained import TAGGED
 
 
 class Spelling:
     """A model whose tokens are the code points of its text; some tokens may change the others."""
 
-    def decode(self, ids: list[int]) -> str:
+    syntax = syntax_of(TAGGED)
+
+    def decoder(self, _prompt: Prompt) -> Callable[[list[int]], str]:
+        return self._decode
+
+    def _decode(self, ids: list[int]) -> str:
         text = "".join(map(chr, ids))
         return text.upper() if "!" in text else text
 
@@ -45,8 +56,10 @@ class Handle:
         return {0: Output(list(map(ord, self.steps.popleft())))}
 
 
-def draft(*stops: str, streamed: bool = True, piecewise: bool = True) -> Draft:
-    return Draft(cast("Model", Spelling()), stops, streamed=streamed, piecewise=piecewise)
+def draft(*stops: str, streamed: bool = True, mode: CallMode | None = None) -> Draft:
+    calling = Calling((Function("clock"),), mode, "tools", "mode") if mode is not None else None
+    prompt = structs.replace(prompt_of("x", stop=stops), calling=calling)
+    return Draft(cast("Model", Spelling()), prompt, streamed=streamed)
 
 
 def grown(one: Draft, *steps: str) -> list[list[str]]:
@@ -96,11 +109,17 @@ def test_an_answer_that_is_not_streamed_is_watched_in_silence() -> None:
     assert one.end(7, "one ") == []
 
 
-def test_an_answer_that_comes_whole_is_told_at_its_end_without_what_it_calls() -> None:
-    one = draft("stop", piecewise=False)
-    assert grown(one, "I look. ", "[call] ", "sto", "p") == [[], [], [], []]
+def test_words_are_told_until_something_may_be_a_call() -> None:
+    one = draft("stop", mode=CallMode.AUTO)
+    assert grown(one, "I < you. ", "<tool", "_call> ", "sto", "p") == [["I < you."], [], [], [], []]
     assert one.stopped
-    assert texts_of(one.end(7, "I look.")) == ["I look."]
+    assert texts_of(one.end(7, "I < you.\nSo.")) == ["\nSo."]
+
+
+def test_an_answer_that_has_to_be_a_call_has_no_words() -> None:
+    one = draft("stop", mode=CallMode.ANY)
+    assert grown(one, '{"name":', "sto", "p") == [[], [], []]
+    assert one.stopped
     assert one.end(7, "") == []
 
 

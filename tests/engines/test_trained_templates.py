@@ -139,5 +139,6 @@ def test_a_control_word_that_marks_calls_is_in_the_text_of_who_decides_only(
     genai = openvino(path)
     end = genai.encode_text(END).ids.data[0].tolist()
     ids = [*genai.encode_text("Hm. ").ids.data[0].tolist(), marker, *end]
-    assert genai.decode_with_calls(ids) == "Hm. [TOOL_CALLS]"
+    assert genai.decoder(structs.replace(prompt, calling=FREE))(ids) == "Hm. [TOOL_CALLS]"
+    assert genai.decoder(structs.replace(prompt, calling=None))(ids) == "Hm. "
     assert genai.decode(ids) == "Hm. "

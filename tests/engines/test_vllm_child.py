@@ -27,7 +27,6 @@ from nightrate.domain.generation import (
 )
 from nightrate.engines import vllm_child
 from nightrate.engines.call_syntaxes import syntax_of
-from nightrate.engines.calls import candidate_of_call
 from nightrate.engines.frames import (
     CANCEL,
     Answer,
@@ -38,7 +37,7 @@ from nightrate.engines.frames import (
     frame,
     raw,
 )
-from nightrate.engines.vllm_child import Draft, work
+from nightrate.engines.vllm_child import work
 from nightrate.engines.vllm_model import EngineStopped, Model
 from nightrate.errors import Code, RequestFailed
 from nightrate.testing.engine_contract import asked
@@ -91,7 +90,10 @@ class Stub:
             if text == "drop":
                 yield piece("", "abort")
             elif text.startswith(CALLS):
-                yield piece("left out", "stop", ids=tuple(ids[len(CALLS) :]))
+                said = tuple(ids[len(CALLS) :])
+                for one in said[:-1] if params else ():
+                    yield piece("", ids=(one,))
+                yield piece("", "stop", ids=said[-1:] if params else said)
             elif params:
                 for letter in text[:-1]:
                     yield piece(letter)
@@ -102,7 +104,7 @@ class Stub:
             self.running.remove(number)
 
     def text_with_calls(self, ids: list[int], text: str) -> str:
-        return "".join(map(chr, ids)) if text == "left out" else text
+        return text or "".join(map(chr, ids))
 
     def tokens(self, ids: list[int], _logs: Any, _others: int) -> tuple[Token, ...]:
         return tuple(Token("x", -1.0, number) for number in ids)
@@ -203,23 +205,22 @@ async def test_a_stop_at_the_limit_is_a_stop(desk: Desk) -> None:
 async def test_a_call_comes_whole_with_the_reply(desk: Desk) -> None:
     calling = Calling((Function("clock"),), CallMode.ANY, "tools", "mode")
     said = '{"name":"clock","arguments":{}}'
-    number = await desk.ask("stream", structs.replace(asked(said), calling=calling))
+    demanding = structs.replace(asked(said), calling=calling)
+    number = await desk.ask("stream", demanding)
     (last,) = await desk.answers(number)
-    # The stub ends what is not streamed at its limit, and half a call is never handed out.
     reply = msgspec.msgpack.decode(last.body, type=Reply)
-    assert reply.candidates == (Candidate("", FinishReason.LENGTH),)
-    draft = Draft(())
-    draft.grow(piece(said, "stop"))
-    text, finish, _ = draft.end()
-    assert candidate_of_call(text, finish, calling).calls == (Call("clock", "{}"),)
+    assert reply.candidates == (Candidate("", calls=(Call("clock", "{}"),)),)
+    # The stub ends what is not streamed at its limit, and half a call is never handed out.
+    cut = await desk.reply(await desk.ask("generate", demanding))
+    assert cut.candidates == (Candidate("", FinishReason.LENGTH),)
 
 
-async def test_what_a_model_decided_comes_whole_its_words_first(desk: Desk) -> None:
+async def test_words_before_a_call_are_streamed_and_the_call_comes_whole(desk: Desk) -> None:
     calling = Calling((Function("clock"),), CallMode.AUTO, "tools", "mode")
     said = 'I look.\n<tool_call>{"name":"clock"}</tool_call>'
     prompt = structs.replace(asked(CALLS + said), calling=calling)
-    words, last = await desk.answers(await desk.ask("stream", prompt))
-    assert (msgspec.msgpack.decode(words.body), words.more) == ("I look.", True)
+    *words, last = await desk.answers(await desk.ask("stream", prompt))
+    assert [msgspec.msgpack.decode(one.body) for one in words] == ["I", " l", "o", "o", "k", "."]
     reply = msgspec.msgpack.decode(last.body, type=Reply)
     assert reply.candidates == (Candidate("I look.", calls=(Call("clock", "{}"),)),)
     assert (await desk.reply(await desk.ask("generate", prompt))).candidates == reply.candidates

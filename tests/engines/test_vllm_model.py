@@ -18,7 +18,7 @@ from nightrate.domain.schema import ChoiceForm
 from nightrate.engines.call_syntaxes import syntax_of
 from nightrate.engines.told import Told
 from nightrate.engines.vllm import VLLMOptions, setup_of
-from nightrate.engines.vllm_model import Model, arguments_of
+from nightrate.engines.vllm_model import Model, arguments_of, silent_beside_calls
 from nightrate.errors import RequestFailed
 from nightrate.testing.engine_contract import asked
 from tests.engines.trained import LISTED
@@ -139,8 +139,8 @@ def test_words_that_mark_calls_are_read_though_vllm_leaves_them_out(*, special: 
         return "decoded"
 
     model = unloaded()
-    model.syntax = syntax_of(LISTED)
     model._tokenizer = SimpleNamespace(added_tokens_decoder=words, decode=decode)
+    model._left_out = silent_beside_calls(syntax_of(LISTED), model._tokenizer)
     text = model.text_with_calls([1, 7, 9, 2, 8], "as it was")
     assert (text, kept) == (("decoded", [1, 7, 9, 2]) if special else ("as it was", []))
 
