@@ -9,6 +9,7 @@ ends its answers.
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,57 @@ def write_model(folder: Path, template: str | None = TEMPLATE) -> Path:
         _silence(model, [number for number in range(len(fast)) if not _plain(fast, number)])
     model.save_pretrained(folder)
     return folder
+
+
+def write_reciting_model(folder: Path, template: str, answer: list[str], *, control: bool) -> Path:
+    """Write a model that answers everything with the same words, each of which is one token.
+
+    Args:
+        folder: where to.
+        template: one that ends with a line feed behind the last turn.
+        answer: its words, all different.
+        control: whether those in brackets are control words, which vLLM leaves out of texts.
+    """
+    import tokenizers
+    import torch
+    import transformers
+
+    fast = _tokenizer()
+    marks = [word for word in answer if word.startswith("<")]
+    words = [tokenizers.AddedToken(word, special=control and word in marks) for word in answer]
+    fast.add_tokens(words)
+    fast.chat_template = template
+    fast.save_pretrained(folder)
+    size = -(-len(fast) // 64) * 64
+    config = transformers.LlamaConfig(
+        vocab_size=len(fast),
+        hidden_size=size,
+        intermediate_size=64,
+        num_hidden_layers=1,
+        num_attention_heads=size // 32,
+        num_key_value_heads=size // 32,
+        max_position_embeddings=CONTEXT_TOKENS,
+        bos_token_id=None,
+        eos_token_id=fast.eos_token_id,
+        tie_word_embeddings=False,
+    )
+    model = transformers.LlamaForCausalLM(config)
+    with torch.no_grad():
+        # What is said depends on the last token alone: nothing is added to what it stands for.
+        model.model.layers[0].self_attn.o_proj.weight.zero_()
+        model.model.layers[0].mlp.down_proj.weight.zero_()
+        model.model.embed_tokens.weight.copy_(torch.eye(len(fast), size))
+        model.lm_head.weight.zero_()
+        chain = [_line_feed(fast), *fast.convert_tokens_to_ids(answer), fast.eos_token_id]
+        for token, following in itertools.pairwise(chain):
+            model.lm_head.weight[following, token] = 5.0
+    model.save_pretrained(folder)
+    return folder
+
+
+def _line_feed(fast: Any) -> int:
+    (number,) = fast.encode("\n", add_special_tokens=False)
+    return int(number)
 
 
 def _tokenizer() -> Any:
