@@ -16,9 +16,7 @@ import pytest
 import pytest_asyncio
 from msgspec import structs
 
-from nightrate.domain.calling import Call, Calling, CallMode
 from nightrate.domain.generation import (
-    Candidate,
     Capability,
     FinishReason,
     LogprobsWish,
@@ -30,7 +28,6 @@ from nightrate.engines.base import Capacity, Engine
 from nightrate.engines.registry import create_engine
 from nightrate.engines.vllm import VLLMEngine, VLLMOptions, command_of, setup_of
 from nightrate.errors import Code, EngineDown, RequestFailed, SettingsFault
-from nightrate.testing.engine_calls import WEATHER
 from nightrate.testing.engine_contract import (
     EngineContract,
     asked,
@@ -45,16 +42,7 @@ from tests.engines.model_contract import (
     FakeChildLifeContract,
 )
 from tests.engines.test_child import FAKE
-from tests.engines.tiny_vllm import (
-    CONTEXT_TOKENS,
-    STRICT_TEMPLATE,
-    write_model,
-    write_reciting_model,
-)
-from tests.engines.trained import TAGGED
-
-WEATHER_IN_OSLO = Call("weather", '{"city": "Oslo", "days": 7}')
-CALL_OF_WEATHER = f'{{"name": "weather", "arguments": {WEATHER_IN_OSLO.arguments}}}'
+from tests.engines.tiny_vllm import CONTEXT_TOKENS, STRICT_TEMPLATE, write_model
 
 
 def faked(folder: Path, **options: Any) -> VLLMEngine:
@@ -188,12 +176,6 @@ real_vllm = [
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a folder with a model of no sense."""
     return write_model(tmp_path_factory.mktemp("models") / "tiny")
-
-
-def deciding(**sampling: Any) -> Prompt:
-    """Ask a model that may call a function."""
-    calling = Calling((WEATHER,), CallMode.AUTO, "tools", "mode")
-    return structs.replace(asked("Oslo?", temperature=0.0, **sampling), calling=calling)
 
 
 def opened(folder: Path, **options: Any) -> VLLMEngine:
@@ -431,62 +413,6 @@ class TestRealVLLM(EngineContract):
             assert outcome.in_flight
         await tiny.ready()
         assert tiny.child_pid != child
-
-
-SAID = ["I look it up.", " At once.", "<tool_call>", CALL_OF_WEATHER, "</tool_call>"]
-CALLED = Candidate("I look it up. At once.", calls=(WEATHER_IN_OSLO,))
-
-
-@pytest_asyncio.fixture(
-    scope="module", loop_scope="session", params=[True, False], ids=["control", "plain"]
-)
-async def reciting(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[VLLMEngine]:
-    """Give that model open: with control words that mark calls, and with plain ones."""
-    folder = tmp_path_factory.mktemp("models") / "reciting"
-    write_reciting_model(folder, TAGGED, SAID, control=request.param)
-    engine = opened(folder, functions=True)
-    await engine.open()
-    yield engine
-    await engine.close()
-
-
-class TestDeciding:
-    """A model that decides about calls, over vLLM: it says the same words to everybody."""
-
-    pytestmark = real_vllm
-
-    async def test_it_says_words_and_calls(self, reciting: VLLMEngine) -> None:
-        assert Capability.TOOLS in reciting.capabilities
-        (candidate,) = (await reciting.generate(deciding())).candidates
-        assert candidate == CALLED
-
-    async def test_its_words_are_streamed_and_then_comes_the_call(
-        self, reciting: VLLMEngine
-    ) -> None:
-        texts, reply = await pieces_of(reciting, deciding())
-        assert texts == ["I look it up.", " At once."]
-        assert reply.candidates == (CALLED,)
-
-    async def test_no_half_call_is_handed_out(self, reciting: VLLMEngine) -> None:
-        for most in (2, 3, 4):
-            texts, reply = await pieces_of(reciting, deciding(max_output_tokens=most))
-            assert "".join(texts) == CALLED.text
-            assert reply.candidates == (Candidate(CALLED.text, FinishReason.LENGTH),)
-
-    async def test_a_stop_sequence_ends_the_words_before_a_call(self, reciting: VLLMEngine) -> None:
-        texts, reply = await pieces_of(reciting, deciding(stop=(" At",)))
-        assert "".join(texts) == "I look it up."
-        assert reply.candidates == (Candidate("I look it up."),)
-
-    async def test_functions_are_told_and_only_where_it_decides(self, reciting: VLLMEngine) -> None:
-        bare = structs.replace(deciding(), calling=None)
-        counts = [await reciting.count_tokens(one) for one in (bare, deciding())]
-        assert counts[0] < counts[1]
-        text = text_of(await reciting.generate(bare))
-        assert text.startswith(f"{CALLED.text}")
-        assert CALL_OF_WEATHER in text
 
 
 class TestTemplates:
