@@ -7,7 +7,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, groupby
 from pathlib import Path
 from statistics import median
 
@@ -163,6 +163,9 @@ def test_every_module_has_its_line_in_the_map_and_no_line_is_stale() -> None:
         r"^\| `([\w/]+)` \|", (ROOT / "ARCHITECTURE.md").read_text("utf-8"), re.MULTILINE
     )
     assert sorted(rows) == sorted(modules)
+    for room, lines_of_room in groupby(rows, key=lambda row: row.rpartition("/")[0]):
+        names = list(lines_of_room)
+        assert names == sorted(names), f"the lines of {room} are not in the order of their names"
 
 
 def test_outside_things_are_used_in_their_home_only() -> None:
