@@ -8,7 +8,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from nightrate import clock, limits
+from nightrate import clock, limits, planning_limits
 from nightrate.domain.batch import Kind, Order
 from nightrate.domain.file import File
 from nightrate.domain.inspection import Budget, Inspection, refusal
@@ -37,8 +37,8 @@ class Input(Struct, frozen=True):
 def _first_look() -> Budget:
     """Is there any request that can be read? The first one usually is."""
     return Budget(
-        bytes_max=limits.CHECK_IN_PLACE_BYTES_MAX,
-        seconds_max=limits.CHECK_SECONDS,
+        bytes_max=planning_limits.CHECK_IN_PLACE_BYTES_MAX,
+        seconds_max=planning_limits.CHECK_SECONDS,
         faults_max=limits.FAULTS_LISTED_MAX,
         to_first_sound=True,
     )
@@ -46,8 +46,8 @@ def _first_look() -> Budget:
 
 def _strict_look() -> Budget:
     return Budget(
-        bytes_max=limits.CHECK_BYTES_MAX,
-        seconds_max=limits.CHECK_SECONDS,
+        bytes_max=planning_limits.CHECK_BYTES_MAX,
+        seconds_max=planning_limits.CHECK_SECONDS,
         faults_max=limits.FAULTS_LISTED_MAX,
     )
 
@@ -55,8 +55,8 @@ def _strict_look() -> Budget:
 def _dry_run() -> Budget:
     return Budget(
         bytes_max=limits.FILE_BYTES_MAX,
-        seconds_max=limits.DRY_RUN_SECONDS,
-        faults_max=limits.DRY_RUN_FAULTS_MAX,
+        seconds_max=planning_limits.DRY_RUN_SECONDS,
+        faults_max=planning_limits.DRY_RUN_FAULTS_MAX,
     )
 
 

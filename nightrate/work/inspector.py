@@ -15,7 +15,7 @@ from typing import BinaryIO, Final
 
 from msgspec import Raw, json
 
-from nightrate import clock, limits
+from nightrate import clock, limits, planning_limits
 from nightrate.dialects.lines import LineSplitter, RawLine, as_lines
 from nightrate.dialects.row import AskedOfRow, Echo
 from nightrate.dialects.rows import parse_row
@@ -36,7 +36,7 @@ class Inspector:
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        self._places = asyncio.Semaphore(limits.INSPECTIONS_AT_ONCE_MAX)
+        self._places = asyncio.Semaphore(planning_limits.INSPECTIONS_AT_ONCE_MAX)
 
     async def inspect(
         self, source: Path | Sequence[bytes], model: str, kind: Kind, budget: Budget
@@ -57,7 +57,7 @@ class Inspector:
             size_bytes = (await self._run(source.stat)).st_size
         else:
             size_bytes = sum(map(len, source))
-        if min(size_bytes, budget.bytes_max) <= limits.CHECK_IN_PLACE_BYTES_MAX:
+        if min(size_bytes, budget.bytes_max) <= planning_limits.CHECK_IN_PLACE_BYTES_MAX:
             return await self._run(lambda: _in_place(source, model, kind, budget))
         wish = json.encode((model, kind, budget)).decode()
         async with self._places:
@@ -172,9 +172,9 @@ class _Look:
             return
         if key in self._keys:
             self._repeated_count += 1
-            if len(self._repeated) < limits.REPEATED_KEYS_LISTED_MAX:
+            if len(self._repeated) < planning_limits.REPEATED_KEYS_LISTED_MAX:
                 self._repeated.append(RepeatedKey(key.decode(), number))
-        elif len(self._keys) < limits.KEYS_COMPARED_MAX:
+        elif len(self._keys) < planning_limits.KEYS_COMPARED_MAX:
             self._keys.add(key)
 
     def end(self, *, complete: bool) -> Inspection:

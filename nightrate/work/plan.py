@@ -16,7 +16,7 @@ from typing import BinaryIO, Protocol
 import msgspec
 from msgspec import Struct
 
-from nightrate import limits
+from nightrate import limits, planning_limits
 from nightrate.dialects.lines import LineRun, LineSplitter, RawLine
 from nightrate.dialects.row import ParsedLine
 from nightrate.dialects.rows import more_faults, no_row, parse_row, repeated_key, sound_reader
@@ -51,8 +51,8 @@ class Cutter:
     """Cuts consecutive requests into shards.
 
     The first shard is small, so that a batch answers early; later ones end at
-    `limits.SHARD_REQUESTS_MAX` requests or before `limits.SHARD_BYTES_MAX` bytes. A line that is
-    longer than that alone is a shard of its own.
+    `planning_limits.SHARD_REQUESTS_MAX` requests or before `planning_limits.SHARD_BYTES_MAX`
+    bytes. A line that is longer than that alone is a shard of its own.
     """
 
     def __init__(self) -> None:
@@ -94,10 +94,12 @@ class Cutter:
         """
         done = 0
         while done < len(pieces):
-            room = (self._requests_max - self._count) or limits.SHARD_REQUESTS_MAX
+            room = (self._requests_max - self._count) or planning_limits.SHARD_REQUESTS_MAX
             part = pieces[done : done + room]
             length = sum(map(len, part)) + len(part)
-            if length <= limits.SHARD_BYTES_MAX - (offset - self._start if self._count else 0):
+            if length <= planning_limits.SHARD_BYTES_MAX - (
+                offset - self._start if self._count else 0
+            ):
                 cut = self.add(number + done, offset, length, len(part))
             else:
                 part = part[:1]
@@ -112,11 +114,15 @@ class Cutter:
         if not self._count:
             return True
         many = self._count + count > self._requests_max
-        return not many and stop - self._start <= limits.SHARD_BYTES_MAX
+        return not many and stop - self._start <= planning_limits.SHARD_BYTES_MAX
 
     @property
     def _requests_max(self) -> int:
-        return limits.FIRST_SHARD_REQUESTS if self._index == 0 else limits.SHARD_REQUESTS_MAX
+        return (
+            planning_limits.FIRST_SHARD_REQUESTS
+            if self._index == 0
+            else planning_limits.SHARD_REQUESTS_MAX
+        )
 
     def end(self) -> ShardPlan | None:
         """Give the shard that is open, if any."""
@@ -303,7 +309,7 @@ def read_plan(path: Path) -> tuple[Plan, Iterator[ShardPlan]]:
     """
     size_bytes = path.stat().st_size
     with path.open("rb") as file:
-        file.seek(max(0, size_bytes - limits.PLAN_TOTAL_BYTES_MAX))
+        file.seek(max(0, size_bytes - planning_limits.PLAN_TOTAL_BYTES_MAX))
         tail = file.read()
         last_line = tail[tail.rfind(b"\n", 0, len(tail) - 1) + 1 :]
         try:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from nightrate import clock, limits
+from nightrate import clock, limits, planning_limits
 from nightrate.domain.batch import Batch, Plan, batch_folder
 from nightrate.domain.generation import Failure
 from nightrate.domain.inspection import refusal
@@ -80,7 +80,7 @@ class Planner:
 
     async def _plan_waiting(self, *, small: bool) -> bool:
         """Plan what waits now; False when nothing did."""
-        edge = limits.PLAN_IN_PLACE_BYTES_MAX
+        edge = planning_limits.PLAN_IN_PLACE_BYTES_MAX
         first, end = (0, edge) if small else (edge, None)
         waiting = await self._store.submitted_batches(
             limits.CLAIMABLE_BATCHES_MAX, bytes_from=first, bytes_below=end
@@ -117,7 +117,7 @@ class Planner:
 
     async def _cut(self, batch: Batch) -> tuple[Plan, Iterator[ShardPlan]]:
         output = self._blobs.path(f"{batch_folder(batch.tenant, batch.batch_id)}/plan")
-        small = batch.input_bytes < limits.PLAN_IN_PLACE_BYTES_MAX
+        small = batch.input_bytes < planning_limits.PLAN_IN_PLACE_BYTES_MAX
         if not small or not await self._plan_in_place(batch, output):
             await self._plan_in_process(batch, output)
         return await self._run(lambda: read_plan(output))
@@ -148,7 +148,7 @@ class Planner:
     async def _plan_in_place(self, batch: Batch, output: Path) -> bool:
         """Plan a small input; False when it takes too long for a thread of the server."""
         source = self._blobs.path(batch.input_blob)
-        seconds_max = limits.PLAN_IN_PLACE_SECONDS_MAX
+        seconds_max = planning_limits.PLAN_IN_PLACE_SECONDS_MAX
         try:
             await self._run(lambda: plan_file(source, output, batch.model, batch.kind, seconds_max))
         except TooSlow:
@@ -188,7 +188,7 @@ class Planner:
         attempts = self._attempts.get(batch.batch_id, 0) + 1
         self._attempts[batch.batch_id] = attempts
         log.warning("planning batch %s failed (try %d): %s", batch.batch_id, attempts, fault)
-        if attempts < limits.PLAN_ATTEMPTS_MAX:
+        if attempts < planning_limits.PLAN_ATTEMPTS_MAX:
             await clock.sleep(limits.IDLE_POLL_SECONDS)
             return
         del self._attempts[batch.batch_id]

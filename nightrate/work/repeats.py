@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from nightrate import limits
+from nightrate import planning_limits
 
 _HEAPS = 64
 _DIGEST_BYTES = 16
@@ -46,7 +46,7 @@ class Repeats:
         heap += digest
         heap += line.to_bytes(_LINE_BYTES, "big")
         self._held_bytes += _RECORD_BYTES
-        if self._held_bytes >= limits.IDS_HELD_BYTES:
+        if self._held_bytes >= planning_limits.IDS_HELD_BYTES:
             self._put_aside()
 
     def find(self, most: int) -> tuple[list[tuple[int, int]], int]:

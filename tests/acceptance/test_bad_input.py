@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from nightrate import limits
+from nightrate import limits, planning_limits
 from tests.acceptance.conftest import MakeServer
 from tests.acceptance.server import (
     Server,
@@ -135,7 +135,7 @@ def test_a_file_of_blank_lines_is_refused(echo: Server, content: bytes) -> None:
 def test_a_strict_batch_fails_for_one_bad_line_even_after_a_kill(make_server: MakeServer) -> None:
     server = make_server("--engine", "echo")
     long = request_line("a", "x" * limits.MIB)
-    file = server.upload(long * (limits.CHECK_BYTES_MAX // limits.MIB + 2) + b"torn\n")
+    file = server.upload(long * (planning_limits.CHECK_BYTES_MAX // limits.MIB + 2) + b"torn\n")
     order = {"batch": {"inputConfig": {"fileName": file}}}
     answer = server.ask("POST", f"/exact{CREATE}", msgspec.json.encode(order))
     assert answer.status == 200, answer.body
@@ -144,7 +144,7 @@ def test_a_strict_batch_fails_for_one_bad_line_even_after_a_kill(make_server: Ma
     document = server.finish(str(answer.json["name"]))
     assert document["state"] == "JOB_STATE_FAILED"
     assert document["error"]["code"] == 3
-    number = limits.CHECK_BYTES_MAX // limits.MIB + 3
+    number = planning_limits.CHECK_BYTES_MAX // limits.MIB + 3
     assert document["error"]["message"].startswith(f"Error on line {number}: Invalid JSON")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from nightrate import limits
+from nightrate import limits, planning_limits
 from tests.api.doors import Answer, Doors, opened
 
 CREATE = "/v1beta/models/gemini-2.5-flash:batchGenerateContent"
@@ -93,7 +93,7 @@ def test_what_is_well_formed_but_not_served_fails_alone(doors: Doors) -> None:
 def test_a_large_input_is_checked_in_a_process(
     doors: Doors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "CHECK_IN_PLACE_BYTES_MAX", 10)
+    monkeypatch.setattr(planning_limits, "CHECK_IN_PLACE_BYTES_MAX", 10)
     for body in (of_file(doors, lines(GOOD, BAD)), of_items(GOOD, BAD)):
         assert " 2: " in doors.ask("POST", f"/exact{CREATE}", body).error[2]
     assert doors.ask("POST", f"/exact{CREATE}", of_items(GOOD)).status == 200
@@ -103,7 +103,7 @@ def test_what_is_beyond_the_budget_is_left_to_planning_which_knows(
     doors: Doors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     body = of_file(doors, lines(GOOD, BAD))
-    monkeypatch.setattr(limits, "CHECK_BYTES_MAX", 10)
+    monkeypatch.setattr(planning_limits, "CHECK_BYTES_MAX", 10)
     monkeypatch.setattr(limits, "READ_BYTES", 16)
     answer = doors.ask("POST", f"/exact{CREATE}", body)
     assert answer.status == 200
@@ -215,7 +215,7 @@ def test_a_dry_run_tells_everything_and_makes_nothing(
     doors: Doors, monkeypatch: pytest.MonkeyPatch, form: str, *, large: bool
 ) -> None:
     if large:
-        monkeypatch.setattr(limits, "CHECK_IN_PLACE_BYTES_MAX", 10)
+        monkeypatch.setattr(planning_limits, "CHECK_IN_PLACE_BYTES_MAX", 10)
     requests = GOOD, BAD, UNSERVED, *[BAD] * 30
     if form == "file":
         body = of_file(doors, lines(*requests) + lines(GOOD))

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import psutil
 
-from nightrate import limits
+from nightrate import planning_limits
 from tests.acceptance.server import Server, until
 from tests.faults.campaign import Campaign, Figures
 from tests.faults.troubled import CHILD, Order, Troubled, results
@@ -121,8 +121,8 @@ def poisoned_lines(points: int | None, seed: int) -> Figures:
     """
     figures = Figures.none()
     chance = random.Random(seed)
-    shard = limits.FIRST_SHARD_REQUESTS + limits.SHARD_REQUESTS_MAX
-    positions = list(range(shard if points is None else limits.FIRST_SHARD_REQUESTS))
+    shard = planning_limits.FIRST_SHARD_REQUESTS + planning_limits.SHARD_REQUESTS_MAX
+    positions = list(range(shard if points is None else planning_limits.FIRST_SHARD_REQUESTS))
     if points is not None:
         ends = [0, len(positions) - 1, len(positions), shard - 1]
         more = chance.sample(range(shard), max(0, points - len(ends)))
@@ -133,7 +133,7 @@ def poisoned_lines(points: int | None, seed: int) -> Figures:
             if number % 10 == 1:
                 harms[chance.randrange(shard)] = "exit"
             # A poison in the small first shard needs no full one behind it.
-            count = shard if max(harms) >= limits.FIRST_SHARD_REQUESTS else 20
+            count = shard if max(harms) >= planning_limits.FIRST_SHARD_REQUESTS else 20
             order = Order(f"p{position}", harms, count)
             engine.tally.write_bytes(b"")
             _judge(figures, order, results(server, server.submit(order.content)), engine)

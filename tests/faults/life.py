@@ -26,7 +26,7 @@ import apsw
 import msgspec
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from nightrate import limits, runtime, serving
+from nightrate import limits, planning_limits, runtime, serving
 from nightrate.domain.generation import Prompt, Reply
 from nightrate.engines.base import Options
 from nightrate.engines.echo import EchoEngine, EchoOptions
@@ -311,7 +311,7 @@ def _patch(child: _Child) -> None:
     setattr(vault, "_new_signing_key", lambda: _SIGNING_PEM)  # noqa: B010
     setattr(vault, "_signing_key", _read_key)  # noqa: B010
     setattr(runtime, "create_engine", lambda _kind, _options: _Engine(child))  # noqa: B010
-    limits.SHARD_REQUESTS_MAX, limits.FIRST_SHARD_REQUESTS = 5, 3
+    planning_limits.SHARD_REQUESTS_MAX, planning_limits.FIRST_SHARD_REQUESTS = 5, 3
 
     pass_seconds = clockwork.pass_seconds
 

@@ -11,9 +11,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from nightrate import clock, limits, upkeep_limits, webhook_limits
+from nightrate import clock, limits, planning_limits, upkeep_limits, webhook_limits
 
-_BOUNDS = limits, upkeep_limits, webhook_limits
+_BOUNDS = limits, planning_limits, upkeep_limits, webhook_limits
 
 
 def command(*changes: str) -> Sequence[str]:

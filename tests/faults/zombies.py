@@ -21,7 +21,7 @@ from typing import TypeVar
 import msgspec
 from msgspec import Struct
 
-from nightrate import limits
+from nightrate import limits, planning_limits
 from nightrate.engines.echo import EchoEngine, EchoOptions
 from nightrate.service.execute import Executor
 from nightrate.service.lane import Lane
@@ -171,7 +171,7 @@ def try_freeze(number: int, seconds: float) -> Owner:
         child = os.fork()
         if not child:
             logging.disable(logging.CRITICAL)
-            limits.SHARD_REQUESTS_MAX, limits.FIRST_SHARD_REQUESTS = 5, 3
+            planning_limits.SHARD_REQUESTS_MAX, planning_limits.FIRST_SHARD_REQUESTS = 5, 3
             try:
                 told = clockwork.run(lambda: freeze(folder / "data", number, seconds))
             except BaseException:  # noqa: BLE001 - told to the parent, whatever it was

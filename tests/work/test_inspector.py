@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from nightrate import clock, limits
+from nightrate import clock, limits, planning_limits
 from nightrate.domain.batch import BatchForm, Kind
 from nightrate.domain.inspection import Budget, Inspection
 from nightrate.errors import Code, NotReady
@@ -54,7 +54,7 @@ def processes(monkeypatch: pytest.MonkeyPatch) -> Processes:
 
 @pytest.fixture
 def everything_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "CHECK_IN_PLACE_BYTES_MAX", -1)
+    monkeypatch.setattr(planning_limits, "CHECK_IN_PLACE_BYTES_MAX", -1)
 
 
 # what is found --------------------------------------------------------------------------------
@@ -101,8 +101,8 @@ def test_keys_in_metadata_are_keys_too() -> None:
 
 
 def test_memory_for_keys_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "KEYS_COMPARED_MAX", 2)
-    monkeypatch.setattr(limits, "REPEATED_KEYS_LISTED_MAX", 1)
+    monkeypatch.setattr(planning_limits, "KEYS_COMPARED_MAX", 2)
+    monkeypatch.setattr(planning_limits, "REPEATED_KEYS_LISTED_MAX", 1)
     found = look(b"".join(line("x", key) for key in ("a", "b", "c", "c", "a", "b")))
     assert (found.repeated_count, found.keys_compared) == (2, 4)
     assert len(found.repeated_keys) == 1
@@ -169,7 +169,7 @@ async def test_a_large_input_has_a_process_of_its_own(
     path.write_bytes(b"".join(numbered(300)) + b"rubbish\n" + line("x", "0"))
     near = await Inspector(inline).inspect(path, MODEL, Kind(), WHOLE)
     near_items = await Inspector(inline).inspect(ITEMS, MODEL, Kind(BatchForm.INLINE), WHOLE)
-    monkeypatch.setattr(limits, "CHECK_IN_PLACE_BYTES_MAX", -1)
+    monkeypatch.setattr(planning_limits, "CHECK_IN_PLACE_BYTES_MAX", -1)
     assert await Inspector(inline).inspect(path, MODEL, Kind(), WHOLE) == near
     far = await Inspector(inline).inspect(ITEMS, MODEL, Kind(BatchForm.INLINE), WHOLE)
     assert far == near_items

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightrate import limits
+from nightrate import limits, planning_limits
 from nightrate.dialects.lines import LineSplitter, RawLine
 from nightrate.dialects.rows import parse_row
 from nightrate.domain.batch import BatchForm, Kind, Plan
@@ -82,11 +82,11 @@ def test_a_shard_ends_before_it_holds_too_many_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = numbered(10)
-    monkeypatch.setattr(limits, "SHARD_BYTES_MAX", sum(map(len, rows[:3])))
+    monkeypatch.setattr(planning_limits, "SHARD_BYTES_MAX", sum(map(len, rows[:3])))
     data = b"".join(rows)
     _, shards = planned(data, tmp_path / "plan")
     assert counts(shards) == [3, 3, 3, 1]
-    assert all(shard.byte_length <= limits.SHARD_BYTES_MAX for shard in shards)
+    assert all(shard.byte_length <= planning_limits.SHARD_BYTES_MAX for shard in shards)
     assert lines_by_shards(data, shards) == lines_of(data)
 
 
@@ -94,7 +94,7 @@ def test_a_shard_ends_before_it_holds_too_many_bytes(
 def test_a_huge_line_is_a_shard_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, position: int
 ) -> None:
-    monkeypatch.setattr(limits, "SHARD_BYTES_MAX", 400)
+    monkeypatch.setattr(planning_limits, "SHARD_BYTES_MAX", 400)
     rows = numbered(4)
     rows.insert(position, line("x" * 1000))
     data = b"".join(rows)
@@ -107,7 +107,7 @@ def test_a_huge_line_is_a_shard_of_its_own(
 def test_blank_lines_between_requests_count_into_the_bytes_of_a_shard(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "SHARD_BYTES_MAX", 500)
+    monkeypatch.setattr(planning_limits, "SHARD_BYTES_MAX", 500)
     data = line("a") + b"\n" * 1000 + line("b")
     _, shards = planned(data, tmp_path / "plan")
     assert counts(shards) == [1, 1]
@@ -187,9 +187,9 @@ def test_a_plan_says_what_reading_line_by_line_would(
 ) -> None:
     data, output, kind = b"".join(lines) + tail, io.BytesIO(), Kind(form)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(limits, "FIRST_SHARD_REQUESTS", bounds[0])
-        patch.setattr(limits, "SHARD_REQUESTS_MAX", bounds[1])
-        patch.setattr(limits, "SHARD_BYTES_MAX", bounds[2])
+        patch.setattr(planning_limits, "FIRST_SHARD_REQUESTS", bounds[0])
+        patch.setattr(planning_limits, "SHARD_REQUESTS_MAX", bounds[1])
+        patch.setattr(planning_limits, "SHARD_BYTES_MAX", bounds[2])
         patch.setattr(limits, "READ_BYTES", read_bytes)
         plan = plan_input(io.BytesIO(data), output, MODEL, kind)
         expected = line_by_line(data, kind)
@@ -204,9 +204,9 @@ def test_every_shard_read_by_itself_gives_the_same_lines(
     data = mark + b"".join(pieces) + tail
     output = io.BytesIO()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(limits, "FIRST_SHARD_REQUESTS", 2)
-        patch.setattr(limits, "SHARD_REQUESTS_MAX", 5)
-        patch.setattr(limits, "SHARD_BYTES_MAX", 100)
+        patch.setattr(planning_limits, "FIRST_SHARD_REQUESTS", 2)
+        patch.setattr(planning_limits, "SHARD_REQUESTS_MAX", 5)
+        patch.setattr(planning_limits, "SHARD_BYTES_MAX", 100)
         patch.setattr(limits, "READ_BYTES", 37)
         plan = plan_input(io.BytesIO(data), output, MODEL, Kind())
     rows = output.getvalue()[len(MAGIC) :].splitlines()[:-1]

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from nightrate import limits
+from nightrate import limits, planning_limits
 from nightrate.domain.batch import Batch
 from nightrate.domain.states import BatchState
 from nightrate.errors import Code, StoreFault
@@ -94,7 +94,7 @@ async def left_submitted(shop: Workshop, batch_id: str = "b1") -> Batch:
 
 @pytest.fixture
 def everything_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "PLAN_IN_PLACE_BYTES_MAX", 0)
+    monkeypatch.setattr(planning_limits, "PLAN_IN_PLACE_BYTES_MAX", 0)
 
 
 async def test_a_batch_that_nobody_announced_is_found(
@@ -130,7 +130,7 @@ async def test_a_small_batch_is_planned_in_place(shop: Workshop, processes: Proc
 async def test_a_small_batch_that_takes_long_is_planned_in_a_process(
     shop: Workshop, processes: Processes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "PLAN_IN_PLACE_SECONDS_MAX", -1)
+    monkeypatch.setattr(planning_limits, "PLAN_IN_PLACE_SECONDS_MAX", -1)
     await shop.submit(numbered(20))
     await shop.submit([b"x" * 70_000 + b"\n", *numbered(20)], "b2")
     async with planning(shop) as (_, planned):
@@ -168,7 +168,7 @@ async def test_a_giant_does_not_delay_a_small_one(
     shop: Workshop, processes: Processes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = numbered(100)
-    monkeypatch.setattr(limits, "PLAN_IN_PLACE_BYTES_MAX", sum(map(len, rows)))
+    monkeypatch.setattr(planning_limits, "PLAN_IN_PLACE_BYTES_MAX", sum(map(len, rows)))
     await shop.submit(rows, "giant")
     planner_at_giant, go_on = asyncio.Event(), asyncio.Event()
 
@@ -191,21 +191,21 @@ async def test_a_giant_does_not_delay_a_small_one(
 async def test_a_killed_planning_process_is_started_again(
     shop: Workshop, processes: Processes, slept: Slept, caplog: pytest.LogCaptureFixture
 ) -> None:
-    processes.kills = limits.PLAN_ATTEMPTS_MAX - 1
+    processes.kills = planning_limits.PLAN_ATTEMPTS_MAX - 1
     await shop.submit(numbered(3))
     async with planning(shop):
         batch = await left_submitted(shop)
     assert batch.state is BatchState.PLANNED
-    assert processes.started == limits.PLAN_ATTEMPTS_MAX
+    assert processes.started == planning_limits.PLAN_ATTEMPTS_MAX
     assert "ended with status -9: it said nothing" in caplog.text
-    assert slept.seconds == [limits.IDLE_POLL_SECONDS] * (limits.PLAN_ATTEMPTS_MAX - 1)
+    assert slept.seconds == [limits.IDLE_POLL_SECONDS] * (planning_limits.PLAN_ATTEMPTS_MAX - 1)
 
 
 @pytest.mark.usefixtures("everything_is_large", "slept")
 async def test_a_batch_whose_planning_dies_too_often_fails(
     shop: Workshop, processes: Processes
 ) -> None:
-    processes.kills = limits.PLAN_ATTEMPTS_MAX
+    processes.kills = planning_limits.PLAN_ATTEMPTS_MAX
     await shop.submit(numbered(3))
     await shop.submit(numbered(3), "b2")
     async with planning(shop):
@@ -214,7 +214,7 @@ async def test_a_batch_whose_planning_dies_too_often_fails(
     assert batch.state is BatchState.FAILED
     assert batch.failure is not None
     assert batch.failure.code is Code.INTERNAL
-    assert f"{limits.PLAN_ATTEMPTS_MAX} times" in batch.failure.message
+    assert f"{planning_limits.PLAN_ATTEMPTS_MAX} times" in batch.failure.message
 
 
 @pytest.mark.usefixtures("everything_is_large", "slept")
@@ -314,7 +314,7 @@ async def test_a_full_disk_delays_a_plan_for_as_long_as_it_lasts(
 
     def full(*arguments: Any) -> None:
         tries.append(1)
-        if len(tries) <= 2 * limits.PLAN_ATTEMPTS_MAX:
+        if len(tries) <= 2 * planning_limits.PLAN_ATTEMPTS_MAX:
             raise OSError(errno.ENOSPC, "No space left on device")
         plan_file(*arguments)
 
@@ -322,7 +322,7 @@ async def test_a_full_disk_delays_a_plan_for_as_long_as_it_lasts(
     await shop.submit(numbered(3))
     async with planning(shop):
         assert (await left_submitted(shop)).state is BatchState.PLANNED
-    assert slept.seconds == [limits.DISK_PAUSE_SECONDS] * (2 * limits.PLAN_ATTEMPTS_MAX)
+    assert slept.seconds == [limits.DISK_PAUSE_SECONDS] * (2 * planning_limits.PLAN_ATTEMPTS_MAX)
 
 
 @pytest.mark.usefixtures("everything_is_large")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightrate import limits
+from nightrate import planning_limits
 from nightrate.work.repeats import Repeats
 
 
@@ -30,10 +30,10 @@ def expected(names: list[bytes]) -> list[tuple[int, int]]:
     ]
 
 
-@given(st.lists(st.binary(max_size=1)), st.sampled_from([24, 100, limits.IDS_HELD_BYTES]))
+@given(st.lists(st.binary(max_size=1)), st.sampled_from([24, 100, planning_limits.IDS_HELD_BYTES]))
 def test_they_are_the_lines_whose_id_was_there_before(names: list[bytes], held: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(limits, "IDS_HELD_BYTES", held)
+        patch.setattr(planning_limits, "IDS_HELD_BYTES", held)
         wanted = expected(names)
         assert repeats_of(names, 5) == (wanted[:5], len(wanted))
 
@@ -41,7 +41,7 @@ def test_they_are_the_lines_whose_id_was_there_before(names: list[bytes], held: 
 def test_what_does_not_fit_is_put_aside_in_the_folder_without_a_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "IDS_HELD_BYTES", 240)
+    monkeypatch.setattr(planning_limits, "IDS_HELD_BYTES", 240)
     repeats = Repeats(tmp_path)
     held = 0
     for line in range(1_000):

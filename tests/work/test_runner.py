@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from nightrate import limits
+from nightrate import limits, planning_limits
 from nightrate.domain.generation import Prompt, Reply
 from nightrate.domain.shard import Tally
 from nightrate.domain.states import BatchState
@@ -98,7 +98,7 @@ async def test_the_next_shard_begins_while_the_last_one_drains(
 async def test_more_is_ready_the_more_is_taken_while_a_claim_takes_its_time(
     shop: Workshop, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "SHARD_REQUESTS_MAX", 50)
+    monkeypatch.setattr(planning_limits, "SHARD_REQUESTS_MAX", 50)
     await shop.plan(numbered(1_500))
     claim = shop.store.claim
     few: list[int] = []

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from nightrate import clock, limits
+from nightrate import clock, limits, planning_limits
 from nightrate.domain.batch import Batch, Dialect, PartialResults
 from nightrate.domain.states import BatchState
 from nightrate.errors import Code
@@ -79,7 +79,7 @@ async def test_every_range_of_both_files_is_what_the_whole_is(shop: Workshop) ->
 
 async def test_a_shard_without_a_success_is_passed_over(shop: Workshop) -> None:
     lines = [
-        chat_line(str(number), n=9 if number < limits.FIRST_SHARD_REQUESTS else 1)
+        chat_line(str(number), n=9 if number < planning_limits.FIRST_SHARD_REQUESTS else 1)
         for number in range(18)
     ]
     await shop.plan(lines, dialect=Dialect.OPENAI)
@@ -153,6 +153,6 @@ async def test_an_input_without_a_line_fails(shop: Workshop, lines: list[bytes])
 async def test_a_large_input_is_judged_in_its_process_as_well(
     shop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "PLAN_IN_PLACE_BYTES_MAX", 0)
+    monkeypatch.setattr(planning_limits, "PLAN_IN_PLACE_BYTES_MAX", 0)
     batch = await planned(shop, [chat_line("a"), chat_line("a")])
     assert [fault.code for fault in batch.faults] == ["duplicate_custom_id"]

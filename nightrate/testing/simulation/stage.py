@@ -8,15 +8,13 @@ import logging
 from collections.abc import Iterator
 from typing import Any, Final
 
-from nightrate import clock, limits
+from nightrate import clock, limits, planning_limits
 from nightrate.store import blobs, sqlite
 from nightrate.store.migrate import steps
 from nightrate.testing.simulation.world import World
 from nightrate.work import planning_process
 
 BOUNDS: Final[dict[str, float]] = {
-    "SHARD_REQUESTS_MAX": 4,
-    "FIRST_SHARD_REQUESTS": 2,
     "OPEN_SHARDS_MAX": 3,
     "LEASE_SECONDS": 8.0,
     "ENGINE_REOPEN_SECONDS": 5.0,
@@ -37,6 +35,9 @@ BOUNDS: Final[dict[str, float]] = {
 }
 """Bounds as small as a few requests need to meet them; the code has no other way for large ones."""
 
+PLANNING_BOUNDS: Final[dict[str, float]] = {"SHARD_REQUESTS_MAX": 4, "FIRST_SHARD_REQUESTS": 2}
+"""The same of planning."""
+
 
 @contextlib.contextmanager
 def staged(world: World) -> Iterator[None]:
@@ -53,8 +54,9 @@ def staged(world: World) -> Iterator[None]:
     gc.disable()
     try:
         with contextlib.ExitStack() as stack:
-            for name, value in BOUNDS.items():
-                stack.enter_context(_replaced(limits, name, value))
+            for module, bounds in ((limits, BOUNDS), (planning_limits, PLANNING_BOUNDS)):
+                for name, value in bounds.items():
+                    stack.enter_context(_replaced(module, name, value))
             for name, member in {
                 "now": world.now,
                 "monotonic": world.monotonic,
