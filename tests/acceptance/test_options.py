@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -180,30 +183,40 @@ threads = 1
 """Settings of a server whose text comes from that engine; two busy workers share two cores."""
 
 
+def _served(engine: str, folder: Path) -> Server:
+    arguments = ["--engine", "echo"] if engine == "echo" else []
+    if engine == "llama_cpp":
+        pytest.importorskip("xllamacpp", reason="the library of the extra is not installed")
+        settings = folder / "nightrate.toml"
+        settings.write_text(LLAMA_CPP, "ascii")
+        arguments = ["--config", str(settings)]
+    server = Server(folder / "data", *arguments)
+    server.start_seconds = max(START_SECONDS, SECONDS)
+    return server
+
+
+@pytest.fixture(scope="module")
+def ways_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Ways]]:
+    """Give what an engine made of every sample, asked once: tests come in any order."""
+    with contextlib.ExitStack() as servers:
+
+        @functools.cache
+        def ask(engine: str) -> Ways:
+            server = _served(engine, tmp_path_factory.mktemp(engine))
+            servers.callback(server.close)
+            return Ways(server.start(), engine)
+
+        yield ask
+
+
 @pytest.fixture(
-    scope="module",
     params=[
         "echo",
         *(pytest.param(name, marks=pytest.mark.embedded) for name in ("openvino", "llama_cpp")),
     ],
 )
-def ways(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Ways]:
-    engine = request.param
-    data = tmp_path_factory.mktemp(engine) / "data"
-    arguments = ["--engine", "echo"] if engine == "echo" else []
-    if engine == "llama_cpp":
-        pytest.importorskip("xllamacpp", reason="the library of the extra is not installed")
-        settings = data.parent / "nightrate.toml"
-        settings.write_text(LLAMA_CPP, "ascii")
-        arguments = ["--config", str(settings)]
-    server = Server(data, *arguments)
-    server.start_seconds = max(START_SECONDS, SECONDS)
-    try:
-        yield Ways(server.start(), engine)
-    finally:
-        server.close()
+def ways(request: pytest.FixtureRequest, ways_of: Callable[[str], Ways]) -> Ways:
+    return ways_of(request.param)
 
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.path)

@@ -14,6 +14,8 @@ from nightrate.testing.simulation.place import Workplace, workplace
 from nightrate.testing.simulation.play import Report, play
 from tests.simulation.plants import PLANTS
 
+pytestmark = pytest.mark.no_cover  # It would take twice as long, over rooms that have tests.
+
 SEEDS = 200
 BLOCK = 25
 
