@@ -39,6 +39,9 @@ EXACT_PROPERTIES = {
 }
 """With these an answer does not depend on its neighbours; measured identical, at half the speed."""
 
+CachePrecision = Literal["f16", "u8"]
+"""How the fast mode keeps the keys and values of its attention cache."""
+
 STEP_TOKENS_MAX = 512
 """Tokens of one step: enough to fill the processor, few enough for a step to stay short."""
 
@@ -62,6 +65,7 @@ class ModelSetup(Struct, frozen=True, kw_only=True):
     requests: int
     reproducible: Literal["auto", "always", "never"]
     ignore_eos: bool
+    kv_cache_precision: CachePrecision = "f16"
     functions: bool = False
     """Whether it calls functions as it sees fit."""
 
@@ -126,7 +130,9 @@ class Model:
         return pipeline, self._warm_up(pipeline)
 
     def _load(self, mode: Mode, *, cache_gib: int, reuse_prefixes: bool) -> Any:
-        properties: dict[str, Any] = dict(EXACT_PROPERTIES) if mode == "exact" else {}
+        properties: dict[str, Any] = {"KV_CACHE_PRECISION": self.setup.kv_cache_precision}
+        if mode == "exact":
+            properties = dict(EXACT_PROPERTIES)
         if self.setup.threads is not None:
             properties["INFERENCE_NUM_THREADS"] = self.setup.threads
         scheduler = self.genai.SchedulerConfig()

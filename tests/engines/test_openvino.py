@@ -165,7 +165,13 @@ async def test_progress_is_told_where_the_caller_runs(misread_gguf: Path, tmp_pa
 
 @pytest.mark.parametrize(
     "options",
-    [{"colour": "red"}, {"requests": 0}, {"reproducible": "maybe"}, {"kv_cache_gib": "x"}],
+    [
+        {"colour": "red"},
+        {"requests": 0},
+        {"reproducible": "maybe"},
+        {"kv_cache_gib": "x"},
+        {"kv_cache_precision": "f32"},
+    ],
 )
 def test_wrong_options_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(SettingsFault, match=r"engines\.openvino"):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from nightrate.domain.generation import Message, Prompt
 from nightrate.engines import weights
 from nightrate.engines.openvino import OpenVINOOptions, setup_of
-from nightrate.engines.openvino_model import Model
+from nightrate.engines.openvino_model import CachePrecision, Model
 from nightrate.engines.packages import cache_directory
 from nightrate.engines.token_memory import TokenMemory
 
@@ -25,6 +28,14 @@ def model() -> Model:
     """Give the built-in model with its tokenizer; no pipeline is loaded."""
     prepared = weights.prepare(weights.DEFAULT_MODEL, cache_directory(None))
     return Model(setup_of(OpenVINOOptions(), prepared))
+
+
+def test_bytes_hold_more_tokens_of_attention(model: Model) -> None:
+    held = {}
+    for precision in get_args(CachePrecision):
+        setup = structs.replace(model.setup, kv_cache_gib=1, kv_cache_precision=precision)
+        held[precision] = Model(setup).pipeline("fast")[1]
+    assert held["u8"] > 1.6 * held["f16"] > 0
 
 
 @settings(max_examples=60, deadline=None)

@@ -1,4 +1,4 @@
-"""Tests of a group run in one process: else each process would load the model, or make the museum."""
+"""Tests of a group run in one process: else each would load the model, or make the museum."""
 
 from __future__ import annotations
 
