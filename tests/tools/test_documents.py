@@ -81,6 +81,7 @@ def test_a_pdf_that_everybody_may_read_is_read_though_it_is_encrypted() -> None:
         (locked(pdf_of("secret"), "word"), PDF, None, "locked with a password"),
         (b"x" * (tool_limits.DOCUMENT_TEXT_BYTES_MAX + 1), PLAIN, None, "longer than"),
     ],
+    ids=["empty", "utf-8", "ascii", "klingon", "script", "no-pdf", "no-text", "locked", "long"],
 )
 def test_what_cannot_be_read_is_told(data: bytes, kind: str, charset: str | None, why: str) -> None:
     with pytest.raises(Unreadable, match=why):
