@@ -130,9 +130,8 @@ class Model:
         return pipeline, self._warm_up(pipeline)
 
     def _load(self, mode: Mode, *, cache_gib: int, reuse_prefixes: bool) -> Any:
-        properties: dict[str, Any] = {"KV_CACHE_PRECISION": self.setup.kv_cache_precision}
-        if mode == "exact":
-            properties = dict(EXACT_PROPERTIES)
+        fast = {"KV_CACHE_PRECISION": self.setup.kv_cache_precision}
+        properties: dict[str, Any] = dict(EXACT_PROPERTIES if mode == "exact" else fast)
         if self.setup.threads is not None:
             properties["INFERENCE_NUM_THREADS"] = self.setup.threads
         scheduler = self.genai.SchedulerConfig()

@@ -97,9 +97,8 @@ class Cutter:
             room = (self._requests_max - self._count) or planning_limits.SHARD_REQUESTS_MAX
             part = pieces[done : done + room]
             length = sum(map(len, part)) + len(part)
-            if length <= planning_limits.SHARD_BYTES_MAX - (
-                offset - self._start if self._count else 0
-            ):
+            start = self._start if self._count else offset
+            if offset + length - start <= planning_limits.SHARD_BYTES_MAX:
                 cut = self.add(number + done, offset, length, len(part))
             else:
                 part = part[:1]
